@@ -35,7 +35,6 @@ from haltung.serving import article_page
 
 # How many events the terminal shows, how many notes, and how much of a sentence.
 _SHOWN, _NOTED, _EXCERPT = 40, 20, 100
-_MANY = 200_000  # bytes of input from which it is worth a second to look for the faster runtime, the first time
 _WINDOW = 64  # articles that are labelled together, and with which a run can go on
 # Values that hold commas or digits alone, which Hydra would take for a sweep or a number.
 _TEXTS = ("input", "output", "series", "pair", "since", "until", "topic", "stance")
@@ -60,7 +59,7 @@ def run(
     if resume is not None and (not grow or (resume and input == STANDARD_INPUT)):
         raise UserError("resume= needs output= or table= to go on with, and resume=true an input that can be read again, not -")
     folder = compact.find(bundle)
-    predictor = load_predictor(folder, many=bool(grow) and sum(path.stat().st_size for path in files if path.is_file()) >= _MANY)
+    predictor = load_predictor(folder)
     known = Actors.load(extra=Path(actors) if actors else None)
     finder = dyad_finder(predictor, folder, known)
     # Digests take a second, for which nobody waits who reads an article in the terminal.

@@ -90,7 +90,7 @@ def run(
     folder = compact.find(bundle) if run is None else bundle_of(make(tracking, "tracking"), run)
     # For one text the graph: importing torch takes longer than the answer. Workers have no GPU.
     graph = text is not None or cluster is not None or not Path("/dev/nvidiactl").exists()
-    many = cluster is None and bool(paths) and (several or len(first.segments) >= _MANY)
+    many = cluster is None and bool(paths) and (several or len(first.rows) >= _MANY)
     labeller = _labeller(folder, runtime, abstain, graph, many)
     model, thresholds, dyads = labeller.args
     for task in (task for task, threshold in thresholds.items() if threshold is None):
@@ -102,7 +102,13 @@ def run(
     if to is None:
         sys.stdout.write(written(paths[0], first, labeller(first.segments, True)))
         return 0
-    depends = {"model": digest([folder]), "runtime": getattr(model, "runtime", "weights"), "window": window, "abstain": abstain}
+    depends = {
+        "model": digest([folder]),
+        "runtime": runtime,
+        "read by": getattr(model, "runtime", "weights"),
+        "window": window,
+        "abstain": abstain,
+    }
     make_one = partial(_labeller, runtime=runtime, abstain=abstain, graph=True)
     labelled = on_ray(cluster, folder, make_one, paths, window) if cluster else local(labeller, window)
     others = sorted(one.name for one in Path(str(input)).expanduser().glob("[!.]*") if not kind_of(one) and not one.name.endswith(LEFT))

@@ -50,13 +50,12 @@ def lacks_stances(scheme: Scheme) -> str:
     return f"the stances {listed(unknown)}" if unknown else ""
 
 
-def load_predictor(folder: Path, many: bool = False) -> Predictor:
+def load_predictor(folder: Path) -> Predictor:
     """Load a bundle, trained or exported, that has the stances which events are made of.
 
-    For ``many`` articles the faster runtime is looked for (see ``bundle.load``). Raises
-    ``UserError`` if it is none, is broken, or lacks stances or has one that is no event.
+    Raises ``UserError`` if it is none, is broken, or lacks stances or has one that is no event.
     """
-    predictor = bundle.load(folder, graph=True, many=many)
+    predictor = bundle.load(folder, graph=True)
     check_stances(predictor.scheme, folder)
     return predictor
 

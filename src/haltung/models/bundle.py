@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import accumulate, islice, pairwise
 from pathlib import Path
@@ -71,7 +71,7 @@ class ExportedModel(Predictor):
         self.finds_dyads = bool(description.get("dyads"))
         with reading(folder, description) as part:
             # A server logs what fails, and tells its callers nothing of its files.
-            load = sessions.load if run else _told
+            load = sessions.load if isinstance(bundle, Classifier) else _told
             self._run = run or load(replace(graph, path=part(Path(os.path.relpath(graph.path, folder)).as_posix())))
             if description.get("dyads"):
                 # So small a graph gains nothing from a lower precision.
@@ -264,8 +264,10 @@ def load(folder: Path, graph: bool = False, many: bool = False) -> Predictor:
                     return ExportedModel(folder, chosen)
                 path = part(description["formats"]["fp32"]["file"])
                 graphs = [replace(chosen, runtime=runtime, path=path) for runtime in sessions.RUNTIMES]
-                choice = sessions.choose(graphs, Classifier(folder, format=None))
-                return ExportedModel(folder, choice.graph, _told(choice.graph, choice.run))
+                with suppress(UserError):  # ONNX Runtime may do what OpenVINO can't
+                    choice = sessions.choose(graphs, Classifier(folder, format=None))
+                    return ExportedModel(folder, choice.graph, _told(choice.graph, choice.run))
+                return ExportedModel(folder, chosen)
     return load_trained(folder)
 
 
