@@ -64,10 +64,7 @@ def run(
     finder = dyad_finder(predictor, folder, known)
     # Digests take a second, for which nobody waits who reads an article in the terminal.
     parts = {"input": files, "model": [folder], "actors": [Path(actors)] if actors else []} if grow else {}
-    depends = {name: digest(of) for name, of in parts.items()} | {
-        "max_characters": max_characters,
-        "runtime": getattr(predictor, "runtime", "weights"),
-    }
+    depends = {name: digest(of) for name, of in parts.items()} | {"max_characters": max_characters}
     failures: list[Failure] = []
     notes: list[str] = []
     first: list[ArticleEvents] = []

@@ -258,15 +258,17 @@ def load(folder: Path, graph: bool = False, many: bool = False) -> Predictor:
     if is_exported(description) and sessions.is_installed("onnxruntime"):
         _, weights, library = _EXPORTABLE[description["kind"]]
         if graph or not (sessions.is_installed(library) and (folder / weights).is_file()):
-            with reading(folder, description) as part:
+            with broken_parts(folder):
                 chosen = sessions.Graph.of_entry(folder, "fp32", description["formats"]["fp32"])
-                if not many or not sessions.is_installed("openvino"):
-                    return ExportedModel(folder, chosen)
-                path = part(description["formats"]["fp32"]["file"])
-                graphs = [replace(chosen, runtime=runtime, path=path) for runtime in sessions.RUNTIMES]
                 with suppress(UserError):  # ONNX Runtime may do what OpenVINO can't
-                    choice = sessions.choose(graphs, Classifier(folder, format=None))
-                    return ExportedModel(folder, choice.graph, _told(choice.graph, choice.run))
+                    if many and sessions.is_installed("openvino"):
+                        with reading(folder, description) as part:
+                            graphs = [
+                                replace(chosen, runtime=name, path=part(description["formats"]["fp32"]["file"]))
+                                for name in sessions.RUNTIMES
+                            ]
+                            choice = sessions.choose(graphs, Classifier(folder, format=None))
+                        return ExportedModel(folder, choice.graph, _told(choice.graph, choice.run))
                 return ExportedModel(folder, chosen)
     return load_trained(folder)
 
