@@ -243,7 +243,7 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is broken"), ('{"format": 99}', "is of format 99, this version reads 1"), ('{"format": 1, "kind": "x"}', "is of kind 'x'")],
+    [("{", "can't be read"), ('{"format": 99}', "is of format 99, this version reads 1"), ('{"format": 1, "kind": "x"}', "is of kind 'x'")],
 )
 def test_a_broken_description_is_an_error(tmp_path: Path, text: str, message: str) -> None:
     """Truncated, of another version, of another kind."""

@@ -11,7 +11,8 @@ from haltung.cli.build import Language, command, corpus_of, make, recipe_of
 from haltung.cli.config import Request, compose, each, plain
 from haltung.errors import UserError
 from haltung.evaluation.report import tables
-from haltung.experiments.combined import combine, cross_validate, learning_curve, members_of, table
+from haltung.experiments.combined import combine, cross_validate, learning_curve, table
+from haltung.experiments.evaluate import models_named
 from haltung.experiments.train import Plan, TrainingOutcome, follow, launch, train_seeds
 from haltung.models.spec import NetworkSpec
 from haltung.tracking import Store
@@ -126,7 +127,7 @@ def ensemble(request: Request, *, members: tuple[str, ...], name: str | None, la
     if not members:
         raise UserError("name the runs that shall answer as one, as in members=[A,B]; haltung runs lists them")
     store = make(settings["tracking"], "tracking")
-    trained = members_of(store, members)
+    trained = [model for name in members for model in models_named(name, store)]
     if not settings.get("corpus"):
         if not (records := [member.record for member in trained if member.record is not None]):
             raise UserError("members that are folders don't say how their corpus was prepared; name it with corpus=NAME")
