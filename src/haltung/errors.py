@@ -1,8 +1,7 @@
 """The exception class for the user's mistakes, and parts of its messages."""
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 
 class UserError(Exception):
@@ -43,11 +42,3 @@ def one_of(key: str, found: str, allowed: Iterable[str]) -> str:
     if found not in names:
         raise UserError(f"{key} is '{found}'{nearest(found, names)}; allowed are {listed(names)}")
     return found
-
-
-def check_numbers(key: str, settings: object, names: Iterable[str], fits: Callable[[Any], bool], expected: str) -> None:
-    """Raise ``UserError`` for the first of some settings below ``key`` that does not fit."""
-    for name in names:
-        value = getattr(settings, name)
-        if not fits(value):
-            raise UserError(f"{key}.{name} is {value}, expected {expected}")

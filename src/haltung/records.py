@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from haltung.errors import UserError, listed
 from haltung.labels import Scheme
 
 if TYPE_CHECKING:
     from datasets import Features
+
+Record = TypeVar("Record")
 
 # A stretch of a text: the positions of its first character and behind its last.
 Span = tuple[int, int]
@@ -150,6 +155,27 @@ class Prediction:
         """Return ``{"id": …, "topic": …, "stance": …, "probabilities": {"topic": {…}, …}}``."""
         labels = {task: list(label) if isinstance(label, tuple) else label for task, label in self.labels.items()}
         return {"id": self.id, **labels, "probabilities": {task: dict(values) for task, values in self.probabilities.items()}}
+
+
+def read_record(path: Path, cls: type[Record], what: str, remedy: str, version: int = 1) -> Record:
+    """Return the dataclass that a JSON file of this ``version`` of its format holds.
+
+    Raises ``UserError``, which ends with the ``remedy``, if it can't be read or is no such file.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if (found := data.get("format") if isinstance(data, dict) else None) != version:
+            raise UserError(f"{path} is of format {found}, this version reads {version}; {remedy}")
+        return TypeAdapter(cls).validate_python(data)
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror}); {remedy}") from None
+    except ValidationError as error:
+        faults = listed(f"{'.'.join(map(str, fault['loc']))} ({fault['msg']})" for fault in error.errors()[:3])
+        raise UserError(f"{path} is no {what} as written by Haltung: {faults}; {remedy}") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}); {remedy}") from None
 
 
 def features(scheme: Scheme) -> Features:

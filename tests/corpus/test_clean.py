@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from haltung.cli.build import make
 from haltung.corpus.clean import CleaningRules, find_markup, repair_encoding, strip_invisible, strip_markup
 from haltung.corpus.deduplicate import bands, jaccard, separate
 from haltung.corpus.prepare import CleanedSegments, clean_segments
@@ -345,7 +346,7 @@ def test_segments_built_in_python_are_checked_too(faulty, message):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"markup": "stripp"}, "markup is 'stripp', did you mean 'strip'"),
+        ({"markup": "stripp"}, "corpus.rules.markup is 'stripp', did you mean 'strip'"),
         ({"conflicts": "first"}, "allowed are drop, keep_first, keep"),
         ({"near": 90}, "near is 90; allowed are 0"),
         ({"min_chars": 10, "max_chars": 5}, "min_chars is 10 and max_chars 5"),
@@ -354,7 +355,7 @@ def test_segments_built_in_python_are_checked_too(faulty, message):
 def test_impossible_rules_are_refused(wrong, message):
     """Before anything is read."""
     with pytest.raises(UserError, match=message):
-        CleaningRules(**wrong)
+        make({"_target_": "haltung.corpus.clean.CleaningRules", **wrong}, "corpus.rules")
 
 
 def test_nothing_leaves_in_silence():

@@ -396,7 +396,7 @@ def test_ids_are_never_taken_for_numbers(home: Path, monkeypatch: pytest.MonkeyP
     assert main(["compare", "runs=9e88,12345678"]) == 2
     assert "there is no run '9e88'" in capsys.readouterr().err
     assert main(["compare", "runs=[good,poor]", "correction=holms"]) == 2
-    assert "correction is 'holms', allowed are 'holm' or 'none'" in capsys.readouterr().err
+    assert "correction is 'holms', did you mean 'holm'?; allowed are holm, none" in capsys.readouterr().err
 
 
 def test_the_command_takes_published_results_from_the_corpus_config(

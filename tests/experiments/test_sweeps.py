@@ -285,7 +285,7 @@ def words(bert: Path, *more: str) -> tuple[str, ...]:
         ("seed: [1, 2]", (), "'seed' can't be searched"),
         ("training.class_weight: [none, rot]", (), "did you mean 'root'?"),
         ("training.batch_size: {low: 8.0, high: 32.0}", (), "expected a whole number"),
-        ("model.dropout: {low: 0.0, high: 1.5}", (), "expected a number from 0 to below 1"),
+        ("model.dropout: {low: 0.0, high: 1.5}", (), "model.dropout is 1.5: input should be less than 1"),
         ("encoder: {low: 1, high: 2}", (), "'encoder' is a group; expected a list of its choices"),
         ("training.epochs: [1, 2]", (), "training.epochs is both given and searched"),
         ("training.batch_size: 8", (), "expected a list of values"),

@@ -142,7 +142,7 @@ def _changed(bundle: Path, folder: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"format": 2}, "is of format 2, this client reads 1; take the client of the version that wrote it"),
+        ({"format": 2}, "is of format 2, this version reads 1; export it again or use the version that wrote it"),
         ({"formats": {"fp16": {}}, "refused": {"fp32": "off"}}, r"'fp32' for onnxruntime \(refused at the export: off\); it has fp16"),
         ({"formats": {"fp32": {"file": "onnx/none.onnx"}}}, "none.onnx is missing, so the bundle is incomplete"),
         ({"formats": {"fp32": {"file": "haltung.json"}}}, "onnxruntime can't load"),

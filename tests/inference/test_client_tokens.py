@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from haltung import files
 from haltung.encoders import embedded
-from haltung.encoders.tokens import READS, encode
+from haltung.encoders.tokens import Reads, encode
 from haltung.inference.client import Classifier, Row
 from haltung.records import Segment
 from nasty_sentences import sentences
@@ -78,13 +78,13 @@ def test_the_clients_tokens_are_those_of_the_training(
 ) -> None:
     """Ids, own tokens and token types, in every view."""
     folder, ours, specials = tokenizer
-    client = unloaded(tmp_path / "bundle", folder, specials, list(READS), max_length, prefix)
+    client = unloaded(tmp_path / "bundle", folder, specials, list(get_args(Reads)), max_length, prefix)
 
     @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
     @given(_SEGMENTS)
     def compared(segments: list[Segment]) -> None:
         found = _rows(client, segments)
-        for view in READS:
+        for view in get_args(Reads):
             expected = encode(segments, ours, view, max_length, prefix)
             assert [_plain(row) for row in found[view]] == [(row.ids, row.own, row.types) for row in expected]
 
@@ -94,12 +94,12 @@ def test_the_clients_tokens_are_those_of_the_training(
 def test_a_text_of_100_kilobytes_is_cut_as_in_the_training(tokenizer: tuple[Path, Any, Any], tmp_path: Path) -> None:
     """A text, a context or a target."""
     folder, ours, specials = tokenizer
-    client = unloaded(tmp_path / "bundle", folder, specials, list(READS), 128, "query: ")
+    client = unloaded(tmp_path / "bundle", folder, specials, list(get_args(Reads)), 128, "query: ")
     long = "Chile warnt die Marine in Peru . \U0001f9fb " * 2600
     segments = [Segment("a", long, context="Ja ."), Segment("b", "Ja .", context=long), Segment("c", "Ja .", context="Nein .", target=long)]
     found = _rows(client, segments)
     assert {view: [row["input_ids"] for row in rows] for view, rows in found.items()} == {
-        view: [row.ids for row in encode(segments, ours, view, 128, "query: ")] for view in READS
+        view: [row.ids for row in encode(segments, ours, view, 128, "query: ")] for view in get_args(Reads)
     }
 
 

@@ -27,6 +27,7 @@ from transformers import (
 )
 
 import tiny
+from haltung.cli.build import make
 from haltung.encoders.tokens import Tokens
 from haltung.errors import UserError
 from haltung.inference.client import pack
@@ -454,14 +455,16 @@ def test_low_rank_updates_are_merged_into_the_bundle(bert: Path, tmp_path: Path)
     ("changes", "message"),
     [
         ({"sequence": "ltsm"}, "model.sequence is 'ltsm', did you mean 'lstm'"),
-        ({"window": 0}, "model.window is 0, expected a whole number of at least 1"),
-        ({"layers": 0}, "model.layers is 0, expected a whole number of at least 1"),
+        ({"window": 0}, "model.window is 0: input should be greater than or equal to 1"),
+        ({"layers": 0}, "model.layers is 0: input should be greater than or equal to 1"),
+        ({"pooling": {"topic": "maen"}}, "model.pooling is 'maen', did you mean 'mean'"),
+        ({"reads": {"topic": "contxt"}}, "model.reads is 'contxt', did you mean 'context'"),
     ],
 )
 def test_a_model_of_articles_out_of_range_is_refused(changes: dict[str, object], message: str) -> None:
     """With the key, what was found, and what is allowed."""
     with pytest.raises(UserError, match=message):
-        ArticleSpec(**changes)  # type: ignore[arg-type]
+        make({"_target_": "haltung.models.spec.ArticleSpec", **changes}, "model")
 
 
 def test_a_sentence_longer_than_the_encoder_reads_is_refused(bert: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import tiny
+from haltung.cli.build import make
 from haltung.encoders.load import inherited
 from haltung.errors import UserError
 from haltung.labels import parse
@@ -230,8 +231,8 @@ def test_a_task_without_any_label_is_refused() -> None:
 @pytest.mark.parametrize(("name", "value"), [("C", 0.0), ("words", 0), ("characters", 1), ("min_count", 0), ("max_features", -1)])
 def test_settings_of_the_linear_model_have_ranges(name: str, value: float) -> None:
     """One sentence, before the corpus is read."""
-    with pytest.raises(UserError, match=rf"model\.{name} is {value}, expected a .*number"):
-        LinearSpec(**{name: value})  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=rf"model\.{name} is {value}: input should be greater than"):
+        make({"_target_": "haltung.models.spec.LinearSpec", name: value}, "model")
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
@@ -242,7 +243,7 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is broken"), ('{"format": 99}', "is of format 99, this version reads 1"), ('{"format": 1, "kind": "x"}', "is of kind 'x'")],
+    [("{", "can't be read"), ('{"format": 99}', "is of format 99, this version reads 1"), ('{"format": 1, "kind": "x"}', "is of kind 'x'")],
 )
 def test_a_broken_description_is_an_error(tmp_path: Path, text: str, message: str) -> None:
     """Truncated, of another version, of another kind."""

@@ -15,7 +15,10 @@ import pytest
 
 import exported
 import tiny
+from haltung.export.documents import write_schemas
 from haltung.inference.client import Classifier
+from haltung.labels import parse
+from haltung.models.predictor import Calibration
 from served import Served, served
 
 ARTICLE = "Belgien warnt die Marine in Chile. Ghana lobt den Zoll in Peru.\n\nNepal besucht das Heer in Laos."
@@ -56,6 +59,21 @@ def _close(found: Any, expected: Any) -> None:
     assert {**found, "probabilities": None} == {**expected, "probabilities": None}
     for task, values in expected["probabilities"].items():
         assert found["probabilities"][task] == pytest.approx(values, abs=1e-5)
+
+
+def test_a_server_and_an_export_describe_texts_and_predictions_alike(client: httpx.Client, classifier: Classifier, tmp_path: Path) -> None:
+    """But for the precisions, which the files of a bundle list."""
+    about = classifier.description
+    write_schemas(tmp_path, parse(about["scheme"]), Calibration.from_dict(about["calibration"]))
+    told = client.get("/openapi.json").json()["components"]["schemas"]
+    for name, parts in {"request": 3, "response": 5}.items():
+        text = (tmp_path / f"{name}.schema.json").read_text(encoding="utf-8").replace("#/$defs/", "#/components/schemas/")
+        # OpenAPI leaves out what is null.
+        found = json.loads(text, object_hook=lambda one: {key: value for key, value in one.items() if value is not None})["$defs"]
+        assert len(found) >= parts
+        for title, schema in found.items():
+            precisions = schema["properties"].get("abstain", {}).pop("enum", [None, 0.9])
+            assert (precisions, schema) == ([None, 0.9], told[title])
 
 
 def test_one_text_gets_one_prediction(client: httpx.Client, classifier: Classifier) -> None:

@@ -118,7 +118,7 @@ def test_the_table_and_the_csv_hold_the_same_figures(home: Path):
         (("kind=sweeps",), "kind is 'sweeps', did you mean 'sweep'?"),
         (("status=prund",), "did you mean 'pruned'?"),
         (("since=gestern",), "since is 'gestern'; expected a date"),
-        (("format=xml",), "format is 'xml', allowed are"),
+        (("format=xml",), "format is 'xml'; allowed are table, csv, json"),
         (("limit=0",), "limit is 0"),
     ],
 )

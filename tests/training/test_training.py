@@ -20,6 +20,7 @@ from torch.nn import functional
 from transformers import TrainerControl, TrainerState, TrainingArguments, set_seed
 
 import tiny
+from haltung.cli.build import make
 from haltung.encoders.load import Encoder
 from haltung.errors import UserError
 from haltung.labels import parse
@@ -381,16 +382,18 @@ def test_an_empty_split_is_refused(bert: Path, tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"class_weight": "inverted"}, "training.class_weight is 'inverted', did you mean 'inverse'"),
-        ({"epochs": 0}, "training.epochs is 0, expected a whole number of at least 1"),
+        ({"epochs": 0}, "training.epochs is 0: input should be greater than or equal to 1"),
         ({"warmup": 1.5}, "training.warmup is 1.5"),
         ({"layer_decay": 0}, "training.layer_decay is 0"),
-        ({"teacher_weight": 1.5}, "training.teacher_weight is 1.5, expected a number from 0 to 1"),
+        ({"teacher_weight": 1.5}, "training.teacher_weight is 1.5: input should be less than or equal to 1"),
+        ({"ema_decay": 1.0}, "training.ema_decay is 1.0: input should be less than 1"),
+        ({"patience": -1}, "training.patience is -1: input should be greater than or equal to 0"),
     ],
 )
 def test_a_recipe_out_of_range_is_refused(changes: dict[str, object], message: str) -> None:
     """One sentence with the key, what was found, and what is allowed."""
     with pytest.raises(UserError, match=message):
-        Training(**changes)  # type: ignore[arg-type]
+        make({"_target_": "haltung.training.recipe.Training", **changes}, "training")
 
 
 def test_checkpoint_state_is_json(bert: Path, tmp_path: Path) -> None:

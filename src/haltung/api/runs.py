@@ -21,7 +21,6 @@ from haltung.evaluation.report import tables as shown
 from haltung.experiments import compare as compared
 from haltung.experiments import evaluate as evaluated
 from haltung.experiments.predict import KINDS, kind_of
-from haltung.experiments.train import train as train_one
 from haltung.experiments.train import train_seeds
 from haltung.files import write_text
 from haltung.labels import Scheme
@@ -120,13 +119,8 @@ def train(
     configs = [plain(compose("train", [*words, f"seed={one}"])) for one in seeds]
     store, prepared = make(configs[0]["tracking"], "tracking"), corpus_of(configs[0], None)
     plans = [recipe_of(config).plan(prepared, ["train", *words, f"seed={','.join(map(str, seeds))}"]) for config in configs]
-    if len(plans) == 1:
-        outcome = train_one(plans[0], store)
-        run, title = outcome.run, plans[0].title
-    else:
-        several = train_seeds(plans, store)
-        run, title, outcome = several.run, plans[0].name, several.outcomes[-1]
-    return TrainedRun(run, title, outcome.bundle, outcome.evaluation, prepared.scheme)
+    done = train_seeds(plans, store)
+    return TrainedRun(done.run, done.name, done.outcomes[-1].bundle, done.outcomes[-1].evaluation, prepared.scheme)
 
 
 def evaluate(

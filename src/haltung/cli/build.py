@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, make_dataclass, replace
@@ -288,7 +289,8 @@ def _invalid(error: ValidationError, key: str, names: Sequence[str]) -> str:
     if all(kind in _EXPECTED for kind in kinds):
         return f"{where} is {first['input']!r}, expected {' or '.join(dict.fromkeys(_EXPECTED[kind] for kind in kinds))}"
     if first["type"] == "literal_error":
-        return f"{where} is {first['input']!r}, allowed are {first['ctx']['expected']}"
+        allowed = re.findall("'(.*?)'", first["ctx"]["expected"])
+        return f"{where} is {first['input']!r}{nearest(str(first['input']), allowed)}; allowed are {listed(allowed)}"
     return f"{where} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 

@@ -13,14 +13,14 @@ from pydantic import Field
 from rich.console import Console
 
 from haltung.cli.build import Language, command, make
-from haltung.errors import UserError, listed, nearest, one_of
+from haltung.errors import UserError, listed, nearest
 from haltung.evaluation.report.i18n import number
 from haltung.evaluation.report.tables import Grid
 from haltung.tracking.read import RunRecord, list_runs
 from haltung.tracking.store import page
 
-KINDS = ("train", "seeds", "ensemble", "sweep", "trial", "folds", "curve", "compare")
-STATUSES = ("running", "finished", "failed", "killed", "pruned")
+Kind = Literal["train", "seeds", "ensemble", "sweep", "trial", "folds", "curve", "compare"]
+Status = Literal["running", "finished", "failed", "killed", "pruned"]
 
 _SORTED_BY = ("when", "name", "kind", "corpus", "seed", "status")
 _CSV = ("name", "id", "when", "kind", "corpus", "seed", "status", "parent")
@@ -32,7 +32,7 @@ _UNITS = {"d": "days", "h": "hours", "w": "weeks"}
 # Hydra takes `corpus` for a group, whose choices are files; here it is any name.
 @command("runs", verbatim=("corpus",), single="each filter takes one value; leave it out to list all")
 def run(
-    *, corpus: str | None, kind: str | None, name: str | int | None, since: str | None, status: str | None, sort: str,
+    *, corpus: str | None, kind: Kind | None, name: str | int | None, since: str | None, status: Status | None, sort: str,
     format: Literal["table", "csv", "json"],  # noqa: A002 -- the key's name
     limit: Annotated[int, Field(ge=1)] | None, parts: bool, language: Language,
     tracking: Mapping[str, Any],
@@ -40,12 +40,10 @@ def run(
     """Print the runs that pass the filters."""
     store = make(tracking, "tracking")
     start = _since(since, datetime.now(UTC)) if since else None
-    kind = one_of("kind", kind, KINDS) if kind else ""
-    status = one_of("status", status, STATUSES) if status else ""
     # MLflow knows a pruned trial as a killed one.
-    stored = status.replace("pruned", "killed")
-    records = list_runs(store, corpus=corpus or "", kind=kind, name="" if name is None else str(name), status=stored, since=start)
-    rows = _sorted([row for row in map(_row, records) if status in ("", row["status"]) and (parts or not row["parent"])], sort)
+    stored = (status or "").replace("pruned", "killed")
+    records = list_runs(store, corpus=corpus or "", kind=kind or "", name="" if name is None else str(name), status=stored, since=start)
+    rows = _sorted([row for row in map(_row, records) if status in (None, row["status"]) and (parts or not row["parent"])], sort)
     shown = rows[:limit]
     if format == "table":
         _table(shown, len(rows), language)

@@ -11,8 +11,9 @@ from haltung.cli.build import Language, command, corpus_of, make, recipe_of
 from haltung.cli.config import Request, compose, each, plain
 from haltung.errors import UserError
 from haltung.evaluation.report import tables
-from haltung.experiments.combined import combine, cross_validate, learning_curve, members_of, table
-from haltung.experiments.train import Plan, TrainingOutcome, follow, launch, train, train_seeds
+from haltung.experiments.combined import combine, cross_validate, learning_curve, table
+from haltung.experiments.evaluate import models_named
+from haltung.experiments.train import Plan, TrainingOutcome, follow, launch, train_seeds
 from haltung.models.spec import NetworkSpec
 from haltung.tracking import Store
 from haltung.training.recipe import place
@@ -54,7 +55,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def _train(plans: Sequence[Plan], store: Store) -> None:
-    console, corpus, language, name = _announced(plans), plans[0].corpus, plans[0].language, plans[0].name
+    console, corpus, language = _announced(plans), plans[0].corpus, plans[0].language
     if place()[1] == 1 and isinstance(plans[0].model, NetworkSpec):
         import torch
 
@@ -68,18 +69,14 @@ def _train(plans: Sequence[Plan], store: Store) -> None:
         if outcome.resumed:
             console.print("this training had ended before; resume=false trains it again")
 
-    if len(plans) == 1:
-        outcome = train(plans[0], store)
-        show(outcome)
-        run_id, title = outcome.run, plans[0].title
-    else:
-        seeds = train_seeds(plans, store, show)
-        run_id, title, outcome = seeds.run, name, seeds.outcomes[-1]
-        console.print(tables.seeds(seeds.summary, corpus.scheme, language).rich())
-    console.print(f"run [bold]{run_id}[/] ({title})", highlight=False, soft_wrap=True)
+    done = train_seeds(plans, store, show)
+    outcome = done.outcomes[-1]
+    if len(plans) > 1:
+        console.print(tables.seeds(done.summary, corpus.scheme, language).rich())
+    console.print(f"run [bold]{done.run}[/] ({done.name})", highlight=False, soft_wrap=True)
     hint("plots and report", str(outcome.bundle.parent / "dev" / "report.html"))
     hint("look at it", outcome.where)
-    hint("open test", f"haltung evaluate run={run_id[:8]} split=test")
+    hint("open test", f"haltung evaluate run={done.run[:8]} split=test")
     texts = (segment.text for segment in corpus.segments("dev"))
     text = next((text for text in texts if len(text) <= 120 and text.isprintable()), "Die USA warnen Russland vor einem Angriff.")
     hint("try it", f"haltung predict run={outcome.run[:8]} text={shlex.quote(text)}")
@@ -130,7 +127,7 @@ def ensemble(request: Request, *, members: tuple[str, ...], name: str | None, la
     if not members:
         raise UserError("name the runs that shall answer as one, as in members=[A,B]; haltung runs lists them")
     store = make(settings["tracking"], "tracking")
-    trained = members_of(store, members)
+    trained = [model for name in members for model in models_named(name, store)]
     if not settings.get("corpus"):
         if not (records := [member.record for member in trained if member.record is not None]):
             raise UserError("members that are folders don't say how their corpus was prepared; name it with corpus=NAME")

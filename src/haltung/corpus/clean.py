@@ -5,14 +5,14 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from haltung.errors import UserError, one_of
+from haltung.errors import UserError
 from haltung.labels import Scheme
 from haltung.records import Segment, label_ids, well_formed
 
 # The fields that models read.
 _READ = ("text", "context", "target", "headline")
-_CHOICES = {"markup": ("drop", "strip", "keep"), "conflicts": ("drop", "keep_first", "keep"), "shared_articles": ("drop", "keep")}
 
 # The tags of scraped news; a closed list, because "<Name>" or "a < b" in a text is no markup.
 _TAGS = (
@@ -63,19 +63,17 @@ class CleaningRules:
     min_chars: int = 1
     max_chars: int = 4000
     repair_mojibake: bool = True
-    markup: str = "drop"
+    markup: Literal["drop", "strip", "keep"] = "drop"
     exact: bool = True
     near: float = 0.9
     formulaic: int = 25
-    conflicts: str = "drop"
+    conflicts: Literal["drop", "keep_first", "keep"] = "drop"
     leakage: bool = True
-    shared_articles: str = "drop"
+    shared_articles: Literal["drop", "keep"] = "drop"
     keep_test: bool = True
 
     def __post_init__(self) -> None:
-        """Raise ``UserError`` if a choice is unknown or a number is out of its range."""
-        for key, allowed in _CHOICES.items():
-            one_of(f"rules: {key}", str(getattr(self, key)), allowed)
+        """Raise ``UserError`` if a number is out of its range."""
         if not 1 <= self.min_chars <= self.max_chars:
             raise UserError(f"rules: min_chars is {self.min_chars} and max_chars {self.max_chars}; allowed is 1 <= min_chars <= max_chars")
         if not 0 <= self.near <= 1:

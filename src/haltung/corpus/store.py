@@ -10,15 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-import haltung
 from haltung import files, labels
 from haltung.corpus.split import SPLITS
-from haltung.errors import UserError, listed, nearest, one_of
+from haltung.errors import UserError, nearest, one_of
 from haltung.files import recover, rendered, sha256
 from haltung.labels import Scheme, Task
-from haltung.records import TEXT_COLUMNS, Dyad, Segment, features, in_context, label_ids
+from haltung.records import TEXT_COLUMNS, Dyad, Segment, features, in_context, label_ids, read_record
 
 FORMAT = 1
 UNLABELLED = ""
@@ -120,7 +117,7 @@ def load(folder: Path) -> Prepared:
     if not path.is_file():
         others = sorted(other.parent.name for other in folder.parent.glob("[!.]*/manifest.json"))
         raise UserError(f"{folder}: no prepared corpus '{folder.name}'{nearest(folder.name, others)}; {remedy}")
-    manifest = _read_manifest(path)
+    manifest = read_record(path, Manifest, "manifest", remedy, FORMAT)
     for part in SPLITS:
         if f"{part}.parquet" not in manifest.files:
             raise UserError(f"{path} names no {part}.parquet; {remedy}")
@@ -130,22 +127,6 @@ def load(folder: Path) -> Prepared:
         if sha256(folder / name) != digest:
             raise UserError(f"{folder / name} is not the file that was prepared (its SHA-256 differs from the manifest's); {remedy}")
     return Prepared(folder, manifest, labels.parse(manifest.scheme, str(path)))
-
-
-def _read_manifest(path: Path) -> Manifest:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is not JSON ({error}); prepare the corpus again") from None
-    version = data.get("format") if isinstance(data, dict) else None
-    if version != FORMAT:
-        expected = f"this version of Haltung ({haltung.__version__}) reads format {FORMAT}"
-        raise UserError(f"{path} is of format {version}, {expected}; prepare the corpus again")
-    try:
-        return TypeAdapter(Manifest).validate_python(data)
-    except ValidationError as error:
-        faults = listed(f"{fault['loc'][0]} ({fault['msg']})" for fault in error.errors())
-        raise UserError(f"{path} is not as written by Haltung: {faults}; prepare the corpus again") from None
 
 
 def label_counts(splits: Mapping[str, Sequence[Segment]], scheme: Scheme) -> dict[str, dict[str, dict[str, int]]]:

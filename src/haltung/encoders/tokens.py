@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from haltung.errors import UserError
 from haltung.records import Segment, Span, well_formed
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 # What precedes the text as the first half of a pair; "target+context" is both, in this order.
-READS = ("text", "context", "target", "target+context")
+Reads = Literal["text", "context", "target", "target+context"]
 
 # Fewer tokens of context than this carry no information.
 _MIN_CONTEXT = 4
@@ -61,7 +61,7 @@ def encode(
     The segment's text is cut, on its right, only if it alone is too long. The context is cut first,
     on its left, so that the sentences next to the text stay; a target stays whole up to half of
     ``max_length``, before text and context. Lone surrogates are read as U+FFFD. ``reads`` is one of
-    ``READS``; ``prefix`` begins every input, as some encoders require; the tokenizer is a fast one,
+    ``Reads``; ``prefix`` begins every input, as some encoders require; the tokenizer is a fast one,
     or the one of the library tokenizers that such a one is made of.
     """
     around = template(tokenizer)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from haltung.actors.candidates import ITSELF, code_as, ends
-from haltung.errors import UserError, check_numbers
+from haltung.errors import UserError
 from haltung.events.records import LabelledArticle, ScoredDyad
 from haltung.files import write_text
 from haltung.labels import NEUTRAL, STANCE
@@ -39,7 +39,9 @@ class Thresholds:
     nobody: float = 1.0
 
     def __post_init__(self) -> None:
-        check_numbers("dyads' thresholds", self, asdict(self), lambda value: 0 <= value < float("inf"), "a number of at least 0")
+        for name, value in asdict(self).items():
+            if not 0 <= value < float("inf"):
+                raise UserError(f"dyads' thresholds.{name} is {value}, expected a number of at least 0")
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from haltung.evaluation.report import page, plots, style
 from haltung.evaluation.report.i18n import count, word
 from haltung.evaluation.report.tables import Grid, spread
 from haltung.experiments.compare import FOLDS
-from haltung.experiments.evaluate import TrainedModel, evaluate_model, models_of
+from haltung.experiments.evaluate import TrainedModel, evaluate_model
 from haltung.experiments.train import Plan, TrainingOutcome, directory_of, save, tags_of, tracked, train
 from haltung.files import sha256
 from haltung.models import bundle
@@ -152,15 +152,6 @@ def table(points: Sequence[CurvePoint], corpus: Prepared, language: str = "en") 
         for point in points
     )
     return Grid(f"{corpus.name} · dev", (word("share_of_train", language), word("segments", language), *titles), rows)
-
-
-def members_of(store: Store, names: Sequence[str]) -> list[TrainedModel]:
-    """Return the models with these names: bundle folders or runs (see ``models_of``)."""
-    members: list[TrainedModel] = []
-    for name in names:
-        is_bundle = (Path(name) / bundle.DESCRIPTION).is_file()
-        members += [TrainedModel(name, Path(name))] if is_bundle else models_of(tracking.find(store, name))
-    return members
 
 
 def combine(

@@ -101,6 +101,13 @@ def models_of(record: RunRecord) -> list[TrainedModel]:
     return [TrainedModel(member.name, tracking.bundle_folder(member), member) for member in tracking.members(record)]
 
 
+def models_named(given: str, store: Store) -> list[TrainedModel]:
+    """Return the models that a bundle's folder, an installed model's name, or a run stands for."""
+    if Path(given).expanduser().is_dir() or given.startswith(compact.HUB) or given in compact.installed():
+        return [TrainedModel(given, compact.find(given))]
+    return models_of(tracking.find(store, given))
+
+
 def teacher_of(given: str, store: Store, corpus: Prepared, allow_seen: bool = False) -> TrainedModel:
     """Return the model that a run, a bundle's folder or an installed model's name names, to teach.
 
@@ -108,10 +115,7 @@ def teacher_of(given: str, store: Store, corpus: Prepared, allow_seen: bool = Fa
     over one in a hundred segments of dev. One of the same corpus, with the same splits, may know
     dev, which has chosen its epoch as it will its student's; others may if ``allow_seen``.
     """
-    if Path(given).expanduser().is_dir() or given.startswith(compact.HUB) or given in compact.installed():
-        models = [TrainedModel(given, compact.find(given))]
-    else:
-        models = models_of(tracking.find(store, given))
+    models = models_named(given, store)
     if len(models) > 1:
         found = f"teacher={given} names {len(models)} models ({listed(model.name for model in models)})"
         raise UserError(f"{found}; name one of them, or make one of them all with haltung ensemble")

@@ -108,9 +108,13 @@ class TrainingOutcome:
 
 @dataclass(frozen=True)
 class SeedsOutcome:
-    """One recipe trained with several seeds; ``run`` is the parent run, ``summary`` is on dev."""
+    """One recipe trained with several seeds; ``run`` is the parent run, ``summary`` is on dev.
+
+    Of a single seed ``run`` is the training itself.
+    """
 
     run: str
+    name: str
     summary: Summary
     outcomes: tuple[TrainingOutcome, ...]
 
@@ -246,10 +250,14 @@ def train_seeds(
 ) -> SeedsOutcome:
     """Train one recipe with several seeds, below a run that holds mean and standard deviation.
 
-    That run is a part of ``parent``, if there is one. ``callback`` gets the outcome of each seed.
-    Raises ``UserError`` as ``train``.
+    That run is a part of ``parent``, if there is one; a single seed needs none. ``callback`` gets
+    the outcome of each seed. Raises ``UserError`` as ``train``.
     """
     first = plans[0]
+    if len(plans) == 1:
+        only = train(first, store, parent)
+        callback(only)
+        return SeedsOutcome(only.run, first.title, classification.summary([only.evaluation]), (only,))
     directory = directory_of(f"{first.name}-seeds", plans)
     tags = {"haltung.kind": "seeds", "haltung.corpus": first.corpus.name, **tracking.provenance(first.command)}
     config = {**first.config, "seed": ",".join(str(plan.seed) for plan in plans)}
@@ -264,7 +272,7 @@ def train_seeds(
         summary = classification.summary([outcome.evaluation for outcome in outcomes])
         run.metrics({"dev": summary.metrics()})
         run.text(summary.to_json(), "dev/summary.json")
-    return SeedsOutcome(run.id, summary, tuple(outcomes))
+    return SeedsOutcome(run.id, first.name, summary, tuple(outcomes))
 
 
 def tags_of(corpus: Prepared, kind: str, command: Sequence[str], share: float = 1.0) -> dict[str, str]:

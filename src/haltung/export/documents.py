@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from haltung.evaluation.metrics.results import EvaluationResult
 from haltung.evaluation.report.tables import warning_sentences
 from haltung.export import golden
 from haltung.files import rendered
-from haltung.labels import Scheme, Task, parse
+from haltung.inference import schemas
+from haltung.labels import Scheme, parse
 from haltung.models.predictor import Calibration
 
 
@@ -74,62 +77,12 @@ def _title(description: Mapping[str, Any]) -> str:
 
 
 def write_schemas(folder: Path, scheme: Scheme, calibration: Calibration) -> None:
-    """Write JSON Schemas (draft 2020-12) of ``POST /classify``, with the labels of the bundle."""
-    for name, schema in (("request", _request(calibration)), ("response", _response(scheme))):
+    """Write JSON Schemas (draft 2020-12) of ``POST /classify``, with labels and precisions."""
+    request, (answer, _, _) = schemas.ClassifyRequest.model_json_schema(), schemas.label_answers(scheme)
+    # Where dev reaches no precision, none can be requested.
+    precisions = sorted({one for values in calibration.thresholds.values() for one, threshold in values.items() if threshold is not None})
+    for name in ("OneText", "ManyTexts"):
+        request["$defs"][name]["properties"]["abstain"]["enum"] = [None, *precisions]
+    for name, schema in (("request", request), ("response", TypeAdapter(answer).json_schema())):
         text = json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, ensure_ascii=False, indent=2)
         (folder / f"{name}.schema.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _request(calibration: Calibration) -> dict[str, Any]:
-    """Return the schema of a request: one segment, or a list of them under ``segments``."""
-    precisions = sorted({one for values in calibration.thresholds.values() for one, threshold in values.items() if threshold is not None})
-    # If dev reaches no precision, none can be requested.
-    abstain = {"type": "number", "enum": precisions, "description": "The required precision; a task that is too uncertain abstains."}
-    options = {"abstain": abstain} if precisions else {}
-    text = {"type": "string", "pattern": r"\S", "description": "The segment: a sentence, or a few."}
-    context = {"type": ["string", "null"], "description": "What stands before it in its article, the headline first."}
-    target = {"type": ["string", "null"], "description": "The question or entity that the stance is towards."}
-    name = {"type": ["string", "null"], "description": "Comes back with the prediction."}
-    segment = _object({"text": text, "context": context, "target": target, "id": name}, ["text"])
-    one = {**_object({**segment["properties"], **options}, ["text"]), "title": "One segment"}
-    several = {**_object({"segments": _list_of("segment"), **options}, ["segments"]), "title": "Several segments"}
-    description = "A German news text to label, or several."
-    return {"title": "Request", "description": description, "oneOf": [one, several], "$defs": {"segment": segment}}
-
-
-def _response(scheme: Scheme) -> dict[str, Any]:
-    """Return the schema of a response: one prediction, or a list under ``predictions``."""
-    several = {**_object({"predictions": _list_of("prediction")}, ["predictions"]), "title": "Several predictions"}
-    return {"title": "Response", "oneOf": [{"$ref": "#/$defs/prediction"}, several], "$defs": {"prediction": _prediction(scheme)}}
-
-
-def _prediction(scheme: Scheme) -> dict[str, Any]:
-    answers = {task.name: _answer(task) for task in scheme}
-    abstained = {
-        "type": "object", "description": "The tasks that are too uncertain for the required precision.",
-        "properties": {task.name: {"const": True} for task in scheme if task.kind == "single"}, "additionalProperties": False,
-    }  # fmt: skip
-    # Rounding may take a probability slightly above 1.
-    number = {"type": "number", "minimum": 0, "maximum": 1.000001}
-    values = {
-        task.name: _object({label.id: {**number, "title": f"{label.en} / {label.de}"} for label in task.labels}, list(task.ids))
-        for task in scheme
-    }
-    probabilities = _object(values, list(scheme.names))
-    return _object(
-        {"id": {"type": "string"}, **answers, "probabilities": probabilities, "abstained": abstained}, [*scheme.names, "probabilities"]
-    )
-
-
-def _answer(task: Task) -> dict[str, Any]:
-    one = {"enum": list(task.ids)}
-    title = f"{task.en} / {task.de}"
-    return {"title": title, **one} if task.kind == "single" else {"title": title, "type": "array", "items": one, "uniqueItems": True}
-
-
-def _list_of(name: str) -> dict[str, Any]:
-    return {"type": "array", "items": {"$ref": f"#/$defs/{name}"}}
-
-
-def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}

@@ -17,8 +17,9 @@ from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.export import documents, formats, golden
 from haltung.export.formats import SIDES, FormatComparison
 from haltung.files import atomic_folder, sha256
+from haltung.inference.client import FORMAT
 from haltung.inference.sessions import Graph, library
-from haltung.models.bundle import DESCRIPTION, FORMAT, VECTORS, ExportedModel
+from haltung.models.bundle import DESCRIPTION, VECTORS, ExportedModel
 from haltung.models.predictor import Model
 from haltung.records import Segment
 

@@ -255,11 +255,11 @@ def file_of(folder: Path, name: str, description: Mapping[str, Any], limit: floa
     return path
 
 
-def read(folder: Path) -> dict[str, Any]:
-    """Return ``haltung.json`` of an exported bundle; ``BundleError`` if it is none, or broken."""
+def read(folder: Path, exported: bool = True) -> dict[str, Any]:
+    """Return ``haltung.json`` of a bundle; ``BundleError`` if it is none, broken or no export."""
     if not (path := folder / "haltung.json").exists():
         what = "has no haltung.json, so it is no bundle" if folder.is_dir() else "is no such folder"
-        raise BundleError(f"{folder} {what}; name a folder that `haltung export` has written") from None
+        raise BundleError(f"{folder} {what}; name a folder that `haltung {'export' if exported else 'train or export'}` has written")
     file_of(folder, path.name, {})
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
@@ -267,8 +267,8 @@ def read(folder: Path) -> dict[str, Any]:
         raise BundleError(f"{path} can't be read ({error}); copy or export the bundle again") from None
     version = description.get("format") if isinstance(description, dict) else None
     if version != FORMAT:
-        raise BundleError(f"{path} is of format {version!r}, this client reads {FORMAT}; take the client of the version that wrote it")
-    if "input" not in description or "formats" not in description:
+        raise BundleError(f"{path} is of format {version!r}, this version reads {FORMAT}; export it again or use the version that wrote it")
+    if exported and not {"input", "formats"} <= description.keys():
         raise BundleError(f"{folder} is a trained model that was not exported; write a bundle of it with `haltung export`")
     return dict(description)
 

@@ -21,14 +21,13 @@ from haltung.encoders.tokens import Tokens, encode
 from haltung.errors import UserError, first_line, listed
 from haltung.files import atomic_folder
 from haltung.inference import sessions
-from haltung.inference.client import TOKENS_PER_BATCH, BundleError, Classifier, Run, batches, file_of, pack, places
+from haltung.inference.client import FORMAT, TOKENS_PER_BATCH, BundleError, Classifier, Run, batches, file_of, pack, places, read
 from haltung.labels import STANCE, parse
 from haltung.models.ensemble import EnsembleModel, Member
 from haltung.models.predictor import Answers, Calibration, Model, Predictor
 from haltung.models.units import ActorBatch, Unit, actor_answers, actor_batch, units
 from haltung.records import ActorAnswer, Segment
 
-FORMAT = 1
 DESCRIPTION = "haltung.json"
 LEARNED = "learned.txt"  # hashes of the segments that the model was trained or chosen on
 THRESHOLDS = "dyads.json"  # what ``haltung dyads tune=true`` writes, perhaps after the export
@@ -219,17 +218,10 @@ def describe(folder: Path) -> dict[str, Any]:
     """Return a bundle's description; ``UserError`` if it is none, broken, or of another format."""
     path = folder / DESCRIPTION
     with broken_parts(path):
-        there = path.exists()
-        description: Any = json.loads(file_of(folder, DESCRIPTION, {}).read_text(encoding="utf-8")) if there else None
-    if not there:
-        what = "has no haltung.json, so it is no bundle" if folder.is_dir() else "is no such folder"
-        raise UserError(f"{folder} {what}; expected a folder written by haltung train or export")
-    version = description.get("format") if isinstance(description, dict) else None
-    if version != FORMAT:
-        raise UserError(f"{path} is of format {version}, this version reads {FORMAT}; export the bundle again or use another version")
+        description = read(folder, exported=False)
     if description.get("kind") not in KINDS:
         raise UserError(f"{path} is of kind '{description.get('kind')}', allowed are {listed(KINDS)}")
-    return dict(description)
+    return description
 
 
 def is_exported(description: Mapping[str, Any]) -> bool:

@@ -1,22 +1,26 @@
 """The configuration of models (``configs/model/NAME.yaml``); light to import."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Self
+from dataclasses import field
+from typing import Annotated, Literal, Self
 
-from haltung.encoders.tokens import READS
-from haltung.errors import UserError, check_numbers, listed, nearest, one_of
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from haltung.encoders.tokens import Reads
+from haltung.errors import UserError, listed, nearest
 from haltung.labels import Scheme
 
+Count = Annotated[int, Field(ge=1)]
+Part = Annotated[float, Field(ge=0, lt=1)]
 
-@dataclass(frozen=True)
+# A bundle's values are checked as those of a config are, and so are its keys.
+_CHECKED = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_CHECKED)
 class _Spec:
-    reads: Mapping[str, str] = field(default_factory=lambda: {"default": "text"})
-
-    def __post_init__(self) -> None:
-        """Raise ``UserError`` for an unknown or impossible value."""
-        for reads in self.reads.values():
-            one_of("reads", reads, READS)
+    reads: Mapping[str, Reads] = field(default_factory=lambda: {"default": "text"})
 
     def reads_of(self, task: str) -> str:
         """Return what the task reads."""
@@ -36,7 +40,7 @@ class _Spec:
         return self
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class NetworkSpec(_Spec):
     """An encoder with a head per task.
 
@@ -55,36 +59,23 @@ class NetworkSpec(_Spec):
         lora_rank: of the low-rank updates; ``lora_alpha``: their scale.
     """
 
-    pooling: Mapping[str, str] = field(default_factory=lambda: {"default": "mean"})
-    max_length: int = 128
-    tune: str = "full"
+    pooling: Mapping[str, Literal["mean", "cls", "text"]] = field(default_factory=lambda: {"default": "mean"})
+    max_length: Annotated[int, Field(ge=8, le=8192)] = 128
+    tune: Literal["full", "frozen", "lora"] = "full"
     freeze_embeddings: bool = False
-    freeze_layers: int = 0
-    dropout: float = 0.1
-    encoder_dropout: float | None = None
-    attention: str = "auto"
-    lora_rank: int = 16
-    lora_alpha: int = 32
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for pooling in self.pooling.values():
-            one_of("model.pooling", pooling, ("mean", "cls", "text"))
-        one_of("model.tune", self.tune, ("full", "frozen", "lora"))
-        one_of("model.attention", self.attention, ("auto", "eager", "sdpa"))
-        dropouts = ("dropout", "encoder_dropout")
-        check_numbers("model", self, dropouts, lambda value: value is None or 0 <= value < 1, "a number from 0 to below 1")
-        check_numbers("model", self, ("lora_rank", "lora_alpha"), lambda value: value >= 1, "a whole number of at least 1")
-        check_numbers("model", self, ["freeze_layers"], lambda value: value >= 0, "a whole number of at least 0")
-        if not 8 <= self.max_length <= 8192:
-            raise UserError(f"model.max_length is {self.max_length}, allowed are 8 to 8192 tokens")
+    freeze_layers: Annotated[int, Field(ge=0)] = 0
+    dropout: Part = 0.1
+    encoder_dropout: Part | None = None
+    attention: Literal["auto", "eager", "sdpa"] = "auto"
+    lora_rank: Count = 16
+    lora_alpha: Count = 32
 
     def pooling_of(self, task: str) -> str:
         """Return how the task pools."""
         return self.pooling.get(task, self.pooling.get("default", "mean"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class ArticleSpec(NetworkSpec):
     """An encoder that reads each sentence once, a small network over an article's sentences, heads.
 
@@ -100,17 +91,11 @@ class ArticleSpec(NetworkSpec):
         dyads: whether sources and targets are learned too, from a corpus that has dyads.
     """
 
-    sequence: str = "transformer"
-    layers: int = 2
-    window: int = 32
-    alone: float = 0.5
+    sequence: Literal["transformer", "lstm"] = "transformer"
+    layers: Count = 2
+    window: Count = 32
+    alone: Annotated[float, Field(ge=0, le=1)] = 0.5
     dyads: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        one_of("model.sequence", self.sequence, ("transformer", "lstm"))
-        check_numbers("model", self, ["alone"], lambda value: 0 <= value <= 1, "a number from 0 to 1")
-        check_numbers("model", self, ("layers", "window"), lambda value: value >= 1, "a whole number of at least 1")
 
     @property
     def read(self) -> str:
@@ -118,7 +103,7 @@ class ArticleSpec(NetworkSpec):
         return "target" if any("target" in reads for reads in self.reads.values()) else "text"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CHECKED)
 class LinearSpec(_Spec):
     """The baseline: TF-IDF of words and characters, and a linear classifier per task.
 
@@ -132,18 +117,10 @@ class LinearSpec(_Spec):
         min_count: of the texts with an n-gram; ``max_features``: of each TF-IDF.
     """
 
-    kind: str = "logistic"
-    C: float = 10.0
-    class_weight: str = "balanced"
-    words: int = 2
-    characters: int = 5
-    min_count: int = 2
-    max_features: int = 200_000
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        one_of("model.kind", self.kind, ("logistic", "svc"))
-        one_of("model.class_weight", self.class_weight, ("balanced", "none"))
-        check_numbers("model", self, ["C"], lambda value: value > 0, "a number above 0")
-        check_numbers("model", self, ["characters"], lambda value: value >= 2, "a whole number of at least 2")
-        check_numbers("model", self, ("words", "min_count", "max_features"), lambda value: value >= 1, "a whole number of at least 1")
+    kind: Literal["logistic", "svc"] = "logistic"
+    C: Annotated[float, Field(gt=0)] = 10.0
+    class_weight: Literal["balanced", "none"] = "balanced"
+    words: Count = 2
+    characters: Annotated[int, Field(ge=2)] = 5
+    min_count: Count = 2
+    max_features: Count = 200_000

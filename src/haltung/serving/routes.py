@@ -12,6 +12,7 @@ from haltung import __version__
 from haltung.actors.finder import Actors
 from haltung.events import pipeline
 from haltung.events.text.read import Article
+from haltung.inference import schemas
 from haltung.models.predictor import abstained
 from haltung.serving import bodies
 from haltung.serving.metrics import CONTENT_TYPE
@@ -22,9 +23,9 @@ def router(service: Service) -> APIRouter:
     """Return the routes."""
     routes = APIRouter(route_class=bodies.JsonRoute)
     classifier = service.engine.classifier
-    classify_answer, article_answer, events_answer = bodies.label_answers(service.engine.scheme)
+    classify_answer, article_answer, events_answer = schemas.label_answers(service.engine.scheme)
 
-    def checked(body: bodies.ArticleRequest) -> Article:
+    def checked(body: schemas.ArticleRequest) -> Article:
         service.check_parts([{"text": body.text, "headline": body.headline or ""}], "{field}")
         service.check_abstain(body.abstain)
         return Article("a", body.text, (body.headline or "").strip(), body.date or "")
@@ -33,10 +34,10 @@ def router(service: Service) -> APIRouter:
         "/classify", tags=["Labels"], summary="Label one text, or many",
         response_model=classify_answer, responses=bodies.errors(*bodies.REFUSALS),
     )  # fmt: skip
-    async def classify(body: bodies.ClassifyRequest) -> Response:
+    async def classify(body: schemas.ClassifyRequest) -> Response:
         texts = body.root
-        many = isinstance(texts, bodies.ManyTexts)
-        segments = texts.segments if isinstance(texts, bodies.ManyTexts) else [texts]
+        many = isinstance(texts, schemas.ManyTexts)
+        segments = texts.segments if isinstance(texts, schemas.ManyTexts) else [texts]
         parts = [{field: getattr(segment, field) or "" for field in bodies.FIELDS} for segment in segments]
         service.check_parts(parts, "segments[{number}].{field}" if many else "{field}")
         service.check_abstain(texts.abstain)
@@ -47,7 +48,7 @@ def router(service: Service) -> APIRouter:
         "/article", tags=["Labels"], summary="Label every sentence of an article, each read with what stands around it",
         response_model=article_answer, responses=bodies.errors(*bodies.REFUSALS, 501),
     )  # fmt: skip
-    async def article(body: bodies.ArticleRequest) -> Response:
+    async def article(body: schemas.ArticleRequest) -> Response:
         parts = await asyncio.to_thread(pipeline.segments_of, checked(body))
         service.check_count(len(parts.segments))
         rows = await service.predict(parts.segments, [None] * len(parts.segments), body.abstain)
@@ -61,7 +62,7 @@ def router(service: Service) -> APIRouter:
         "/events", tags=["Labels"], summary="Who takes which stance towards whom in an article, and the PLOVER events of it",
         response_model=events_answer, responses=bodies.errors(*bodies.REFUSALS, 501),
     )  # fmt: skip
-    async def events(body: bodies.ArticleRequest) -> Response:
+    async def events(body: schemas.ArticleRequest) -> Response:
         given = checked(body)
         if found := pipeline.lacks_stances(service.engine.scheme):
             raise HTTPException(501, f"this model has {found}, of which no events are made; POST /article labels the sentences")

@@ -8,9 +8,15 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
-from haltung.errors import UserError, check_numbers, one_of
+from pydantic import Field
+
+from haltung.errors import UserError, one_of
 from haltung.labels import Scheme
+from haltung.models.spec import Count, Part
+
+Above0 = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True)
@@ -31,39 +37,26 @@ class Training:
     ``teacher_weight`` is the share of the loss that its probabilities have instead of gold labels.
     """
 
-    epochs: int = 6
-    batch_size: int = 32
-    encoder_rate: float = 2e-5
-    head_rate: float = 1e-4
-    layer_decay: float = 1.0
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    class_weight: str = "none"
+    epochs: Count = 6
+    batch_size: Count = 32
+    encoder_rate: Above0 = 2e-5
+    head_rate: Above0 = 1e-4
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    warmup: Part = 0.1
+    class_weight: Literal["none", "root", "inverse"] = "none"
     logit_adjustment: bool | None = None
-    label_smoothing: float = 0.0
-    ema_decay: float | None = None
-    context_dropout: float = 0.0
-    accumulation: int = 1
-    max_gradient: float = 1.0
+    label_smoothing: Part = 0.0
+    ema_decay: Part | None = None
+    context_dropout: Part = 0.0
+    accumulation: Count = 1
+    max_gradient: Above0 = 1.0
     gradient_checkpointing: bool = False
     group_by_length: bool = True
-    precision: str = "auto"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     select: str = "mean"
-    patience: int = 3
-    teacher_weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        """Raise ``UserError`` for the first value out of range."""
-        one_of("training.class_weight", self.class_weight, ("none", "root", "inverse"))
-        one_of("training.precision", self.precision, ("auto", "bf16", "fp32"))
-        shares = ("warmup", "label_smoothing", "context_dropout", *(["ema_decay"] if self.ema_decay is not None else []))
-        check_numbers("training", self, ("epochs", "batch_size", "accumulation"), lambda value: value >= 1, "a whole number of at least 1")
-        check_numbers("training", self, ("encoder_rate", "head_rate", "max_gradient"), lambda value: value > 0, "a number above 0")
-        check_numbers("training", self, shares, lambda value: 0 <= value < 1, "a number from 0 to below 1")
-        check_numbers("training", self, ["teacher_weight"], lambda value: 0 <= value <= 1, "a number from 0 to 1")
-        check_numbers("training", self, ["layer_decay"], lambda value: 0 < value <= 1, "a number above 0 and at most 1")
-        if self.patience < 0 or self.weight_decay < 0:
-            raise UserError("training.patience and training.weight_decay can't be negative")
+    patience: Annotated[int, Field(ge=0)] = 3
+    teacher_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
 
     def score(self, macro_f1: Mapping[str, float]) -> float:
         """Return what chooses epoch and trial: macro-F1 of ``select``, or the mean over tasks."""

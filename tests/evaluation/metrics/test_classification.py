@@ -238,7 +238,7 @@ def test_an_evaluation_of_an_older_version_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is broken"),
+        ("{", "is not JSON"),
         ('{"format": 99}', "is of format 99, this version reads 1"),
         ("[]", "is of format None"),
         ('{"format": 1, "tasks": {}}', "is no evaluation"),

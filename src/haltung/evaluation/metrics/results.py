@@ -6,11 +6,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import TypeAdapter, ValidationError
-
-from haltung.errors import UserError
 from haltung.evaluation.metrics.dyads import DyadMetrics
 from haltung.evaluation.statistics.bootstrap import Interval
+from haltung.records import read_record
 
 # The metrics of a task that are compared, logged and averaged over seeds.
 HEADLINE = ("macro_f1", "accuracy", "micro_f1", "weighted_f1", "log_loss")
@@ -170,18 +168,7 @@ class EvaluationResult(Stored):
 
 def read(path: Path) -> EvaluationResult:
     """Read an ``evaluation.json``; ``UserError`` if it is missing, broken, or of another format."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if (found := data.get("format") if isinstance(data, dict) else None) != EvaluationResult.FORMAT:
-            raise UserError(f"{path} is of format {found}, this version reads {EvaluationResult.FORMAT}; evaluate again")
-        return TypeAdapter(EvaluationResult).validate_python(data)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise UserError(f"{path}: no such evaluation; haltung evaluate writes one") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"{path} is no evaluation ({'.'.join(map(str, first['loc']))}: {first['msg']}); evaluate again") from None
-    except ValueError as error:
-        raise UserError(f"{path} is broken ({error}); evaluate again") from None
+    return read_record(path, EvaluationResult, "evaluation", "haltung evaluate writes a new one", EvaluationResult.FORMAT)
 
 
 @dataclass(frozen=True)

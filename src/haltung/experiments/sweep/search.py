@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from haltung import threads, tracking
 from haltung.errors import UserError, listed
-from haltung.evaluation.metrics.classification import TaskMean, mean_over_tasks, summary
+from haltung.evaluation.metrics.classification import TaskMean, mean_over_tasks
 from haltung.evaluation.metrics.results import Summary
 from haltung.evaluation.predictions import read_predictions
 from haltung.evaluation.report import page, plots, style
@@ -27,7 +27,7 @@ from haltung.evaluation.statistics.significance import Gain, gain
 from haltung.experiments.compare import DIGESTED
 from haltung.experiments.sweep.spaces import PlanFactory, Space, Value
 from haltung.experiments.sweep.trials import STATES, Trial, Trials, ended, importances, twin_of
-from haltung.experiments.train import TrainingOutcome, read_state, train, train_seeds, train_trial, write_state
+from haltung.experiments.train import TrainingOutcome, read_state, train_seeds, train_trial, write_state
 from haltung.tracking import Run, Store
 from haltung.tracking.store import environment
 
@@ -215,10 +215,9 @@ def _result(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, study
     plans = [factory.plan(best.values, f"{sweep.name}-best", seed, sweep.resume) for seed in sweep.final_seeds]
     if not plans:
         return result
-    outcomes = train_seeds(plans, store, parent=parent).outcomes if len(plans) > 1 else (train(plans[0], store, parent),)
-    final = summary([outcome.evaluation for outcome in outcomes])
-    parent.metrics({"dev": final.metrics()})
-    return replace(result, final=final, outcomes=outcomes)
+    done = train_seeds(plans, store, parent=parent)
+    parent.metrics({"dev": done.summary.metrics()})
+    return replace(result, final=done.summary, outcomes=done.outcomes)
 
 
 def work(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, worker: int, callback: Callable[[Trial], None]) -> None:
