@@ -256,8 +256,11 @@ def test_rows_labelled_for_different_tasks_complete_each_other():
 
 def test_a_corpus_without_articles_is_noted():
     """Splits may leak, and nobody would see it."""
-    notes = clean_segments([replace(segment(1), article="")], CleaningRules(), SCHEME).notes
-    assert [note.partition(",")[0] for note in notes] == ["no segment names its article"]
+    for articles, noted in ((["", ""], "2 of 2"), (["a", ""], "1 of 2")):
+        segments = [replace(segment(number), article=article) for number, article in enumerate(articles, 1)]
+        notes = clean_segments(segments, CleaningRules(), SCHEME).notes
+        assert [note.partition(",")[0] for note in notes] == [f"{noted} segments name no article"]
+    assert clean_segments([replace(segment(1), article="a")], CleaningRules(), SCHEME).notes == ()
 
 
 def test_a_given_test_split_is_kept_whole():

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from haltung.cli import main
+from haltung.cli.build import make
 
 SOURCES = Path(__file__).resolve().parents[2] / "src/haltung"
 
@@ -120,5 +121,14 @@ def test_a_config_names_classes_of_haltung_alone(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
     assert main(["prepare", "corpus=theirs", "--config-dir", str(tmp_path)]) == 2
-    assert f"corpus.reader._target_ names {target}, allowed are haltung's own classes" in capsys.readouterr().err
+    assert f"corpus.reader._target_ names {target}; allowed are haltung's own classes" in capsys.readouterr().err
     assert not (tmp_path / "owned").exists()
+
+
+def test_a_package_that_the_user_names_may_have_classes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader of one's own; whoever sets the variable knows what it imports."""
+    program = "from dataclasses import dataclass\n@dataclass\nclass Reader:\n    path: str\n"
+    (tmp_path / "ours_of_a_test.py").write_text(program, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("HALTUNG_CLASSES", "other,ours_of_a_test")
+    assert make({"_target_": "ours_of_a_test.Reader", "path": "a"}, "corpus.reader").path == "a"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -179,8 +180,9 @@ def make(node: Mapping[str, Any], key: str) -> Any:
     target = str(node.get("_target_", ""))
     if not target:
         raise UserError(f"{key} has no _target_, the class to make; choose one of the shipped configs of this group")
-    if not target.startswith("haltung."):
-        raise UserError(f"{key}._target_ names {target}, allowed are haltung's own classes; choose a shipped config of this group")
+    if target.partition(".")[0] not in ("haltung", *filter(None, os.environ.get("HALTUNG_CLASSES", "").split(","))):
+        allowed = "allowed are haltung's own classes, and those of packages that HALTUNG_CLASSES names (HALTUNG_CLASSES=mine,yours)"
+        raise UserError(f"{key}._target_ names {target}; {allowed}")
     module, _, name = target.rpartition(".")
     try:
         cls = getattr(import_module(module), name)
@@ -207,9 +209,10 @@ def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
     )
 
 
-def corpus_of(settings: Mapping[str, Any], config_dir: Path | None) -> Prepared:
-    """Return the corpus of a config, prepared if it is new or its config or files have changed.
-    Raises ``UserError`` if the source is missing or broken.
+def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, scheme: Scheme | None = None) -> Prepared:
+    """Return the corpus of a config, prepared if it is new or its config or files have changed, and
+    labelled by the ``scheme`` if it is a sheet. Raises ``UserError`` if the source is missing or
+    broken.
     """
     from haltung.corpus.parsing.rows import source_files
     from haltung.corpus.prepare import fingerprint, is_current, prepare
@@ -217,15 +220,17 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None) -> Prepared:
     from haltung.corpus.store import load
 
     corpus, folders = settings["corpus"], typed(CorpusFolders, settings)
-    options = typed(CorpusOptions, corpus, "corpus")
+    options = typed(CorpusOptions, {**corpus, "labels": corpus["labels"] or ""}, "corpus")
     name, out, split = options.name, Path(folders.prepared), options.split
     if {"folds", "fold"} <= split.keys():
         out = out / f"{name}-folds" / f"{split['fold']}-of-{split['folds']}"  # each fold has a folder of its own
     reader = make(options.reader, "corpus.reader")
-    if isinstance(reader, Sheet):
+    if not isinstance(reader, Sheet):
+        scheme = None
+    elif scheme is None:
         with writing(Path(options.labels)):
             reader.draft(options.labels, name)
-    scheme = scheme_of(options.labels, config_dir)
+    scheme = scheme or scheme_of(options.labels, config_dir)
     # A corpus is prepared whole: its splits don't depend on which of its tasks are learned.
     tasks = scheme.names if options.tasks is None else scheme.only(options.tasks).names
     # How a model reads the corpus (which fields, how many tokens) is no part of the corpus.

@@ -152,15 +152,21 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
 
 def with_table(command: str, arguments: Sequence[str]) -> list[str]:
     """Return the arguments with ``table=FILE`` and its short keys (table_keys.tsv) in full."""
-    given = dict(word.partition("=")[::2] for word in arguments)
+    given = dict(word.partition("=")[::2] for word in arguments if "=" in word)
     if "table" not in given or command not in ("prepare", "train", "sweep", "evaluate"):  # of events it is something else
         return list(arguments)
     name = re.sub(r"\W+", "_", Path(given["table"]).stem, flags=re.ASCII).strip("_") or "table"
     words = ["splits@corpus.split=test_only"] if command == "evaluate" else [f"corpus.labels={quote(f'{name}.labels.yaml')}"]
     for short, key in files.table("haltung.cli", "table_keys.tsv"):
         if value := given.pop(short, ""):
-            words.append(f"{key}={quote([part.strip() for part in value.strip('[]').split(',')] if short == 'label' else value)}")
-    return ["corpus=table", f"corpus.name={quote(name)}", *words, *(word for word in arguments if word.partition("=")[0] in given)]
+            inside = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+            words.append(f"{key}={quote([part.strip() for part in inside.split(',')] if short == 'label' else value)}")
+    return [
+        "corpus=table",
+        f"corpus.name={quote(name)}",
+        *words,
+        *(word for word in arguments if "=" not in word or word.partition("=")[0] in given),
+    ]
 
 
 def candidates(command: str, line: str) -> list[str]:

@@ -151,7 +151,7 @@ def verify(segments: Sequence[Segment], scheme: Scheme) -> None:
                 for label in label_ids(answer):
                     task.index(label)
             for dyad in segment.dyads if "stance" in scheme.names else ():
-                here += f", dyad {dyad.source or '?'} > {dyad.target or '?'}"
+                here = f"{here.partition(', dyad ')[0]}, dyad {dyad.source or '?'} > {dyad.target or '?'}"
                 scheme["stance"].index(dyad.stance)
         except UserError as error:
             raise UserError(f"{here}: {error}") from None

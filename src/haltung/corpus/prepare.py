@@ -22,7 +22,7 @@ from haltung.files import atomic_folder, sha256
 from haltung.labels import Scheme
 from haltung.records import TEXT_COLUMNS, Segment, features
 
-_UNGROUPED = "no segment names its article, so each counts as one: if several come from one text, splits leak and intervals are too narrow"
+_UNGROUPED = "name no article, so each counts as one: if several come from one text, splits leak and intervals are too narrow"
 _NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
 
 
@@ -110,7 +110,8 @@ def clean_segments(segments: Sequence[Segment], rules: CleaningRules, scheme: Sc
     remaining = without(remaining, exact_duplicates(remaining, rules, scheme))
     if rules.near:
         remaining = without(remaining, near_duplicates(remaining, rules, scheme))
-    notes = [] if any(segment.article for segment in remaining) else [_UNGROUPED]
+    lone = sum(not segment.article for segment in remaining)
+    notes = [f"{lone} of {len(remaining)} segments {_UNGROUPED}"] if lone else []
     for reason, count in sorted(spared.items()):
         notes.append(f"{count} of the given test split would have been dropped for {reason}; a published test split is kept whole")
     return CleanedSegments(tuple(remaining), tuple(dropped), tuple(repaired), tuple(notes))

@@ -3,6 +3,7 @@
 import datetime
 import json
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -67,12 +68,12 @@ class Fields:
         value = self.get("date")
         if isinstance(value, datetime.date):  # or a datetime, which is one too
             return value.isoformat()[:10]
-        text = self.text("date").strip()
+        text = unicodedata.normalize("NFC", self.text("date").strip())
         try:
             if not (found := _GERMAN_DATE.fullmatch(text)):
                 return datetime.datetime.fromisoformat(text).date().isoformat() if text else ""
             day, month, year = found.groups()
-            number = int(month) if month.isdigit() else 1 + _MONTHS.index(month[:3].lower().replace("mrz", "mär"))
+            number = int(month) if month.isdigit() else 1 + _MONTHS.index(month[:3].lower().replace("mrz", "mär").replace("jän", "jan"))
             return datetime.date(int(year) + (len(year) == 2) * (2000 if year < "70" else 1900), number, int(day)).isoformat()
         except ValueError:
             raise Fault("wrong_date", f"'{_short(text)}' is no date; expected one like 2024-05-31 or 31.05.2024") from None

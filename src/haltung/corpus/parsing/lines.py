@@ -128,7 +128,7 @@ def csv_rows(
 
 def separator_of(path: Path, encoding: str | None = None) -> str:
     """Return the separator of a CSV file: what stands most often outside quotes in its header."""
-    header = next((line for line in lines(path, encoding=encoding) if re.search(r"[,;\t|]", line)), "")
+    header = next((line for line in lines(path, encoding=encoding) if line.strip() and not line.startswith("sep=")), "")
     return max(",;\t|", key=re.sub('"[^"]*"', "", header).count)
 
 

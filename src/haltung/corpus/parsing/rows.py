@@ -102,7 +102,7 @@ class Intake:
         self._source = source
         self._stops = one_of("on_error", str(on_error), ("stop", "drop")) == "stop"
         self._segments: list[Segment] = []
-        self._dropped: list[Dropped] = []
+        self.dropped: list[Dropped] = []
         self._seen: dict[str, str] = {}
 
     @contextmanager
@@ -113,7 +113,7 @@ class Intake:
         except Fault as fault:
             if self._stops and not isinstance(fault, Skip):
                 raise UserError(f"{row.where}: {fault.detail}") from None
-            self._dropped.append(Dropped(fault.id or row.made_id, row.where, fault.reason, fault.detail))
+            self.dropped.append(Dropped(fault.id or row.made_id, row.where, fault.reason, fault.detail))
 
     def add(self, segment: Segment) -> None:
         """Add a segment, or raise a ``Fault`` if its id has been used before."""
@@ -125,12 +125,12 @@ class Intake:
 
         Raises ``UserError`` if there was no row, or (with ``hint``) no label for any task.
         """
-        if not self._segments and not self._dropped:
+        if not self._segments and not self.dropped:
             raise UserError(f"{self._source} has no rows; expected at least one")
         if self._segments and not any(answer is not None for segment in self._segments for answer in segment.labels.values()):
             found = f"{self._source} has no label for any task of the scheme {self.scheme.name} ({listed(self.scheme.names)})"
             raise UserError(found + (hint and f"; {hint}"))
-        return Reading(tuple(self._segments), tuple(self._dropped))
+        return Reading(tuple(self._segments), tuple(self.dropped))
 
 
 def check_unique(what: str, id: str, where: str, seen: dict[str, str], hint: str) -> None:

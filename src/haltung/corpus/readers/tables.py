@@ -3,10 +3,13 @@
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
+from zipfile import ZipFile, is_zipfile
 
 import yaml
 
@@ -15,7 +18,7 @@ from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, jso
 from haltung.corpus.parsing.rows import SPLITS, Fault, Intake, Reading, SourceRow
 from haltung.errors import UserError, first_line, listed, one_of
 from haltung.files import table, write_text
-from haltung.labels import RESERVED, STANCE, Scheme
+from haltung.labels import RESERVED, STANCE, Scheme, parse
 
 # One file, or one for each split: {"train": "a.csv", "test": "b.csv"}.
 Paths = str | Mapping[str, str]
@@ -23,6 +26,7 @@ Paths = str | Mapping[str, str]
 _SIGNATURES = {b"PK\x03\x04": "Excel", b"\xd0\xcf\x11\xe0": "Excel", b"PAR1": "Parquet", b"$FL": "SPSS", b"<stata_dta>": "Stata"}
 _TASKS = (STANCE, "topic", "label")
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss"})
+_CODES, _MAX_BYTES = 1_000, 1_000_000_000  # labels of which slips are looked for; of a workbook, unpacked
 _TOLD = 30  # of the rows with faults; dropping them lists them all in a file
 
 
@@ -54,12 +58,11 @@ class Table(ABC):
             for row in rows:
                 with intake.row(row):
                     intake.add(Fields(row.fields(), mapping, getattr(self, "list_separator", "")).segment(scheme, row))
-        reading = intake.reading(f"the columns are: {listed(header)}; map one with corpus.reader.columns.{scheme.names[0]}=NAME")
-        if reading.dropped and not drops:
-            faults = [f"{row.where}: {row.detail}" for row in reading.dropped]
+        if intake.dropped and not drops:
+            faults = [f"{row.where}: {row.detail}" for row in intake.dropped]
             more = f"; and {len(faults) - _TOLD} more rows" if len(faults) > _TOLD else ""
             raise UserError("; ".join(faults[:_TOLD]) + more)
-        return reading
+        return intake.reading(f"the columns are: {listed(header)}; map one with corpus.reader.columns.{scheme.names[0]}=NAME")
 
     def mapping(self, header: Sequence[str]) -> dict[str, str]:
         """Return the column of each field that is called otherwise, of those in the ``header``."""
@@ -147,33 +150,46 @@ class Sheet(Table):
     separator: str | None = None
     list_separator: str = ";"
 
+    def read(self, scheme: Scheme) -> Reading:
+        """Read all rows; ``UserError`` if ``label`` names tasks that the scheme lacks."""
+        if unknown := [task for task in self.tasks(self.label or ()) if task not in scheme.names]:
+            has = f"the scheme {scheme.name} has {listed(scheme.names)}"
+            raise UserError(f"label= names the tasks {listed(unknown)}, {has}; delete its file to have it drafted anew, or edit it")
+        return super().read(scheme)
+
     def rows(self, path: Path) -> Iterator[SourceRow]:
         """Yield the rows, those of a workbook with the numbers that a spreadsheet shows."""
-        import pandas as pd
-        from charset_normalizer import from_path
+        unread = {key for key, name in self.columns.items() if name == "none"}
+        for row in self._rows(path):
+            other = {name for name in row.data if self.label and name not in self.label and _kind(name) in _TASKS}
+            yield replace(row, data={name: cell for name, cell in row.data.items() if name not in unread | other})
 
-        kind, readers = "text", {"Parquet": pd.read_parquet, "SPSS": pd.read_spss, "Stata": pd.read_stata}
+    def _rows(self, path: Path) -> Iterator[SourceRow]:
+        import pandas as pd
+
+        kind, readers = "text", {"SPSS": pd.read_spss, "Stata": pd.read_stata}
         try:
             with path.open("rb") as file:
                 start = file.read(12) if path.suffix.lower() != ".dta" else b"<stata_dta>"
             kind = next((kind for mark, kind in _SIGNATURES.items() if start.startswith(mark)), kind)
-            if kind == "text":
-                # Among all encodings those of German texts look too much alike.
-                best = from_path(path, cp_isolation=["utf_8", "cp1252", "mac_roman", "cp850"]).best() if not self.encoding else None
-            elif kind == "Excel":
-                how = {"dtype": object, "na_filter": False, "engine": "calamine"}
-                sheets = pd.read_excel(path, sheet_name=[self.sheet] if self.sheet else None, **how)
-                frame = next((cells for cells in sheets.values() if len(cells)), pd.DataFrame())
-            else:
+            if kind in readers:
                 frame = readers[kind](path).astype(object)
+            elif kind == "Excel":
+                frame = _workbook(path, self.sheet)
         except ImportError:
             raise UserError(f"{path}: a file of {kind} needs a package that is not installed; pip install 'haltung[sheets]'") from None
-        except Exception as error:  # noqa: BLE001 -- each library has its own errors
+        except UserError:
+            raise
+        except BaseException as error:  # each library has its own errors, and a panic is no Exception
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
             raise UserError(f"{path}: not a file of {kind}, or a damaged or locked one ({first_line(error)})") from None
-        if kind == "text":
-            encoding = self.encoding or (best.encoding if best else "utf-8")
+        if kind == "Parquet":
+            yield from Parquet("").rows(path)
+        elif kind == "text":
+            encoding = self.encoding or _encoding(path)
             yield from Csv("", separator=self.separator or separator_of(path, encoding), encoding=encoding).rows(path)
-        for number, row in enumerate(frame.where(frame.notna(), "").to_dict("records"), 2) if kind != "text" else ():
+        for number, row in enumerate(frame.where(frame.notna(), "").to_dict("records"), 2) if kind in (*readers, "Excel") else ():
             # Spreadsheets have 17 as 17.0.
             data = {
                 str(name): str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip() for name, cell in row.items()
@@ -183,17 +199,19 @@ class Sheet(Table):
 
     def tasks(self, header: Sequence[str]) -> dict[str, str]:
         """Return the column of each task, by the name that a drafted scheme gives it."""
-        return {_task_of(name): name for name in self.label or header if self.label or _kind(name) in _TASKS}
+        free = [name for name in header if _kind(name) in _TASKS and name not in self.columns.values()]
+        return _columns([(_task_of(name), name) for name in self.label or free], "label")
 
     def mapping(self, header: Sequence[str]) -> dict[str, str]:
         """Return the column of each field and task that was named or is recognised."""
         named = {**super().mapping(header), **self.tasks(header)}
-        known = {kind: name for name in header if name not in named.values() and (kind := _kind(name)) not in ("", "-", *_TASKS)}
-        return {key: name for key, name in {**known, **named}.items() if name != "none"}
+        free = [(kind, name) for name in header if name not in named.values() and (kind := _kind(name)) not in ("", "-", *named, *_TASKS)]
+        return {key: name for key, name in {**_columns(free), **named}.items() if name != "none"}
 
     def draft(self, labels: str, name: str) -> None:
         """Write a scheme with the labels found, less slips, if ``labels`` is a path of no file.
-        Raises ``UserError`` if no column of labels is recognised, or a named one is missing.
+        Raises ``UserError`` if no column of labels is recognised, or a named one is missing, or
+        what it has is no scheme.
         """
         if not labels.endswith((".yaml", ".yml")) or Path(labels).exists():
             return
@@ -203,12 +221,59 @@ class Sheet(Table):
             raise UserError(f"{self.path}: which column has labels? Name it (label=A), or several (label=[A,B]), of {listed(header)}")
         check_header(self.path, header, mapping := self.mapping(header))
         for task, column in self.tasks(header).items():
-            count = Counter(str(row[column]).strip() for row in rows if row.get(column))
-            ids = {label: {"de": label, "en": label} for label in sorted(count) if not is_slip(label, count)}
-            tasks[task] = {"de": column, "en": column, "labels": ids}
-        text = yaml.safe_dump({"name": name, "version": 1, "tasks": tasks}, allow_unicode=True, sort_keys=False, default_flow_style=None)
-        found = listed(f"{key}={column}" for key, column in mapping.items())
+            cells = [
+                cell if isinstance(cell, list) else str(cell or "").split(self.list_separator) for cell in (row.get(column) for row in rows)
+            ]
+            count = Counter(label for cell in cells for part in cell if (label := str(part).strip()))
+            known = sorted(label for label in count if len(count) > _CODES or not is_slip(label, count))
+            kind = {"kind": "multi"} if any(len(cell) > 1 for cell in cells) else {}
+            tasks[task] = {**kind, "de": column, "en": column, "labels": {label: {"de": label, "en": label} for label in known}}
+        scheme = {"name": name, "version": 1, "tasks": tasks}
+        parse(scheme, f"what {self.path} has as labels")  # before anything is written
+        text = yaml.safe_dump(scheme, allow_unicode=True, sort_keys=False, default_flow_style=None)
+        found = " ".join(listed(f"{key}={column}" for key, column in mapping.items()).split())
         write_text(Path(labels), f"# Drafted from {self.path} ({found}), and read from now on: edit names, definitions, order.\n{text}")
+
+
+def _workbook(path: Path, sheet: str | None) -> Any:
+    """Return the sheet of that name, or the first with rows that is not hidden, as a data frame."""
+    import pandas as pd
+    from python_calamine import SheetTypeEnum, SheetVisibleEnum
+
+    if is_zipfile(path) and (size := sum(part.file_size for part in ZipFile(path).infolist())) > _MAX_BYTES:
+        raise UserError(f"{path} has {size:,} bytes unpacked, allowed are {_MAX_BYTES:,}; save the rows as CSV")
+    with pd.ExcelFile(path, engine="calamine") as file:
+        shown = [
+            one.name for one in file.book.sheets_metadata if (one.typ, one.visible) == (SheetTypeEnum.WorkSheet, SheetVisibleEnum.Visible)
+        ]
+        for name in [sheet] if sheet else shown:
+            cells = file.parse(name, header=None, dtype=object, na_filter=False)
+            if len(cells) > 1:
+                cells.columns = [str(cell).strip() for cell in cells.iloc[0]]
+                _check_names(f"{path}, row 1 of {name}", list(cells.columns), ",")
+                return cells.iloc[1:]
+    return pd.DataFrame()
+
+
+def _encoding(path: Path) -> str:
+    """Return the encoding of a text; among all, those of German texts look too much alike."""
+    from charset_normalizer import from_path
+
+    with suppress(UnicodeDecodeError):
+        path.read_text(encoding="utf-8")
+        return "utf-8"
+    best = from_path(path, cp_isolation=["cp1252", "mac_roman", "cp850"]).best()
+    return best.encoding if best else "utf-8"
+
+
+def _columns(found: Iterable[tuple[str, str]], option: str = "") -> dict[str, str]:
+    """Return the column of each of our names; ``UserError`` if two could be the same."""
+    out: dict[str, str] = {}
+    for key, column in found:
+        if key in out:
+            raise UserError(f"the columns {listed([out[key], column])} could both be {key}; name one of them: {option or key}={out[key]}")
+        out[key] = column
+    return out
 
 
 def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
