@@ -178,11 +178,9 @@ class Sheet(Table):
                 frame = _workbook(path, self.sheet)
         except ImportError:
             raise UserError(f"{path}: a file of {kind} needs a package that is not installed; pip install 'haltung[sheets]'") from None
-        except UserError:
+        except (UserError, KeyboardInterrupt):
             raise
         except BaseException as error:  # each library has its own errors, and a panic is no Exception
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                raise
             raise UserError(f"{path}: not a file of {kind}, or a damaged or locked one ({first_line(error)})") from None
         if kind == "Parquet":
             yield from Parquet("").rows(path)
