@@ -180,7 +180,7 @@ class Sheet(Table):
             raise UserError(f"{path}: a file of {kind} needs a package that is not installed; pip install 'haltung[sheets]'") from None
         except (UserError, KeyboardInterrupt):
             raise
-        except BaseException as error:  # each library has its own errors, and a panic is no Exception
+        except BaseException as error:  # noqa: BLE001 -- each library has its own errors, and a panic is no Exception
             raise UserError(f"{path}: not a file of {kind}, or a damaged or locked one ({first_line(error)})") from None
         if kind == "Parquet":
             yield from Parquet("").rows(path)
