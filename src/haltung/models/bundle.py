@@ -251,17 +251,15 @@ def load(folder: Path, graph: bool = False, many: bool = False) -> Predictor:
         _, weights, library = _EXPORTABLE[description["kind"]]
         if graph or not (sessions.is_installed(library) and (folder / weights).is_file()):
             with broken_parts(folder):
-                chosen = sessions.Graph.of_entry(folder, "fp32", description["formats"]["fp32"])
+                entry = description["formats"]["fp32"]
+                graphs = [sessions.Graph.of_entry(folder, "fp32", entry, name) for name in sessions.RUNTIMES]
                 with suppress(UserError):  # ONNX Runtime may do what OpenVINO can't
                     if many and sessions.is_installed("openvino"):
                         with reading(folder, description) as part:
-                            graphs = [
-                                replace(chosen, runtime=name, path=part(description["formats"]["fp32"]["file"]))
-                                for name in sessions.RUNTIMES
-                            ]
+                            part(entry["file"])
                             choice = sessions.choose(graphs, Classifier(folder, format=None))
                         return ExportedModel(folder, choice.graph, _told(choice.graph, choice.run))
-                return ExportedModel(folder, chosen)
+                return ExportedModel(folder, graphs[0])
     return load_trained(folder)
 
 
