@@ -351,7 +351,7 @@ def test_segments_built_in_python_are_checked_too(faulty, message):
     [
         ({"markup": "stripp"}, "corpus.rules.markup is 'stripp', did you mean 'strip'"),
         ({"conflicts": "first"}, "allowed are drop, keep_first, keep"),
-        ({"near": 90}, "near is 90; allowed are 0"),
+        ({"near": 90}, "near is 90.0; allowed are 0"),
         ({"min_chars": 10, "max_chars": 5}, "min_chars is 10 and max_chars 5"),
     ],
 )
