@@ -27,11 +27,6 @@ def save(figure: Figure, path: Path) -> Path:
     """Write the figure as PNG (150 dpi), atomically, and return its path."""
     target = path.with_suffix(".png")
     target.parent.mkdir(parents=True, exist_ok=True)
-    figure.set_dpi(150)
-    if (layout := figure.get_layout_engine()) is not None:
-        # Done here, since savefig would draw the whole figure once more for it.
-        layout.execute(figure)
-        figure.set_layout_engine(None)
     with atomic_file(target) as scratch:
         # No version in it: the same figure gives the same bytes.
         figure.savefig(scratch, format="png", dpi=150, metadata={"Software": None})
