@@ -209,9 +209,8 @@ def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
 
 
 def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, scheme: Scheme | None = None) -> Prepared:
-    """Return the corpus of a config, prepared if it is new or its config or files have changed, and
-    labelled by the ``scheme`` if it is a sheet. Raises ``UserError`` if the source is missing or
-    broken.
+    """Return the corpus of a config, prepared if it is new or its config or files have changed, by
+    another ``scheme`` if given. Raises ``UserError`` if the source is missing or broken.
     """
     from haltung.corpus.parsing.rows import source_files
     from haltung.corpus.prepare import fingerprint, is_current, prepare
@@ -224,9 +223,7 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, scheme: Sche
     if {"folds", "fold"} <= split.keys():
         out = out / f"{name}-folds" / f"{split['fold']}-of-{split['folds']}"  # each fold has a folder of its own
     reader = make(options.reader, "corpus.reader")
-    if not isinstance(reader, Sheet):
-        scheme = None
-    elif scheme is None:
+    if isinstance(reader, Sheet) and scheme is None:
         with writing(Path(options.labels)):
             reader.draft(options.labels, name)
     scheme = scheme or scheme_of(options.labels, config_dir)

@@ -48,7 +48,8 @@ def run(
         models, group = models_of(record), tracking.group(record)
         settings = {**settings, "corpus": record.config["corpus"]} if own_corpus else settings
     # A sheet is labelled by the scheme of the model.
-    scheme = parse(bundles.describe(models[0].bundle)["scheme"]) if models else None
+    is_sheet = models and settings["corpus"]["reader"]["_target_"].endswith("Sheet")
+    scheme = parse(bundles.describe(models[0].bundle)["scheme"]) if is_sheet else None
     corpus, console = corpus_of(settings, request.config_dir, scheme), Console()
 
     def show(model: ModelEvaluation) -> None:

@@ -126,12 +126,8 @@ def run(
     return int(counts["broken"] > 0)
 
 
-def _labeller(
-    folder: Path, runtime: Runtime, abstain: float | None, graph: bool, many: bool = False
-) -> partial[Iterator[dict[str, Any]]]:  # fmt: skip
-    """Return the model of a bundle; ``graph``: by its graph also where there is a GPU for torch,
-    for ``many`` texts on the faster runtime.
-    """
+def _labeller(folder: Path, runtime: Runtime, abstain: float | None, graph: bool, many: bool = False) -> partial[Iterator[dict[str, Any]]]:
+    """Return the model of a bundle; ``graph``, ``many``: see ``bundle.load``, where torch has a GPU."""
     if runtime in ("onnxruntime", "openvino"):
         model: Predictor = open_engine(Settings(folder, runtime=runtime, format="fp32", tokens=TOKENS_PER_BATCH))
     else:

@@ -242,9 +242,8 @@ def load(folder: Path, graph: bool = False, many: bool = False) -> Predictor:
     """Load a trained or exported bundle by its weights, which predict as after the training.
 
     An exported bundle is run by its fp32 graph if its weights, or the library that reads them, are
-    missing; or if a ``graph`` is preferred and ONNX Runtime is installed. For ``many`` texts it is
-    worth the seconds to look for the faster runtime. ``UserError`` is raised if it is no bundle, or
-    a part of it is missing or broken.
+    missing; or if a ``graph`` is preferred and ONNX Runtime is installed, for ``many`` texts by the
+    faster runtime. ``UserError`` is raised if it is no bundle, or a part is missing or broken.
     """
     description = describe(folder)
     if is_exported(description) and sessions.is_installed("onnxruntime"):
@@ -304,9 +303,7 @@ def _hash(segment: Segment) -> str:
 
 
 def _told(graph: sessions.Graph, run: Run | None = None) -> Run:
-    """Load a graph, unless its ``run`` is given, whose errors are told in one sentence when it is
-    run (``UserError``).
-    """
+    """Load a graph unless its ``run`` is given; what fails when it is run is a ``UserError``."""
     run = run or sessions.load(graph)
 
     def told(feeds: sessions.Feeds, *asked: Sequence[str]) -> dict[str, np.ndarray]:

@@ -189,9 +189,8 @@ class Sheet(Table):
             yield from Csv("", separator=self.separator or separator_of(path, encoding), encoding=encoding).rows(path)
         for number, row in enumerate(frame.where(frame.notna(), "").to_dict("records"), 2) if kind in (*readers, "Excel") else ():
             # Spreadsheets have 17 as 17.0.
-            data = {
-                str(name): str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip() for name, cell in row.items()
-            }
+            whole = {name for name, cell in row.items() if isinstance(cell, float) and cell.is_integer()}
+            data = {str(name): str(int(cell) if name in whole else cell).strip() for name, cell in row.items()}
             if any(data.values()):
                 yield SourceRow(f"{path}, row {number}", f"{path.stem}-{number}", data)
 
