@@ -127,7 +127,7 @@ def run(
 
 
 def _labeller(folder: Path, runtime: Runtime, abstain: float | None, graph: bool, many: bool = False) -> partial[Iterator[dict[str, Any]]]:
-    """Return the model of a bundle; ``graph``, ``many``: see ``bundle.load``, where torch has a GPU."""
+    """Return the model of a bundle; for ``graph`` and ``many`` see ``bundle.load``."""
     if runtime in ("onnxruntime", "openvino"):
         model: Predictor = open_engine(Settings(folder, runtime=runtime, format="fp32", tokens=TOKENS_PER_BATCH))
     else:
