@@ -106,6 +106,7 @@ def test_processes_share_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_users_way_of_waiting_stays(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Each of the settings that say how a thread waits; without one of them threads sleep."""
     monkeypatch.setenv(name, "1")
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
     always = {"OMP_NUM_THREADS": str(threads.cores()), "THP_MEM_ALLOC_ENABLE": "1"}
     assert threads.settings() == always
     monkeypatch.delenv(name)

@@ -257,7 +257,7 @@ def test_rows_labelled_for_different_tasks_complete_each_other():
 def test_a_corpus_without_articles_is_noted():
     """Splits may leak, and nobody would see it."""
     for articles, noted in ((["", ""], "2 of 2"), (["a", ""], "1 of 2")):
-        segments = [replace(segment(number), article=article) for number, article in enumerate(articles, 1)]
+        segments = [replace(segment(number), article=article, text=f"Die {number} lobt Rom.") for number, article in enumerate(articles, 1)]
         notes = clean_segments(segments, CleaningRules(), SCHEME).notes
         assert [note.partition(",")[0] for note in notes] == [f"{noted} segments name no article"]
     assert clean_segments([replace(segment(1), article="a")], CleaningRules(), SCHEME).notes == ()

@@ -181,11 +181,11 @@ def test_a_column_that_is_to_be_left_unread_is(name: str, tmp_path: Path) -> Non
 def test_two_columns_that_could_be_the_same_are_asked_for(tmp_path: Path) -> None:
     """An article and its address; two kinds of stance. One that is named is taken."""
     path = str(written(tmp_path / "a.csv", [("Satz", "Haltung", "Artikel", "Link"), *sentences(30)]))
-    with pytest.raises(UserError, match="the columns Artikel and Link could both be article; name one of them: article=Artikel"):
+    with pytest.raises(UserError, match="the columns Artikel, Link could both be article; name one of them: article=Artikel"):
         Sheet(path).draft(str(tmp_path / "labels.yaml"), "own")
     sheet = Sheet(path, {"article": "Artikel"})
     assert {one.article[:1] for one in sheet.read(scheme_of(sheet, tmp_path)).segments} == {"A"}
-    with pytest.raises(UserError, match="the columns Haltung and Stance could both be stance; name one of them: label=Haltung"):
+    with pytest.raises(UserError, match="the columns Haltung, Stance could both be stance; name one of them: label=Haltung"):
         Sheet(path, label=["Haltung", "Stance"]).draft(str(tmp_path / "others.yaml"), "own")
 
 
@@ -209,7 +209,7 @@ def test_several_labels_in_a_cell_make_a_task_of_several(tmp_path: Path) -> None
     sheet = Sheet(str(written(tmp_path / "a.csv", [("Satz", "Thema"), *rows], separator=",")))
     scheme = scheme_of(sheet, tmp_path)
     assert (scheme["topic"].kind, scheme["topic"].ids) == ("multi", ("Energie", "Klima", "Verkehr"))
-    assert sheet.read(scheme).segments[0].labels["topic"] == ("Klima", "Energie")
+    assert set(sheet.read(scheme).segments[0].labels["topic"] or ()) == {"Klima", "Energie"}
 
 
 def test_no_file_is_left_where_labels_are_no_scheme(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from haltung.cli.build import typed
 from haltung.encoders.tokens import encode
 from haltung.errors import UserError
 from haltung.models.spec import NetworkSpec
@@ -174,7 +175,7 @@ def test_a_name_that_is_cut_off_has_no_tokens(tokenizer) -> None:
 def test_an_unknown_input_is_named_with_the_nearest() -> None:
     """A slip in the config is one sentence."""
     with pytest.raises(UserError, match="'contxt', did you mean 'context'"):
-        NetworkSpec(reads={"default": "contxt"})
+        typed(NetworkSpec, {"reads": {"default": "contxt"}}, "model")
 
 
 def test_three_long_parts_need_little_memory(bert: Path) -> None:

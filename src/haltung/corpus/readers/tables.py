@@ -161,7 +161,8 @@ class Sheet(Table):
         """Yield the rows, those of a workbook with the numbers that a spreadsheet shows."""
         unread = {key for key, name in self.columns.items() if name == "none"}
         for row in self._rows(path):
-            other = {name for name in row.data if self.label and name not in self.label and _kind(name) in _TASKS}
+            given = set(self.label or ()) & row.data.keys()
+            other = {name for name in row.data if given and name not in given and _kind(name) in _TASKS}
             yield replace(row, data={name: cell for name, cell in row.data.items() if name not in unread | other})
 
     def _rows(self, path: Path) -> Iterator[SourceRow]:
@@ -235,20 +236,18 @@ class Sheet(Table):
 def _workbook(path: Path, sheet: str | None) -> Any:
     """Return the sheet of that name, or the first with rows that is not hidden, as a data frame."""
     import pandas as pd
-    from python_calamine import SheetTypeEnum, SheetVisibleEnum
+    from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
     if is_zipfile(path) and (size := sum(part.file_size for part in ZipFile(path).infolist())) > _MAX_BYTES:
         raise UserError(f"{path} has {size:,} bytes unpacked, allowed are {_MAX_BYTES:,}; save the rows as CSV")
-    with pd.ExcelFile(path, engine="calamine") as file:
-        shown = [
-            one.name for one in file.book.sheets_metadata if (one.typ, one.visible) == (SheetTypeEnum.WorkSheet, SheetVisibleEnum.Visible)
-        ]
-        for name in [sheet] if sheet else shown:
-            cells = file.parse(name, header=None, dtype=object, na_filter=False)
-            if len(cells) > 1:
-                cells.columns = [str(cell).strip() for cell in cells.iloc[0]]
-                _check_names(f"{path}, row 1 of {name}", list(cells.columns), ",")
-                return cells.iloc[1:]
+    plain = (SheetTypeEnum.WorkSheet, SheetVisibleEnum.Visible)
+    shown = [one.name for one in CalamineWorkbook.from_path(path).sheets_metadata if (one.typ, one.visible) == plain]
+    for name in [sheet] if sheet else shown:
+        cells = pd.read_excel(path, sheet_name=name, header=None, dtype=object, na_filter=False, engine="calamine")
+        if len(cells) > 1:
+            cells.columns = [str(cell).strip() for cell in cells.iloc[0]]
+            _check_names(f"{path}, row 1 of {name}", list(cells.columns), ",")
+            return cells.iloc[1:]
     return pd.DataFrame()
 
 
