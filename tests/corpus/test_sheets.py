@@ -192,7 +192,10 @@ def test_two_columns_that_could_be_the_same_are_asked_for(tmp_path: Path) -> Non
 def test_a_column_that_is_a_field_is_no_task(tmp_path: Path) -> None:
     """What `target=Thema` names has no labels."""
     path = str(written(tmp_path / "a.csv", [("Satz", "Haltung", "Thema", "Datum"), *sentences(30)]))
-    assert scheme_of(Sheet(path, {"target": "Thema"}), tmp_path).names == ("stance",)
+    sheet = Sheet(path, {"target": "Thema"}, label=["Haltung"])
+    scheme = scheme_of(sheet, tmp_path)
+    assert scheme.names == ("stance",)
+    assert sheet.read(scheme).segments[0].target == sentences(1)[0][2]
 
 
 def test_other_labels_than_those_drafted_are_refused(tmp_path: Path) -> None:
@@ -210,6 +213,31 @@ def test_several_labels_in_a_cell_make_a_task_of_several(tmp_path: Path) -> None
     scheme = scheme_of(sheet, tmp_path)
     assert (scheme["topic"].kind, scheme["topic"].ids) == ("multi", ("Energie", "Klima", "Verkehr"))
     assert set(sheet.read(scheme).segments[0].labels["topic"] or ()) == {"Klima", "Energie"}
+
+
+def test_one_separator_behind_a_label_makes_no_second_label(tmp_path: Path) -> None:
+    """It is a slip."""
+    rows = [*sentences(30), ("Ja, gern.", "dafür;", "A99", "")]
+    assert scheme_of(Sheet(str(written(tmp_path / "a.csv", [HEAD, *rows], separator=","))), tmp_path)["stance"].kind == "single"
+
+
+def test_numbers_of_parquet_are_text(tmp_path: Path) -> None:
+    """A label 0 and an article 3.0 too; what is null is empty."""
+    import pandas as pd
+
+    texts = [row[0] for row in sentences(30)]
+    articles = [float(number // 3) if number else None for number in range(30)]
+    pd.DataFrame({"Satz": texts, "Code": [number % 2 for number in range(30)], "Artikel": articles}).to_parquet(tmp_path / "a.parquet")
+    sheet = Sheet(str(tmp_path / "a.parquet"))
+    scheme = scheme_of(sheet, tmp_path)
+    assert scheme["Code"].ids == ("0", "1")
+    assert [one.article for one in sheet.read(scheme).segments][:4] == ["", "0", "0", "1"]
+
+
+def test_columns_without_a_name_are_passed_over(tmp_path: Path) -> None:
+    """Those of notes beside a table."""
+    path = workbook(tmp_path / "a.xlsx", [("Satz", "", "Haltung", ""), *((row[0], "x", row[1], "y") for row in sentences(6))])
+    assert {tuple(row.data) for row in Sheet("").rows(path)} == {("Satz", "Haltung")}
 
 
 def test_no_file_is_left_where_labels_are_no_scheme(tmp_path: Path) -> None:

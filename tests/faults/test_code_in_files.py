@@ -130,5 +130,5 @@ def test_a_package_that_the_user_names_may_have_classes_too(tmp_path: Path, monk
     program = "from dataclasses import dataclass\n@dataclass\nclass Reader:\n    path: str\n"
     (tmp_path / "ours_of_a_test.py").write_text(program, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("HALTUNG_CLASSES", "other,ours_of_a_test")
+    monkeypatch.setenv("HALTUNG_CLASSES", "other, ours_of_a_test")
     assert make({"_target_": "ours_of_a_test.Reader", "path": "a"}, "corpus.reader").path == "a"

@@ -180,7 +180,7 @@ def make(node: Mapping[str, Any], key: str) -> Any:
     target = str(node.get("_target_", ""))
     if not target:
         raise UserError(f"{key} has no _target_, the class to make; choose one of the shipped configs of this group")
-    if target.partition(".")[0] not in ("haltung", *filter(None, os.environ.get("HALTUNG_CLASSES", "").split(","))):
+    if target.partition(".")[0] not in ("haltung", *re.findall(r"\w+", os.environ.get("HALTUNG_CLASSES", ""))):
         raise UserError(f"{key}._target_ names {target}; allowed are haltung's own classes, and those of HALTUNG_CLASSES=package")
     module, _, name = target.rpartition(".")
     try:
@@ -208,9 +208,9 @@ def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
     )
 
 
-def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, scheme: Scheme | None = None) -> Prepared:
-    """Return the corpus of a config, prepared if it is new or its config or files have changed, by
-    another ``scheme`` if given. Raises ``UserError`` if the source is missing or broken.
+def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, drafts: bool = True) -> Prepared:
+    """Return the corpus of a config, prepared if it is new or its config or files have changed; a
+    sheet ``drafts`` its scheme. Raises ``UserError`` if the source is missing or broken.
     """
     from haltung.corpus.parsing.rows import source_files
     from haltung.corpus.prepare import fingerprint, is_current, prepare
@@ -218,15 +218,15 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, scheme: Sche
     from haltung.corpus.store import load
 
     corpus, folders = settings["corpus"], typed(CorpusFolders, settings)
-    options = typed(CorpusOptions, {**corpus, "labels": corpus["labels"] or ""}, "corpus")
+    options = typed(CorpusOptions, corpus, "corpus")
     name, out, split = options.name, Path(folders.prepared), options.split
     if {"folds", "fold"} <= split.keys():
         out = out / f"{name}-folds" / f"{split['fold']}-of-{split['folds']}"  # each fold has a folder of its own
     reader = make(options.reader, "corpus.reader")
-    if isinstance(reader, Sheet) and scheme is None:
+    if isinstance(reader, Sheet) and drafts:
         with writing(Path(options.labels)):
             reader.draft(options.labels, name)
-    scheme = scheme or scheme_of(options.labels, config_dir)
+    scheme = scheme_of(options.labels, config_dir)
     # A corpus is prepared whole: its splits don't depend on which of its tasks are learned.
     tasks = scheme.names if options.tasks is None else scheme.only(options.tasks).names
     # How a model reads the corpus (which fields, how many tokens) is no part of the corpus.
@@ -287,7 +287,7 @@ def _invalid(error: ValidationError, key: str, names: Sequence[str]) -> str:
     if first["type"] in ("missing", "missing_argument"):
         return f"{where} has no value; give it as {where}=…"
     kinds = [fault["type"].partition("_")[0] for fault in faults if name in fault["loc"]]
-    if all(kind in _EXPECTED for kind in kinds):
+    if kinds and all(kind in _EXPECTED for kind in kinds):
         return f"{where} is {first['input']!r}, expected {' or '.join(dict.fromkeys(_EXPECTED[kind] for kind in kinds))}"
     if first["type"] == "literal_error":
         allowed = re.findall("'(.*?)'", first["ctx"]["expected"])

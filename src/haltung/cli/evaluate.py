@@ -22,8 +22,6 @@ from haltung.events import dyads as dyad_model
 from haltung.experiments import dyads as experiment
 from haltung.experiments.compare import carry_out, consider, read, save
 from haltung.experiments.evaluate import ModelEvaluation, TrainedModel, evaluate, models_of
-from haltung.labels import parse
-from haltung.models import bundle as bundles
 from haltung.models import compact
 
 
@@ -47,10 +45,9 @@ def run(
         # The mean over seeds goes to the run that holds them; of a sweep that is another run.
         models, group = models_of(record), tracking.group(record)
         settings = {**settings, "corpus": record.config["corpus"]} if own_corpus else settings
-    # A sheet is labelled by the scheme of the model.
-    is_sheet = models and settings["corpus"]["reader"]["_target_"].endswith("Sheet")
-    scheme = parse(bundles.describe(models[0].bundle)["scheme"]) if is_sheet else None
-    corpus, console = corpus_of(settings, request.config_dir, scheme), Console()
+        if settings["corpus"].get("labels", "") is None:  # a sheet is labelled by the scheme of the run
+            settings = {**settings, "corpus": {**settings["corpus"], "labels": record.config["corpus"]["labels"]}}
+    corpus, console = corpus_of(settings, request.config_dir, drafts=False), Console()
 
     def show(model: ModelEvaluation) -> None:
         title = f"[bold]{model.name}[/] on {corpus.name} {split}; report: {model.report / 'report.html'}"

@@ -42,8 +42,7 @@ from haltung.serving.engine import Settings, open_engine
 
 Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
 
-# From so many texts on it is worth a second to look for the faster runtime, the first time.
-_MANY = 256
+_MANY = 256  # texts, from which on it is worth a second to look for the faster runtime, the first time
 
 # How many of a task's labels are shown with their probabilities.
 _SHOWN = 3

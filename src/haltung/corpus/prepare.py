@@ -140,9 +140,11 @@ def is_current(folder: Path, fingerprint: str) -> bool:
 
 
 def _without_modules(node: Any) -> Any:
-    """Return a config node with the bare class name as every ``_target_``."""
+    """Return a config node with the bare class name as every ``_target_`` of Haltung's."""
     if isinstance(node, Mapping):
-        return {key: str(value).rpartition(".")[2] if key == "_target_" else _without_modules(value) for key, value in node.items()}
+        return {
+            key: _without_modules(value) if key != "_target_" else re.sub(r"^haltung\..*\.", "", str(value)) for key, value in node.items()
+        }
     return [_without_modules(item) for item in node] if isinstance(node, list | tuple) else node
 
 

@@ -103,7 +103,7 @@ def models_of(record: RunRecord) -> list[TrainedModel]:
 
 def models_named(given: str, store: Store) -> list[TrainedModel]:
     """Return the models that a bundle's folder, an installed model's name, or a run stands for."""
-    if Path(given).expanduser().is_dir() or given.startswith(compact.HUB) or given in compact.installed():
+    if "/" in given or any(Path(given).expanduser().glob("haltung.json")) or given.startswith(compact.HUB) or given in compact.installed():
         return [TrainedModel(given, compact.find(given))]
     return models_of(tracking.find(store, given))
 

@@ -162,7 +162,7 @@ class Sheet(Table):
         unread = {key for key, name in self.columns.items() if name == "none"}
         for row in self._rows(path):
             given = set(self.label or ()) & row.data.keys()
-            other = {name for name in row.data if given and name not in given and _kind(name) in _TASKS}
+            other = {name for name in row.data if given and name not in (*given, *self.columns.values()) and _kind(name) in _TASKS}
             yield replace(row, data={name: cell for name, cell in row.data.items() if name not in unread | other})
 
     def _rows(self, path: Path) -> Iterator[SourceRow]:
@@ -184,14 +184,13 @@ class Sheet(Table):
         except BaseException as error:  # noqa: BLE001 -- each library has its own errors, and a panic is no Exception
             raise UserError(f"{path}: not a file of {kind}, or a damaged or locked one ({first_line(error)})") from None
         if kind == "Parquet":
-            yield from Parquet("").rows(path)
+            for row in Parquet("").rows(path):
+                yield replace(row, data={name: cell if isinstance(cell, list | dict) else _text(cell) for name, cell in row.data.items()})
         elif kind == "text":
             encoding = self.encoding or _encoding(path)
             yield from Csv("", separator=self.separator or separator_of(path, encoding), encoding=encoding).rows(path)
         for number, row in enumerate(frame.where(frame.notna(), "").to_dict("records"), 2) if kind in (*readers, "Excel") else ():
-            # Spreadsheets have 17 as 17.0.
-            whole = {name for name, cell in row.items() if isinstance(cell, float) and cell.is_integer()}
-            data = {str(name): str(int(cell) if name in whole else cell).strip() for name, cell in row.items()}
+            data = {str(name): _text(cell) for name, cell in row.items()}
             if any(data.values()):
                 yield SourceRow(f"{path}, row {number}", f"{path.stem}-{number}", data)
 
@@ -219,10 +218,9 @@ class Sheet(Table):
             raise UserError(f"{self.path}: which column has labels? Name it (label=A), or several (label=[A,B]), of {listed(header)}")
         check_header(self.path, header, mapping := self.mapping(header))
         for task, column in self.tasks(header).items():
-            cells = [
-                cell if isinstance(cell, list) else str(cell or "").split(self.list_separator) for cell in (row.get(column) for row in rows)
-            ]
-            count = Counter(label for cell in cells for part in cell if (label := str(part).strip()))
+            parts = [cell if isinstance(cell, list) else str(cell).split(self.list_separator) for row in rows if (cell := row.get(column))]
+            cells = [[label for part in cell if (label := str(part).strip())] for cell in parts]
+            count = Counter(label for cell in cells for label in cell)
             known = sorted(label for label in count if len(count) > _CODES or not is_slip(label, count))
             kind = {"kind": "multi"} if any(len(cell) > 1 for cell in cells) else {}
             tasks[task] = {**kind, "de": column, "en": column, "labels": {label: {"de": label, "en": label} for label in known}}
@@ -231,6 +229,12 @@ class Sheet(Table):
         text = yaml.safe_dump(scheme, allow_unicode=True, sort_keys=False, default_flow_style=None)
         found = " ".join(listed(f"{key}={column}" for key, column in mapping.items()).split())
         write_text(Path(labels), f"# Drafted from {self.path} ({found}), and read from now on: edit names, definitions, order.\n{text}")
+
+
+def _text(cell: object) -> str:
+    """Return a cell as text, 17.0 as 17, which spreadsheets make of it; "" if it is null."""
+    empty = cell is None or (isinstance(cell, float) and cell != cell)
+    return "" if empty else str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip()
 
 
 def _workbook(path: Path, sheet: str | None) -> Any:
@@ -247,7 +251,7 @@ def _workbook(path: Path, sheet: str | None) -> Any:
         if len(cells) > 1:
             cells.columns = [str(cell).strip() for cell in cells.iloc[0]]
             _check_names(f"{path}, row 1 of {name}", list(cells.columns), ",")
-            return cells.iloc[1:]
+            return cells.loc[1:, [bool(name) for name in cells.columns]]
     return pd.DataFrame()
 
 
@@ -258,8 +262,7 @@ def _encoding(path: Path) -> str:
     with suppress(UnicodeDecodeError):
         path.read_text(encoding="utf-8")
         return "utf-8"
-    best = from_path(path, cp_isolation=["cp1252", "mac_roman", "cp850"]).best()
-    return best.encoding if best else "utf-8"
+    return getattr(from_path(path, cp_isolation=["cp1252", "mac_roman", "cp850"]).best(), "encoding", "utf-8")
 
 
 def _columns(found: Iterable[tuple[str, str]], option: str = "") -> dict[str, str]:
