@@ -26,9 +26,9 @@ from haltung import __version__
 from haltung.errors import UserError
 from haltung.files import rendered
 from haltung.serving import inference_protocol, routes
-from haltung.serving.bodies import sentence
 from haltung.serving.engine import Settings
 from haltung.serving.middleware import Entrance, failure
+from haltung.serving.routes import sentence
 from haltung.serving.service import Service
 
 PAGE = Path(__file__).with_name("page")

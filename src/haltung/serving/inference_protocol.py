@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import JSONResponse, Response
 
 from haltung import __version__
-from haltung.serving.bodies import FIELDS, REFUSALS, JsonRequest, JsonRoute, as_segments, errors, parse
+from haltung.serving.routes import FIELDS, REFUSALS, JsonRequest, JsonRoute, as_segments, errors, parse
 from haltung.serving.service import Service
 
 # The one model of a server, and its one version.
