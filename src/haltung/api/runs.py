@@ -136,7 +136,7 @@ def evaluate(
     record = runs_of.find(make(config["tracking"], "tracking"), run.id if isinstance(run, TrainedRun) else run)
     if corpus is None:
         config["corpus"] = record.config["corpus"]
-    prepared = corpus_of(config, None)
+    prepared = corpus_of(config, None, drafts=False)
     done, _ = evaluated.evaluate(
         evaluated.models_of(record), prepared, split, own_corpus=corpus is None, group=runs_of.group(record), folder=Path(output),
         command=["evaluate", f"run={record.id[:8]}", *words], language=config["language"], errors=config["error_analysis"],

@@ -28,7 +28,6 @@ from haltung.files import rendered
 from haltung.serving import inference_protocol, routes
 from haltung.serving.engine import Settings
 from haltung.serving.middleware import Entrance, failure
-from haltung.serving.routes import sentence
 from haltung.serving.service import Service
 
 PAGE = Path(__file__).with_name("page")
@@ -90,8 +89,8 @@ def application(service: Service) -> FastAPI:
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     if request.url.path.startswith("/v2/"):
-        return failure(400, sentence(error.errors(), inference_protocol.EXAMPLE))
-    return failure(422, sentence(error.errors()))
+        return failure(400, routes.sentence(error.errors(), inference_protocol.EXAMPLE))
+    return failure(422, routes.sentence(error.errors()))
 
 
 async def _refused(_: Request, error: Exception) -> Response:
