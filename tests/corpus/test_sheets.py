@@ -242,14 +242,10 @@ def test_columns_without_a_name_are_passed_over(tmp_path: Path) -> None:
 
 def test_no_file_is_left_where_labels_are_no_scheme(tmp_path: Path) -> None:
     """It would be taken for the user's own from then on."""
-    rows = sentences(30)
-    for label, values in (("Haltung", {row[0]: "pro" for row in rows}), ("Satz", {})):
-        path = written(tmp_path / "a.csv", [HEAD, *((row[0], values.get(row[0], row[1]), *row[2:]) for row in rows)])
-        sheet = Sheet(str(path), {"text": "Satz"}, label=[label])
-        if label == "Haltung":
-            with pytest.raises(UserError, match=r"a\.csv"):
-                sheet.draft(str(tmp_path / "labels.yaml"), "own")
-            assert not (tmp_path / "labels.yaml").exists()
+    path = written(tmp_path / "a.csv", [HEAD, *((row[0], "pro", *row[2:]) for row in sentences(30))])
+    with pytest.raises(UserError, match=r"a\.csv"):
+        Sheet(str(path)).draft(str(tmp_path / "labels.yaml"), "own")
+    assert not (tmp_path / "labels.yaml").exists()
 
 
 def test_a_line_break_in_a_header_is_none_in_the_scheme(tmp_path: Path) -> None:
