@@ -91,9 +91,9 @@ def _ours(side: str, bundle: Path) -> Callable[[Sequence[dict[str, Any]]], objec
     model: Predictor
     if side == "serve":
         model = open_engine(Settings(bundle))
-        print(f"runtime: {model.choice}")
+        print(f"runtime: {model.graph}")
     else:
-        # The choice of haltung predict: torch where it has a GPU, else the faster runtime.
+        # The choice of haltung predict: torch where it has a GPU, else the preferred runtime.
         model = bundles.load(bundle, graph=side == "predict" and not Path("/dev/nvidiactl").exists(), many=True)
     return lambda rows: model.probabilities([Segment(**row) for row in rows])
 

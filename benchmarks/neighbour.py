@@ -96,15 +96,11 @@ def container(processors: float, root: Path = Path("/sys/fs/cgroup")) -> Iterato
     Raises:
         NotPossible: this user may not.
     """
-    name, limit = f"haltung-benchmark-{os.getpid()}-{time.monotonic_ns()}", round(processors * _PERIOD)
-    if (root / "cpu/cpu.cfs_quota_us").is_file() or (root / "cpu/cgroup.procs").is_file():
-        folder, files = root / "cpu" / name, {"cpu.cfs_period_us": f"{_PERIOD}", "cpu.cfs_quota_us": f"{limit}"}
-    else:
-        folder, files = root / name, {"cpu.max": f"{limit} {_PERIOD}"}
+    folder = root / f"haltung-benchmark-{os.getpid()}-{time.monotonic_ns()}"
     try:
+        (root / "cgroup.controllers").read_text()  # only version 2 has it
         folder.mkdir()
-        for file, text in files.items():
-            (folder / file).write_text(text)
+        (folder / "cpu.max").write_text(f"{round(processors * _PERIOD)} {_PERIOD}")
     except OSError as error:
         with suppress(OSError):
             folder.rmdir()

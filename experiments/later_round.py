@@ -26,7 +26,7 @@ from haltung.evaluation.comparison import System, compare
 from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.predictions import ScoredSplit, read_predictions, score, write_predictions
 from haltung.models import bundle
-from haltung.models.predictor import Calibration, fitted, tempered, uncalibrated
+from haltung.models.predictor import Calibration, calibrated, fitted, tempered
 from haltung.records import Segment
 from haltung.training.adjustment import share_to_undo
 from haltung.training.losses import class_weights, targets
@@ -56,7 +56,8 @@ def undone(name: str, folder: Path, run: ScoredSplit, corpus: store.Prepared, ou
     """Return the predictions as they are where class weights are undone, and the shares on the terminal."""
     calibration = Calibration.from_dict(json.loads((folder / "haltung.json").read_text(encoding="utf-8"))["calibration"])
     dev, train = predicted(f"{name}-dev", folder, corpus.segments("dev"), out), corpus.segments("train")
-    before, after = (uncalibrated(split.probabilities, run.scheme, calibration) for split in (dev, run))
+    inverse = Calibration({task: 1 / temperature for task, temperature in calibration.temperatures.items()})
+    before, after = (calibrated(split.probabilities, run.scheme, inverse) for split in (dev, run))
     articles = np.array([segment.article or segment.id for segment in corpus.segments("dev")])
     for task in run.scheme:
         weights, rows = class_weights(targets(train, task), task, "root"), dev.labelled(task.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from haltung.events import plover as crosswalk
-from haltung.events.records import COLUMNS, Event
+from haltung.events.records import Event
 
 
 def event(source: str, target: str, stance: str = "criticism", date: str = "2020-01-15", **more: Any) -> Event:
@@ -47,13 +46,4 @@ def lines(path: Path, events: Sequence[Event] = EVENTS, quiet: Sequence[str] = (
         for (article, date), group in articles.items()
     ]
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def table(path: Path, events: Sequence[Event] = EVENTS) -> Path:
-    """Write the same as CSV."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows([["" if (value := getattr(one, name)) is None else value for name in COLUMNS] for one in events])
     return path

@@ -359,7 +359,8 @@ def test_the_benchmark_of_training_measures_all_sides(root: Path, bert: Path, tm
         "encoder=local",
         f"encoder.path={bert}",
         "corpus.max_length=64",
-        "corpus.reader.max_segments=600",
+        "corpus=diplomacy",
+        f"corpus.reader.path={root}/data/diplomacy/articles-12.jsonl",  # 90 articles
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run([*program, "--rounds", "1", "--padded", "64"], capture_output=True, text=True, check=True, env=environment)

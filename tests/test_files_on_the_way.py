@@ -31,12 +31,12 @@ from haltung.corpus.readers.tables import Jsonl
 from haltung.corpus.split import Stratified
 from haltung.corpus.store import Prepared
 from haltung.evaluation.predictions import read_predictions, score, write_predictions
-from haltung.experiments.evaluate import calibration_of
-from haltung.experiments.train import Plan, calibrate, train
+from haltung.experiments.train import Plan, train
 from haltung.models import bundle
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Segment
 from haltung.tracking import Store
+from haltung.training.calibration import calibrate, calibration_of
 from haltung.training.recipe import Training
 
 pytestmark = pytest.mark.slow

@@ -33,7 +33,6 @@ HEAVY = {
     "scipy",
     "pyarrow",
     "optuna",
-    "captum",
     "cleanlab",
     "ray",
 }

@@ -26,7 +26,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = {
     "README.md": (),
     "docs/sheets.md": (),
+    "docs/tutorial.md": (),
+    "docs/recipes.md": (),
+    "docs/labelling.md": ("docs/sheets.md",),
     "docs/corpora.md": (),
+    "docs/reliability.md": (),
+    "docs/annotation.md": (),
     "docs/training.md": (),
     "docs/evaluation.md": ("docs/training.md",),
     "docs/export.md": ("docs/training.md",),
@@ -36,8 +41,16 @@ PAGES = {
     "docs/python.md": (),
     "docs/architecture.md": (),
     "docs/scaling.md": (),
+    "docs/glossary.md": (),
+    "docs/concepts.md": (),
+    "docs/commands.md": (),
+    "docs/api.md": (),
+    "docs/index.md": (),
 }
 # Even a model that has learned from so little finds a dyad in it.
+WRITTEN = ("data/diplomacy", "data/contrast")  # the corpora of the default
+# Corpora of few articles, which would be cross-validated in five folds.
+QUICKLY = {"docs/corpora.md": ("folds=1",), "docs/sheets.md": ("folds=2", "final=true")}
 ARTICLE = (
     "Die USA haben Russland kritisiert. Russland wies die Kritik der USA zurück. Die USA fordern Russland zum Abzug auf. "
     "Die Bundesregierung begrüßte den Schritt. China hat die USA scharf kritisiert. Die USA lehnten Forderungen Chinas ab.\n"
@@ -69,6 +82,7 @@ class Reader:
         for earlier in PAGES[page]:
             self.goes_through(earlier)
         for words in commands(page, "sh"):
+            words += QUICKLY.get(page, ()) if words[0] == "train" else ()
             assert cli.main(words) == 0, f"{page}: haltung {shlex.join(words)}"
         self.read.add(page)
 
@@ -92,31 +106,38 @@ def _workspace(folder: Path) -> Path:
     said = {"lobt": "dafür", "rügt": "dagegen", "prüft": "neutral"}
     rows = [(f"Verband {n} {verb} die Rente mit {50 + n}.", label, f"A{n // 2}") for n in range(50) for verb, label in said.items()]
     pd.DataFrame(rows, columns=["Satz", "Haltung", "Artikel"]).to_excel(folder / "pensions.xlsx", index=False, engine="xlsxwriter")
+    coded = [(text, label, "dagegen" if n % 9 == 0 else label, article) for n, (text, label, article) in enumerate(rows)]
+    pd.DataFrame(coded, columns=["Satz", "Anna", "Ben", "Artikel"]).to_excel(folder / "codes.xlsx", index=False, engine="xlsxwriter")
+    papers = [(text, f"N{n // 5}", f"2026-0{1 + n % 4}-15", "Der Bote") for n, (text, *_) in enumerate(rows)]
+    frame = pd.DataFrame(papers, columns=["Satz", "Artikel", "Datum", "Zeitung"])
+    frame.to_excel(folder / "newspapers.xlsx", index=False, engine="xlsxwriter")
+    speeches = [f"Frau {n} {verb} die Rente mit {60 + n},R{n}" for n in range(30) for verb in said]
+    (folder / "speeches.csv").write_text("\n".join(["Satz,Artikel", *speeches]) + "\n", encoding="utf-8")
     (folder / "article.txt").write_text(ARTICLE, encoding="utf-8")
     texts = ("Die USA warnen Russland.", "China droht Taiwan.")
     (folder / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
     articles = [{"id": f"n{n}", "text": ARTICLE, "date": f"2024-0{1 + n % 3}-01"} for n in range(6)]
     (folder / "articles.jsonl").write_text("".join(json.dumps(row) + "\n" for row in articles), encoding="utf-8")
-    corpus = folder / "written"
-    corpus.mkdir()
-    for path in sorted((ROOT / "data/diplomacy").glob("articles-*.jsonl")):
+    written = folder / "written"
+    for path in sorted(path for name in WRITTEN for path in (ROOT / name).glob("articles-*.jsonl")):
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        (corpus / path.name).write_text("".join(lines[::10]), encoding="utf-8")
-    return corpus
+        (written / "data" / path.parent.name).mkdir(parents=True, exist_ok=True)
+        (written / "data" / path.parent.name / path.name).write_text("".join(lines[::10]), encoding="utf-8")
+    return written
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder with a tenth of the written corpus, which ``${shipped:data/diplomacy}`` stands for
-    meanwhile.
+    """The folder with a tenth of the written corpora, which ``${shipped:data/diplomacy}`` and
+    contrast stand for meanwhile.
     """
-    corpus = _workspace(tmp_path_factory.mktemp("pages"))
+    written = _workspace(tmp_path_factory.mktemp("pages"))
 
     def resolve(path: str) -> str:
-        return str(corpus) if path == "data/diplomacy" else shipped_path(path)
+        return str(written / path) if path in WRITTEN else shipped_path(path)
 
     OmegaConf.register_new_resolver("shipped", resolve, replace=True)
-    yield corpus.parent
+    yield written.parent
     OmegaConf.register_new_resolver("shipped", shipped_path, replace=True)
 
 
@@ -157,7 +178,7 @@ def test_the_other_commands_of_a_page_compose(page: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["docs/training.md", "docs/events.md", "docs/python.md"])
+@pytest.mark.parametrize("page", ["docs/tutorial.md", "docs/training.md", "docs/events.md", "docs/python.md"])
 def test_the_python_of_a_page_runs(page: str, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of it in turn, in the folder of the runs."""
     import mlflow
@@ -173,10 +194,3 @@ def test_the_python_of_a_page_runs(page: str, reader: Reader, monkeypatch: pytes
 def test_the_readme_is_short() -> None:
     """What is explained at length stands in docs."""
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_a_link_leads_to_a_file(page: str) -> None:
-    """Every relative link and picture is there."""
-    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / page).read_text(encoding="utf-8"))
-    assert [target for target in targets if not ((ROOT / page).parent / target).exists()] == []

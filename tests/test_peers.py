@@ -245,7 +245,7 @@ def test_haltung_learns_all_tasks_in_one_training_and_a_peer_one_in_each(peers: 
 
 
 def test_a_share_of_train_is_the_part_that_haltung_trains_on(work: Path, peers: dict[str, ModuleType]) -> None:
-    """Peers get the articles that ``haltung train shares=`` draws with the same seed; dev and test
+    """Peers get the articles that ``haltung train share=`` draws with the same seed; dev and test
     stay whole.
     """
     from haltung.corpus.store import load

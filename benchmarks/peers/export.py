@@ -45,7 +45,7 @@ def write_splits(corpus: Prepared, folder: Path, share: float = 1.0, seed: int =
     """Write ``train.jsonl``, ``dev.jsonl`` and ``test.jsonl``: a segment a line, its labels beside
     its texts, in the split's order.
 
-    A ``share`` below 1 writes that part of train, drawn with ``seed`` as ``haltung train shares=``
+    A ``share`` below 1 writes that part of train, drawn with ``seed`` as ``haltung train share=``
     draws it.
 
     Raises:

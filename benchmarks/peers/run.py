@@ -101,7 +101,7 @@ class Job:
 
     def settings(self) -> tuple[str, ...]:
         """Return what Haltung is told beyond its defaults."""
-        few = () if self.share == 1 else (f"shares=[{self.share:g}]", *FEW.get(self.peer, ()))
+        few = () if self.share == 1 else (f"share={self.share:g}", *FEW.get(self.peer, ()))
         return (*SETTINGS[self.peer, self.corpus], *few)
 
     def tasks(self) -> tuple[str, ...]:

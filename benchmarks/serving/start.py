@@ -1,15 +1,12 @@
 """Measure `haltung serve` until its first answer: seconds, processor seconds and memory.
 
-.venv/bin/python benchmarks/serving/start.py BUNDLE                # 3 starts of each kind
-
-It starts with a trial of the runtimes, and with the stored result of an earlier trial.
+.venv/bin/python benchmarks/serving/start.py BUNDLE                # 3 starts
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -19,8 +16,7 @@ from pathlib import Path
 from sides import memory, processor, running
 
 
-def _started(bundle: Path, cache: Path, arguments: list[str]) -> dict[str, float]:
-    os.environ["HALTUNG_CACHE"] = str(cache)
+def _started(bundle: Path, arguments: list[str]) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as scratch:
         start = time.perf_counter()
         with running(["haltung"], bundle, Path(scratch), arguments) as (side,):
@@ -38,14 +34,8 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=3)
     parser.add_argument("--serve", nargs="+", default=[], help="keys for haltung serve")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        for name in ("with the trial", "with the stored result"):
-            runs = []
-            for number in range(options.starts):
-                cache = Path(folder) / (str(number) if name == "with the trial" else "0")
-                runs.append(_started(options.bundle, cache, options.serve))
-            medians = {key: round(statistics.median(one[key] for one in runs), 2) for key in runs[0]}
-            print(f"{name}: {medians}")
+    runs = [_started(options.bundle, options.serve) for _ in range(options.starts)]
+    print({key: round(statistics.median(one[key] for one in runs), 2) for key in runs[0]})
 
 
 if __name__ == "__main__":

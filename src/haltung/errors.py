@@ -11,6 +11,10 @@ class UserError(Exception):
     line prints it and exits with 2.
     """
 
+    def lines(self) -> list[str]:
+        """Return what a terminal shows: the sentence, and above it a table if there is one."""
+        return [str(self)]
+
 
 def nearest(found: str, allowed: Iterable[str]) -> str:
     """Return ``", did you mean 'x'?"`` for the closest of ``allowed``, "" if none is close."""

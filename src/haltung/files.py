@@ -3,10 +3,12 @@
 import ctypes
 import hashlib
 import os
+import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
@@ -16,6 +18,7 @@ from uuid import uuid4
 _PACKAGE = Path(__file__).resolve().parent
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100  # of renameat2(2)
 _STALE_S = 24 * 3600.0
+_FORMULA = re.compile(r"(?![+-]?[\d.,]*\d\s?%?$)[=+@\t\r-].", re.DOTALL)
 
 
 def shipped(name: str) -> Path:
@@ -52,6 +55,17 @@ def table(package: str, *path: str) -> Iterator[list[str]]:
     """Return the rows of a TSV file of a package; ``#`` begins a comment, as the header is one."""
     text = resources.files(package).joinpath(*path).read_text(encoding="utf-8")
     return (line.split("\t") for line in text.splitlines() if line and not line.startswith("#"))
+
+
+def csv_cell(cell: Any) -> Any:
+    """Return a cell of CSV: ``'`` before a text that a spreadsheet would take for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+
+
+def patterns(package: str, name: str) -> Mapping[str, re.Pattern[str]]:
+    """Return the regular expressions of a table of ``patterns.toml`` of a package, compiled."""
+    text = resources.files(package).joinpath("patterns.toml").read_text(encoding="utf-8")
+    return {key: re.compile(pattern) for key, pattern in tomllib.loads(text)[name].items()}
 
 
 def sha256(path: Path) -> str:

@@ -24,7 +24,9 @@ KINDS = ("single", "multi")
 STANCE, NEUTRAL = "stance", "neutral"
 
 # Columns of a corpus and words of the configs, which are no names for tasks.
-RESERVED = ("id", "text", "context", "target", "article", "date", "source", "genre", "dyads", "split", "probabilities", "default", "mean")
+RESERVED = (
+    "id", "text", "context", "target", "article", "date", "source", "genre", "dyads", "soft", "split", "probabilities", "default", "mean",
+)  # fmt: skip
 
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 

@@ -13,6 +13,7 @@ from haltung.labels import Scheme
 
 if TYPE_CHECKING:
     from datasets import Features
+    from pydantic import ValidationError
 
 Record = TypeVar("Record")
 
@@ -21,6 +22,9 @@ Span = tuple[int, int]
 
 # A task's label: one id, several ids (multi-label), or None if the row has none for the task.
 Answer = str | tuple[str, ...] | None
+
+# For a task in which annotators differ, the share of them that gave each label.
+Shares = Mapping[str, Mapping[str, float]]
 
 # The columns of text of every corpus; each task of its scheme adds one, and there is ``position``.
 TEXT_COLUMNS = ("id", "text", "context", "target", "article", "headline", "date", "source", "genre")
@@ -47,7 +51,7 @@ class Segment:
     must not tear apart, ``date`` an ISO date, ``source`` a corpus or medium, ``split`` as given by
     the source, ``where`` file and line for messages; "" is none. ``position`` orders the segments
     of an article, below its ``headline``; a segment without one (None) is read alone, behind its
-    context.
+    context. ``soft`` is what training learns from instead of labels.
     """
 
     id: str
@@ -63,6 +67,7 @@ class Segment:
     split: str = ""
     headline: str = ""
     position: int | None = None
+    soft: Shares = field(default_factory=dict)
     where: str = field(default="", compare=False)
 
     @property
@@ -78,6 +83,7 @@ class Segment:
             answer = self.labels.get(task.name)
             row[task.name] = list(answer) if isinstance(answer, tuple) else answer
         row["dyads"] = [asdict(dyad) for dyad in self.dyads]
+        row["soft"] = json.dumps(self.soft) if self.soft else ""
         return row
 
 
@@ -172,17 +178,21 @@ def read_record(path: Path, cls: type[Record], what: str, remedy: str, version: 
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror}); {remedy}") from None
     except ValidationError as error:
-        faults = listed(f"{'.'.join(map(str, fault['loc']))} ({fault['msg']})" for fault in error.errors()[:3])
-        raise UserError(f"{path} is no {what} as written by Haltung: {faults}; {remedy}") from None
+        raise UserError(f"{path} is no {what} as written by Haltung: {faults_of(error)}; {remedy}") from None
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error}); {remedy}") from None
+
+
+def faults_of(error: ValidationError) -> str:
+    """Return the first three faults of data that are no such record: ``field (message), …``."""
+    return listed(f"{'.'.join(map(str, fault['loc']))} ({fault['msg']})" for fault in error.errors()[:3])
 
 
 def features(scheme: Scheme) -> Features:
     """Return the columns of a corpus, as declared to ``datasets`` and written to Parquet.
 
     Text columns are never null, ``position`` may be; a single-label task is a string or null, a
-    multi-label task a list of strings or null.
+    multi-label task a list of strings or null. ``soft`` is JSON.
     """
     from datasets import Features, List, Value
 
@@ -190,4 +200,4 @@ def features(scheme: Scheme) -> Features:
     for task in scheme:
         columns[task.name] = Value("string") if task.kind == "single" else List(Value("string"))
     columns["dyads"] = List({"source": Value("string"), "target": Value("string"), "stance": Value("string")})
-    return Features(columns)
+    return Features({**columns, "soft": Value("string")})

@@ -48,30 +48,22 @@ def _siblings(processor: int, root: Path = Path("/sys/devices/system/cpu")) -> s
 
 
 def quota(root: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")) -> float | None:
-    """Return how many processors the control groups (version 2 or 1) allow; None: no limit.
+    """Return how many processors the control group and those above it allow; None: no limit.
 
-    The limits of all groups above hold too. In a container its own group is often the only one that
-    can be seen, at ``root``.
+    These are of version 2. In a container its own group is the only one that can be seen, ``root``.
     """
     limits = []
-    for folder, names in _groups(root, groups):
-        with suppress(OSError, ValueError, ZeroDivisionError):
-            limit, period = " ".join((folder / name).read_text() for name in names).split()
-            if limit != "max" and int(limit) > 0:
-                limits.append(int(limit) / int(period))
+    for text in of_groups("cpu.max", root, groups):
+        with suppress(ValueError, ZeroDivisionError):  # "max" is no number
+            limit, period = map(int, text.split())
+            limits.append(limit / period)
     return min(limits, default=None)
 
 
-def _groups(root: Path, groups: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Yield each folder that may hold a limit of this process, and the files of the limit in it."""
-    lines = [":cpu:/", "::/"]
+def of_groups(name: str, root: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")) -> Iterator[str]:
+    """Yield what a file of the control group says, and those of the groups above it."""
     with suppress(OSError):
-        lines += groups.read_text().splitlines()
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "" or "cpu" in controllers.split(","):
-            base, names = (root / "cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]) if controllers else (root, ["cpu.max"])
-            folder = base / path.lstrip("/")
-            for one in (folder, *folder.parents):
-                if one.is_relative_to(base):
-                    yield one, names
+        own = root / groups.read_text().rpartition("0::/")[2].strip()
+        for folder in (own, *own.parents):
+            with suppress(OSError):
+                yield (folder / name).read_text()

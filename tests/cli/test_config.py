@@ -105,6 +105,14 @@ def test_a_target_that_is_no_dataclass_is_refused(name: str) -> None:
         make({"_target_": name}, "model")
 
 
+def test_a_key_that_is_gone_is_passed_over_where_it_is_null() -> None:
+    """Stored runs list it; a value would have meant something."""
+    node = {"_target_": "haltung.corpus.readers.articles.Articles", "path": "texts", "max_segments": None}
+    assert make(node, "corpus.reader").path == "texts"
+    with pytest.raises(UserError, match=r"^there is no key 'corpus\.reader\.max_segments'"):
+        make({**node, "max_segments": 600}, "corpus.reader")
+
+
 def test_an_old_target_in_a_users_config_stops_the_command(tmp_path: Path) -> None:
     """One line, with the key and the class; no traceback."""
     write_corpus(tmp_path, 80)
@@ -122,7 +130,7 @@ def test_an_old_target_in_a_users_config_stops_the_command(tmp_path: Path) -> No
         ("evaluate", "examine=false", "examine", "error_analysis"),
         ("events", "longest=9", "longest", "max_characters"),
         ("network", "least=0.3", "least", "min_probability"),
-        ("prepare", "corpus.reader.most=3", "corpus.reader.most", "max_segments"),
+        ("prepare", "corpus.reader.most=3", "corpus.reader.most", "on_error"),
         ("serve", "dyads=null", "dyads", "bundle"),
         ("train", "model=dyad", "dyad", "article"),
     ],

@@ -373,8 +373,10 @@ def test_an_empty_corpus_says_what_became_of_its_rows(tmp_path):
         made(tmp_path, ())
     with pytest.raises(UserError, match="of 1 segments none is left; reasons: markup 1"):
         made(tmp_path, [replace(SEGMENTS[0], text="<b>x</b>")])
-    with pytest.raises(UserError, match="empty train split: all of it is in dev or test too; reasons: leakage 1"):
+    with pytest.raises(UserError, match="empty train split: all of it is in dev or test; reasons: leakage 1"):
         made(tmp_path, [SEGMENTS[0], replace(SEGMENTS[0], id="copy", article="b", split="test")], Given(dev=0))
+    with pytest.raises(UserError, match="empty train split: all of it is in dev or test; check the path"):
+        made(tmp_path, [replace(segment, split="test") for segment in SEGMENTS])
     assert list(tmp_path.iterdir()) == []
 
 

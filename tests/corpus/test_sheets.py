@@ -6,6 +6,8 @@ import csv
 import datetime as dt
 import io
 import random
+import re
+import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +21,7 @@ from haltung import labels
 from haltung.cli.config import with_table
 from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.rows import Fault
-from haltung.corpus.readers.tables import Sheet, is_slip
+from haltung.corpus.readers.sheet import Sheet, is_slip
 from haltung.errors import UserError
 
 HEAD = ("Satz", "Haltung", "Artikel", "Datum")
@@ -69,8 +71,6 @@ def workbook(path: Path, rows: Sequence[Sequence[object]], formulas: dict[str, t
 
 def ods(path: Path, rows: Sequence[Sequence[str]]) -> Path:
     """Write rows as a sheet of OpenDocument."""
-    import zipfile
-
     cell = '<table:table-cell office:value-type="string"><text:p>{}</text:p></table:table-cell>'
     body = "".join(f"<table:table-row>{''.join(map(cell.format, row))}</table:table-row>" for row in rows)
     spaces = " ".join(f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("office", "table", "text"))
@@ -134,7 +134,8 @@ def test_all_faults_come_at_once_with_the_numbers_that_a_spreadsheet_shows(tmp_p
     with pytest.raises(UserError) as refused:
         Sheet(path).read(scheme)
     label = f"{path}, row 27: unknown stance 'dagegn', did you mean 'dagegen'?; this scheme has dafür, dagegen, neutral"
-    assert str(refused.value) == f"{label}; {path}, row 28: '32.1.2025' is no date; expected one like 2024-05-31 or 31.05.2024"
+    date = f"{path}, row 28: '32.1.2025' is no date; expected one like 2024-05-31 or 31.05.2024"
+    assert str(refused.value) == f"{label}; {date}; marked in {tmp_path / 'a.faults.xlsx'}"
     reading = Sheet(path, on_error="drop").read(scheme)
     assert (reading.segments[0].text, len(reading.segments), len(reading.dropped)) == ("Aus einer Formel.", 24, 2)
 
@@ -273,7 +274,7 @@ def test_the_first_sheet_that_is_shown_is_read(tmp_path: Path) -> None:
 
 def test_a_workbook_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before it is unpacked."""
-    monkeypatch.setattr("haltung.corpus.readers.tables._MAX_BYTES", 1000)
+    monkeypatch.setattr("haltung.corpus.readers.cells._MAX_BYTES", 1000)
     with pytest.raises(UserError, match=r"bytes unpacked, allowed are 1,000; save the rows as CSV"):
         list(Sheet("").rows(workbook(tmp_path / "a.xlsx", [HEAD, *sentences(5)])))
 
@@ -298,7 +299,11 @@ def test_a_half_labelled_sheet_tells_its_faults(tmp_path: Path) -> None:
     [
         ([("Satz",), *((row[0],) for row in sentences(30))], {}, r"which column has labels\? .* of Satz$"),
         ([HEAD, *sentences(30)], {"label": ["Haltun"]}, r"no column 'Haltun', did you mean 'Haltung'\?"),
-        ([("S", *HEAD[1:]), *sentences(30)], {}, r"no column 'text'; the columns are: S, Haltung.*columns\.text=NAME"),
+        (
+            [("S", *HEAD[1:]), *(("Ja.", *row[1:]) for row in sentences(30))],
+            {},
+            r"no column 'text'; the columns are: S, Haltung.*columns\.text=NAME",
+        ),
         ([HEAD, *sentences(30)], {"columns": {"text": "Saz"}}, r"no column 'Saz' \(for text\), did you mean 'Satz'\?"),
         ([HEAD], {"label": ["Haltung"]}, r"no column|has no rows"),
         ([HEAD, *sentences(30)], {"encoding": "ascii"}, r"line 2: not ascii \(byte 0x"),
@@ -375,14 +380,186 @@ def test_what_is_written_is_what_is_read(
     assert found == rows
 
 
+_MONTHS = ("Januar", "Februar", "März", "April", "Mai", "Juni", "Juli", "August", "September", "Oktober", "November", "Dezember")
+_DATES = {
+    "full": lambda day: day.strftime("%d.%m.%Y"),
+    "short": lambda day: f"{day.day}.{day.month}.{day:%y}",
+    "words": lambda day: f"{day.day}. {_MONTHS[day.month - 1]} {day.year}",
+    "time": lambda day: day.strftime("%d.%m.%Y 09:30"),
+    "iso": lambda day: day.isoformat(),
+}
+_NAMED = ("Äußerung", "Haltung", "Artikel-Nr.", "Datum")
+_UNNAMED = ("Wortlaut der Meldung", "Größe", "Fundstelle", "erschienen")
+_ENDS = ["", "; sagte sie", ', so "der Bericht"', " (3,5 %)", "\nund mehr", " =1+1", " | a\tb", " „nein“"]
+_TITLES = st.lists(st.sampled_from(["Rentendebatte 2025; Auswahl", "Stand: 1. März, vorläufig", "", "Kodierung"]), max_size=3)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    length=st.integers(30, 45),
+    ends=st.lists(st.sampled_from(_ENDS), min_size=5, max_size=9),
+    form=st.sampled_from(["csv", "csv", "xlsx"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "cp1252"]),
+    separator=st.sampled_from(";,\t|"),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    dates=st.sampled_from(list(_DATES)),
+    names=st.sampled_from([_NAMED, _UNNAMED]),
+    titles=_TITLES,
+    blanks=st.sets(st.integers(1, 28), max_size=3),
+    beside=st.booleans(),
+    merged=st.booleans(),
+    hidden=st.booleans(),
+)  # fmt: skip
+def test_sheets_as_people_write_them_are_read_as_they_were_meant(
+    length: int, ends: list[str], form: str, encoding: str, separator: str, quoting: int, dates: str, names: tuple[str, ...],
+    titles: list[str], blanks: set[int], beside: bool, merged: bool, hidden: bool, tmp_path: Path,
+) -> None:  # fmt: skip
+    """The writer knows what it wrote: no cell is shifted, no row lost, no title taken for one."""
+    days = [dt.date(2023, 12, 27) + dt.timedelta(number // 3) for number in range(length)]
+    meant = [
+        (text + ends[number % len(ends)], stance, f"{7 + number // 3}", days[number].isoformat())
+        for number, (text, stance, *_) in enumerate(sentences(length))
+    ]
+    table: list[list[object]] = [[*names, "", "Anteil"] if beside else list(names)]
+    for (text, stance, article, _), day in zip(meant, days, strict=True):
+        cell: object = int(article) if form == "xlsx" else article
+        when: object = day if form == "xlsx" and dates == "full" else _DATES[dates](day)
+        table.append([text, stance, cell, when, *(["Rand", "3,5"] if beside else [])])
+    for place in sorted(blanks, reverse=True):
+        table.insert(place, [""] * len(table[0]))
+    above = [[title, *[""] * (len(table[0]) - 1)] for title in titles]
+    path = tmp_path / f"sheet.{form}"
+    if form == "csv":
+        written(path, [*above, *table], separator, encoding, quoting=quoting)
+    else:
+        xlsxwriter = pytest.importorskip("xlsxwriter")
+        with xlsxwriter.Workbook(str(path), {"default_date_format": "dd.mm.yyyy", "strings_to_formulas": False}) as book:
+            if hidden:
+                old = book.add_worksheet("alt")
+                old.write_row(0, 0, ["Satz", "Haltung"])
+                old.write_row(1, 0, ["Alter Satz.", "dafür"])
+                old.hide()
+            page = book.add_worksheet("Daten")
+            page.activate()
+            page.set_first_sheet()
+            for number, cells in enumerate([*above, *table]):
+                page.write_row(number, 0, cells)
+            text = table[1][0] or table[2][0] or table[3][0] or table[4][0]
+            if 1 not in blanks:
+                page.write_formula(len(above) + 1, 0, '="a"&"b"', None, text)
+            for first in range(len(above) + 1, len(above) + length, 3) if merged and not blanks else ():
+                page.merge_range(first, 2, min(first + 2, len(above) + length), 2, table[first - len(above)][2])
+            if merged and titles and titles[0]:
+                page.merge_range(0, 0, 0, len(names) - 1, titles[0])
+    # A few words in an older encoding, and names that say nothing, are not enough for all.
+    sheet = Sheet(str(path), {"article": names[2]}, encoding=encoding if (form, encoding) == ("csv", "cp1252") else None)
+    (tmp_path / "labels.yaml").unlink(missing_ok=True)
+    segments = sheet.read(scheme_of(sheet, tmp_path)).segments
+    assert [(one.text, next(iter(one.labels.values())), one.article, one.date) for one in segments] == meant
+    assert ("the names of the columns stand in" in " ".join(sheet.said)) == any(titles)
+
+
+def test_columns_are_recognised_by_their_cells_and_it_is_said_why(tmp_path: Path) -> None:
+    """Where their names say nothing; a name given by the user wins."""
+    rows = [("lfd", "Wortlaut", "Lager", "erschienen", "Notiz"), *((n, row[0], row[1], row[3], "") for n, row in enumerate(sentences(60)))]
+    sheet = Sheet(str(written(tmp_path / "a.csv", rows)))
+    reading = sheet.read(scheme_of(sheet, tmp_path))
+    assert [(one.text, one.labels["Lager"]) for one in reading.segments] == [row[:2] for row in sentences(60)]
+    said = "\n".join(reading.notes)
+    assert "text=Wortlaut, as its texts have" in said
+    assert "date=erschienen, as all its cells are dates" in said
+    assert "label=Lager, as it has 3 different values in 60 rows" in said
+    assert "not read: lfd, Notiz" in said
+    assert {one.date for one in Sheet(sheet.path, {"date": "none"}).read(labels.load(tmp_path / "labels.yaml")).segments} == {""}
+
+
+@pytest.mark.parametrize("name", ["Fundstelle", "Überschrift"])
+def test_a_repeated_column_that_could_be_the_article_is_asked_for(name: str, tmp_path: Path) -> None:
+    """Also the headline; the answer is taken, be it `none`."""
+    path = str(written(tmp_path / "a.csv", [("Satz", "Haltung", name), *((row[0], row[1], f"Titel {row[2]}") for row in sentences(60))]))
+    with pytest.raises(UserError, match=f"is the column '{name}' the article.* say article={name}, or article=none"):
+        Sheet(path).draft(str(tmp_path / "labels.yaml"), "own")
+    for article, groups in ((name, 30), ("none", 1)):
+        sheet = Sheet(path, {"article": article})
+        assert len({one.article for one in sheet.read(scheme_of(sheet, tmp_path)).segments}) == groups
+
+
+def test_a_header_of_two_lines_is_one(tmp_path: Path) -> None:
+    """As a merged cell above some columns becomes in CSV; a label called as a field is none."""
+    head = [("Satz", "Codierung", "", "Artikel"), ("", "Haltung", "Thema", "")]
+    rows = [(row[0], row[1], ("Land", "Partei", "Frage")[number % 3], row[2]) for number, row in enumerate(sentences(30))]
+    path = written(tmp_path / "a.csv", [("Rentendebatte", "", "", ""), *head, *rows])
+    assert [tuple(row.data.values()) for row in Sheet("").rows(path)] == rows
+    assert list(next(Sheet("").rows(path)).data) == ["Satz", "Haltung", "Thema", "Artikel"]
+
+
+def test_lines_that_end_as_on_an_old_mac_are_refused_with_the_place(tmp_path: Path) -> None:
+    """They are one line to whatever reads lines."""
+    path = written(tmp_path / "a.csv", [HEAD, *sentences(5)])
+    path.write_bytes(path.read_bytes().replace(b"\r\n", b"\r"))
+    with pytest.raises(UserError, match=r"a\.csv, line 1: not CSV"):
+        list(Sheet("").rows(path))
+
+
+def test_rows_that_are_data_are_no_header(tmp_path: Path) -> None:
+    """A first row that goes on below."""
+    with pytest.raises(UserError, match=r"a\.csv, line 1: 'dafür' is no name of a column but a value of it"):
+        list(Sheet("").rows(written(tmp_path / "a.csv", sorted(sentences(30), key=lambda row: row[1]))))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.xlsx"])
+def test_all_faults_are_marked_in_a_copy(name: str, tmp_path: Path) -> None:
+    """Each cell of a row; formulas stay text; the rows keep their numbers; an older copy stays."""
+    import pandas as pd
+
+    title = [("Rentendebatte", "", "", ""), ("", "", "", "")]
+    rows = [*title, HEAD, *sentences(24), ("=1+1", "dagegn", "@A9", "32.1.2025"), ("Ja.", "neutral", "A9", "3.1.25")]
+    path = written(tmp_path / name, rows) if name == "a.csv" else workbook(tmp_path / name, rows, {"A28": ("=1+1", "=1+1")})
+    scheme = scheme_of(Sheet(str(path)), tmp_path)
+    for copy in ("a.faults.xlsx", "a.faults2.xlsx"):
+        with pytest.raises(UserError, match=rf"unknown stance 'dagegn'.*marked in .*{copy}") as refused:
+            Sheet(str(path)).read(scheme)
+    assert [line.split()[2] for line in refused.value.lines()[1:-1]] == ["Datum", "Haltung"]
+    found = pd.read_excel(tmp_path / "a.faults2.xlsx", header=None, engine="calamine", keep_default_na=False).astype(str)
+    assert found.iloc[0, 1] == "Rentendebatte"
+    assert found.iloc[2].tolist() == ["fault", *HEAD]
+    assert found.iloc[27, 1:].tolist() == ["=1+1", "dagegn", "@A9", "32.1.2025"]
+    assert "did you mean 'dagegen'" in found.iloc[27, 0]
+    assert "'32.1.2025' is no date" in found.iloc[27, 0]
+    assert [place for place, cell in enumerate(found[0]) if cell] == [2, 27]
+    with zipfile.ZipFile(tmp_path / "a.faults2.xlsx") as book:
+        page = book.read("xl/worksheets/sheet1.xml").decode()
+    coloured = set(re.findall(r'r="([A-Z]+\d+)" s="\d', page))
+    assert {"C28", "E28"} <= coloured
+    assert "B28" not in coloured
+    assert "<f>" not in page
+    # A corrected copy is a sheet like any other.
+    found.iloc[27, [2, 4]] = ["dagegen", "3.1.2025"]
+    found.to_excel(
+        tmp_path / "mended.xlsx", header=False, index=False, engine="xlsxwriter", engine_kwargs={"options": {"strings_to_formulas": False}}
+    )
+    assert len(Sheet(str(tmp_path / "mended.xlsx")).read(scheme).segments) == 26
+
+
+@pytest.mark.parametrize(("cell", "place"), [("XFD1048576", "row 1,048,576 and column 16,384"), ("B900000", "row 900,000 and column 4")])
+def test_a_cell_far_off_costs_no_memory(cell: str, place: str, tmp_path: Path) -> None:
+    """It is refused before the cells up to it are made."""
+    path = workbook(tmp_path / "a.xlsx", [HEAD, *sentences(5)], {cell: ("=1", "x")})
+    with pytest.raises(UserError, match=rf"a\.xlsx: xl/worksheets/sheet2\.xml has cells up to {place}, nearly all empty"):
+        list(Sheet("").rows(path))
+
+
 def test_short_keys_stand_for_long_ones() -> None:
-    """The file names corpus and labels; `events` has another key of that name."""
+    """The file names corpus and labels; beside `input=`, `table=` of `events` is an output."""
     words = with_table("train", ["table=Zur Rente.xlsx", "label=[Haltung, Größe]", "model=linear"])
     assert words == [
         "corpus=table", "corpus.name=Zur_Rente", "corpus.labels=Zur_Rente.labels.yaml", "corpus.reader.path='Zur Rente.xlsx'",
         "corpus.reader.label=[Haltung,'Größe']", "model=linear",
     ]  # fmt: skip
-    assert with_table("events", ["table=events.csv"]) == ["table=events.csv"]
+    assert with_table("events", ["input=a.csv", "table=events.csv"]) == ["input=a.csv", "table=events.csv"]
+    assert with_table("events", ["table=Mai 24.xlsx", "date=Tag"]) == ["input='Mai 24.xlsx'", "reader.columns.date=Tag"]
+    assert with_table("predict", ["table=a.csv", "text=Satz", "run=x"]) == ["table=a.csv", "reader.columns.text=Satz", "run=x"]
+    assert with_table("predict", ["text=Ja, gern.", "run=x"]) == ["text=Ja, gern.", "run=x"]
     words = with_table("train", ["table=a.csv", "label=Haltung [1-5]", "--config-dir", "label"])
     assert words[-3:] == ["corpus.reader.label=['Haltung [1-5]']", "--config-dir", "label"]
 
@@ -418,7 +595,12 @@ def test_a_sheet_is_scored_whole_by_the_scheme_of_the_run(tmp_path: Path) -> Non
     """`evaluate run=… table=…` takes every row as test."""
     written(tmp_path / "alt.csv", [HEAD, *sentences(60)])
     written(tmp_path / "neu.csv", [HEAD, *(("Neu: " + row[0][::-1], *row[1:]) for row in sentences(40))])
-    assert run_here("train", "table=alt.csv", "model=linear", "corpus.rules.near=0", "name=a", cwd=tmp_path).returncode == 0
+    assert (
+        run_here(
+            "train", "table=alt.csv", "model=linear", "corpus.rules.near=0", "name=a", "folds=2", "final=true", cwd=tmp_path
+        ).returncode
+        == 0
+    )
     done = run_here("evaluate", "run=a-42", "table=neu.csv", "error_analysis=false", "corpus.rules.near=0", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "neu · test: 40 segments, 20 articles" in done.stdout

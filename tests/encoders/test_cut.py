@@ -16,12 +16,9 @@ from transformers import DistilBertConfig, DistilBertModel
 import tiny
 from haltung.encoders.load import Encoder, kept_layers, load
 from haltung.errors import UserError
-from haltung.export.write import ReferenceSplit, export
-from haltung.inference.sessions import Graph
-from haltung.models import article, bundle
-from haltung.models.bundle import ExportedModel
+from haltung.models import bundle
 from haltung.models.neural import build
-from haltung.models.spec import ArticleSpec, NetworkSpec
+from haltung.models.spec import NetworkSpec
 from haltung.training.losses import rates
 from haltung.training.recipe import Training
 
@@ -107,16 +104,3 @@ def test_a_bundle_keeps_the_cut_and_another_training_starts_from_it(deep_bert: P
     assert len(fewer.encoder.layer) == 2  # type: ignore[arg-type, union-attr]
     last = "output.dense.weight"
     assert torch.equal(fewer.state_dict()[f"encoder.layer.1.{last}"], ours[f"encoder.layer.5.{last}"])
-
-
-@pytest.mark.slow
-def test_the_graph_of_a_cut_encoder_answers_as_the_model(deep_bert: Path, tmp_path: Path) -> None:
-    """Exported to ONNX, in fp32, whole articles."""
-    model = article.build(_cut(deep_bert, 2), ArticleSpec(max_length=32), tiny.scheme())
-    rows = tiny.articles(4)
-    done = export(model, tmp_path / "exported", ReferenceSplit("tiny", "dev", rows), {}, ())
-    assert done.folder is not None, done.refused
-    graph = ExportedModel(done.folder, Graph.of_entry(done.folder, "fp32", bundle.describe(done.folder)["formats"]["fp32"]))
-    expected = model.probabilities(rows, precision="fp32")
-    for task, values in graph.probabilities(rows).items():
-        np.testing.assert_allclose(values, expected[task], atol=1e-4)

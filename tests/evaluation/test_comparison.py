@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import io
 import json
+import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,9 +17,8 @@ import pytest
 
 from haltung import tracking
 from haltung.cli import main
-from haltung.cli.evaluate import _references
 from haltung.errors import UserError
-from haltung.evaluation.comparison import BETTER, OPEN, WORSE, Comparison, PublishedResult, System, compare, with_published
+from haltung.evaluation.comparison import BETTER, OPEN, WORSE, Comparison, System, compare
 from haltung.evaluation.metrics.classification import evaluate, with_intervals
 from haltung.evaluation.predictions import ScoredSplit, write_predictions
 from haltung.evaluation.report import comparison as tables
@@ -81,11 +80,6 @@ def test_holm_can_be_left_out() -> None:
     assert all(pair.corrected == pair.macro_f1.p for pair in plain.tasks["stance"].pairs)
     assert any(pair.corrected > pair.macro_f1.p for pair in corrected.tasks["stance"].pairs)
     assert "p Holm" not in tables.pairs(plain, "stance", SCHEME).columns
-
-
-def test_mcnemar_compares_single_runs_only(found: Comparison) -> None:
-    """For a side with several seeds there is no one set of answers."""
-    assert [pair.mcnemar is None for pair in found.tasks["stance"].pairs] == [False, True, True]
 
 
 def test_all_tasks_are_compared_unless_one_is_named() -> None:
@@ -172,7 +166,8 @@ def test_a_folder_holds_page_tables_and_plot(found: Comparison, tmp_path: Path) 
     assert sorted(files) == sorted((tmp_path / "out").iterdir())
     text = (tmp_path / "out" / "comparison.html").read_text(encoding="utf-8")
     page = _Page(text)
-    assert (page.open, [source[:22] for source in page.sources]) == ([], ["data:image/png;base64,"])
+    pictures = [source[:22] for source in page.sources if not source.startswith("#term-")]
+    assert (page.open, pictures) == ([], ["data:image/png;base64,"])
     assert '<html lang="de">' in text
     assert "haltung &lt;compare&gt;" in text
     assert -1 < text.index("good ist besser als poor_one") < text.index("Rangliste")
@@ -190,14 +185,33 @@ def test_a_comparison_replaces_an_older_one_and_nothing_else(found: Comparison, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out"]
 
 
-def test_csv_is_for_machines(found: Comparison) -> None:
-    """Every digit, a point in numbers, nothing where there is nothing."""
-    pairs = list(csv.DictReader(io.StringIO(tables.pairs_csv(found))))
+def test_csv_is_for_machines(found: Comparison, tmp_path: Path) -> None:
+    """Every digit, a point in numbers, nothing where there is nothing, whole numbers whole."""
+    tables.write(tmp_path / "out", found, SCHEME)
+    rows, pairs = (
+        list(csv.DictReader((tmp_path / "out" / name).read_text(encoding="utf-8").splitlines()))
+        for name in ("leaderboard.csv", "pairs.csv")
+    )
     assert float(pairs[1]["macro_f1_difference"]) == found.tasks["stance"].pairs[1].macro_f1.value
-    assert (pairs[1]["verdict"], pairs[1]["p_mcnemar"]) == ("better", "")
-    rows = list(csv.DictReader(io.StringIO(tables.leaderboard_csv(found))))
-    assert {row["system"] for row in rows} == {"good", "like", "poor_one"}
-    assert set(pairs[0]) | set(rows[0]) >= {"low", "high", "macro_f1_sd", "articles"}
+    assert pairs[1]["verdict"] == "better"
+    assert [row["articles_needed"] for row in pairs] == [str(pair.needed) for pair in found.tasks["stance"].pairs]
+    assert {(row["system"], row["runs"]) for row in rows} == {("good", "1"), ("like", "1"), ("poor_one", "3")}
+    assert list(rows[0]) == [
+        "task", "system", "runs", "macro_f1", "macro_f1_low", "macro_f1_high", "macro_f1_sd", "accuracy", "accuracy_low", "accuracy_high",
+        "accuracy_sd", "segments", "articles",
+    ]  # fmt: skip
+    assert list(pairs[0]) == [
+        "task", "first", "second", "macro_f1_difference", "low", "high", "p", "p_corrected", "p_randomisation", "accuracy_difference",
+        "accuracy_low", "accuracy_high", "verdict", "articles_needed",
+    ]  # fmt: skip
+
+
+def test_a_name_in_csv_is_no_formula(tmp_path: Path) -> None:
+    """A spreadsheet would compute it; numbers stay numbers."""
+    found = compare([dataclasses.replace(POOR, name="=1+1"), GOOD], ["stance"])
+    tables.write(tmp_path / "out", found, SCHEME)
+    (pair,) = csv.DictReader((tmp_path / "out" / "pairs.csv").read_text(encoding="utf-8").splitlines())
+    assert (pair["first"], float(pair["macro_f1_difference"]) < 0) == ("'=1+1", True)
 
 
 def test_latex_has_the_rules_of_booktabs_and_escapes_names(found: Comparison) -> None:
@@ -210,6 +224,14 @@ def test_latex_has_the_rules_of_booktabs_and_escapes_names(found: Comparison) ->
     assert all(letter.isascii() or letter in "·–" for letter in text)
     board = text.split(r"\end{table}")[0]
     assert {line.count("&") for line in board.splitlines() if line.endswith(r"\\")} == {4}
+
+
+def test_latex_takes_no_name_for_a_command() -> None:
+    """Nor a bracket at the start of a row for an option of the line break before it."""
+    text = tables.latex(compare([dataclasses.replace(POOR, name='[a] {%}\\ "b"'), GOOD], ["stance"]), SCHEME)
+    assert r"\\" + "\n" + r"{}[a] \{\%\}\textbackslash{} \textquotedbl{}b\textquotedbl{} & 0.5" in text
+    assert "{%\n" in text
+    assert re.search(r"0\.5\d\d \[0\.\d{3},~0\.\d{3}\]", text)
 
 
 def test_markdown_has_all_tables_and_how_to_read_them(found: Comparison) -> None:
@@ -228,48 +250,6 @@ def test_a_forest_plot_names_each_pair(found: Comparison) -> None:
     output = {text.get_text() for text in figure.findobj(Text)}
     assert "good\ngegen poor_one" in output
     assert f"+{found.tasks['stance'].pairs[1].macro_f1.value:.3f}".replace(".", ",") in output
-
-
-M_BERT = PublishedResult("M-BERT", "stance", "test", 400, 0.768, 45640, "Vamvas & Sennrich 2020, X-stance")
-
-
-@pytest.fixture(scope="module")
-def published(found: Comparison) -> Comparison:
-    """The same with two published results, one of which is for another split."""
-    return with_published(found, [M_BERT, dataclasses.replace(M_BERT, system="Other", segments=399)])
-
-
-def test_a_published_result_stands_at_the_foot_marked_as_such(published: Comparison, found: Comparison) -> None:
-    """It has no interval, no accuracy and no pair, and its source stands below."""
-    board = tables.leaderboard(published, "stance", SCHEME)
-    assert (board.rows[-1], board.foot) == (("M-BERT (published)", "0.768", "–", "–", "–"), 1)
-    assert board.rows[:-1] == tables.leaderboard(found, "stance", SCHEME).rows
-    assert tables.pairs(published, "stance", SCHEME) == tables.pairs(found, "stance", SCHEME)
-    output = " ".join(tables.notes(published))
-    assert "take part in no test. M-BERT: trained on 45,640 segments; Vamvas & Sennrich 2020, X-stance." in output
-    assert "M-BERT (veröffentlicht)" in tables.leaderboard(published, "stance", SCHEME, "de").rows[-1]
-
-
-def test_a_result_for_a_split_of_another_size_is_left_out_by_name(published: Comparison, found: Comparison) -> None:
-    """And one for another split or task does not concern this one."""
-    output = tables.notes(published)[-1]
-    assert output == "The published result of Other is left out: it holds for 399 segments, this split has 400."
-    for other in ({"split": "dev"}, {"task": "themes"}):
-        assert with_published(found, [dataclasses.replace(M_BERT, **other)]) == found
-
-
-def test_each_format_shows_published_results(published: Comparison, tmp_path: Path) -> None:
-    """Page, Markdown, LaTeX, CSV and JSON."""
-    tables.write(tmp_path / "out", published, SCHEME)
-    texts = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "out").iterdir() if path.suffix != ".png"}
-    assert '<tr class="published"><th scope="row">M-BERT (published)</th>' in texts["comparison.html"]
-    assert _Page(texts["comparison.html"]).open == []
-    assert "| M-BERT (published) | 0.768 | – | – | – |" in texts["comparison.md"]
-    assert "\\midrule\nM-BERT (published) & 0.768 & – & – & – \\\\\n\\bottomrule" in texts["comparison.tex"]
-    row = list(csv.DictReader(io.StringIO(texts["leaderboard.csv"])))[-1]
-    assert (row["system"], row["macro_f1"], row["macro_f1_low"], row["segments"]) == ("M-BERT", "0.768", "", "400")
-    assert row["source"].startswith("Vamvas")
-    assert json.loads(texts["comparison.json"])["references"][0]["train_segments"] == 45640
 
 
 @pytest.fixture(scope="module")
@@ -399,30 +379,19 @@ def test_ids_are_never_taken_for_numbers(home: Path, monkeypatch: pytest.MonkeyP
     assert "correction is 'holms', did you mean 'holm'?; allowed are holm, none" in capsys.readouterr().err
 
 
-def test_the_command_takes_published_results_from_the_corpus_config(
+def test_references_in_a_corpus_config_have_no_effect(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By the name of the corpus, from one's own configs too; a wrong key is refused."""
+    """Until 0.2.0 they were published results; configs that still have them are read."""
     monkeypatch.chdir(home)
     (home / "mine/corpus").mkdir(parents=True)
-    declared = home / "mine/corpus/news.yaml"
-    line = "{system: M-BERT, task: stance, split: test, segments: 400, macro_f1: 0.768, train_segments: 45640, source: paper}"
-    declared.write_text(f"references:\n  - {line}\n", encoding="utf-8")
-    assert main(["compare", "runs=[good,poor]", "--config-dir", "mine"]) == 0
-    output = " ".join(capsys.readouterr().out.split())
-    assert "(published)" in output
-    assert "0.768" in output
-    assert "M-BERT: trained on 45,640 segments; paper." in output
-    declared.write_text(f"references:\n  - {line.replace('macro_f1', 'macrof1')}\n", encoding="utf-8")
-    assert main(["compare", "runs=[good,poor]", "--config-dir", "mine"]) == 2
-    assert "there is no key 'corpus.references.0.macrof1', did you mean 'macro_f1'?" in capsys.readouterr().err
+    (home / "mine/corpus/news.yaml").write_text("name: news\nreferences:\n  - {system: M-BERT, macro_f1: 0.768}\n", encoding="utf-8")
+    assert main(["compare", "runs=[good,poor]", "corpus=news", "--config-dir", "mine", "track=false"]) == 0
+    assert "M-BERT" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("corpus", ["xstance", "xstance_hub"])
-def test_x_stance_declares_its_published_results(corpus: str) -> None:
-    """For the German comments on known questions."""
-    found = _references(corpus, None)
-    assert [(one.system, one.task, one.segments, one.macro_f1) for one in found] == [
-        ("M-BERT", "stance", 3479, 0.768),
-        ("fastText", "stance", 3479, 0.699),
-    ]
+def test_references_are_no_part_of_a_recipe() -> None:
+    """Else seeds of before 0.2.0, whose stored config has them, would be of another recipe."""
+    today = {"corpus": {"name": "xstance", "max_length": 160}}
+    before = {"corpus": {**today["corpus"], "references": [{"system": "M-BERT", "macro_f1": 0.768}]}}
+    assert comparison.recipe_of(before) == comparison.recipe_of(today)

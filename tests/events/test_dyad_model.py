@@ -21,7 +21,7 @@ from haltung.events import dyads as dyad_model
 from haltung.events.dyads import DyadModel, Side, Thresholds, sides, word_order
 from haltung.events.records import ScoredDyad
 from haltung.experiments import dyads as scoring
-from haltung.experiments.dyads import GoldArticles, among_gold
+from haltung.experiments.dyads import GoldArticles
 from haltung.labels import Scheme, parse
 from haltung.models.predictor import Calibration
 
@@ -141,7 +141,7 @@ def test_thresholds_stand_in_the_folder_of_a_bundle(tmp_path: Path) -> None:
 def test_a_broken_file_of_thresholds_is_named(tmp_path: Path, text: str) -> None:
     """With what to do about it."""
     (tmp_path / "dyads.json").write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=r"dyads\.json holds no thresholds of dyads; write it with haltung dyads tune=true"):
+    with pytest.raises(UserError, match=r"dyads\.json holds no thresholds of dyads; remove it, or export the bundle again"):
         dyad_model.load(tmp_path)
 
 
@@ -238,25 +238,6 @@ def test_a_segment_without_a_label_is_given_the_stance_of_its_dyads() -> None:
     assert reader.given == ["warning", "neutral"]
 
 
-def test_where_actors_are_given_nobody_else_is_a_side() -> None:
-    """Whether the model or word order finds them; probabilities are those of who is left."""
-    gold = read(articles(1), Reader(CUB=({"itself": 0.6}, {"itself": 0.5}), CHL=({"itself": 0.3}, {}), PER=({}, {"itself": 0.4})))
-    assert [row[0].source for row in gold.found_by(DyadModel())] == ["CUB", "CUB"]
-    ((dyad,), _) = gold.found_by(among_gold(DyadModel()))
-    assert dyad.dyad == Dyad("CHL", "PER", "warning")
-    assert dyad.probability == pytest.approx((0.3 / 0.4) * (0.4 / 0.5) * 0.7)
-    assert [row[0].target for row in gold.found_by(word_order)] == ["CHL", ""]
-    assert plain(gold.found_by(among_gold(word_order))) == [[Dyad("CHL", "PER", "warning")], [Dyad("CHL", "", "warning")]]
-
-
-def test_word_order_goes_on_with_no_source_that_is_not_given() -> None:
-    """The one of the sentence before may be none of this one."""
-    first, second = articles(1)
-    segments = [first, replace(second, dyads=(Dyad("", "CHL", "warning"),)), replace(second, id="n", dyads=(Dyad("PER", "", "warning"),))]
-    gold = read(segments, Reader())
-    assert plain(gold.found_by(among_gold(word_order)))[1:] == [[Dyad("CHL", "", "warning")], [Dyad("", "", "warning")]]
-
-
 def test_all_codes_of_all_roles_are_candidates() -> None:
     """So that their recall says what could be found at all."""
     codes = scoring.codes(sentence("warning", PSE_REB=SOURCE))
@@ -268,21 +249,6 @@ def test_segments_without_gold_dyads_are_refused() -> None:
     """There is nothing to hold anything against."""
     with pytest.raises(UserError, match="none of the 1 segments has a gold dyad"):
         read([Segment("s", "Chile warnt Peru.")], Reader())
-
-
-def test_role_swaps_are_counted_over_pairs_that_exchange_their_dyads() -> None:
-    """Found exchanged, and right in both; a pair whose gold is no exchange does not count."""
-    swap = [
-        Segment("p-a", "A", article="p", genre="roles", dyads=(Dyad("CHL", "PER", "warning"),)),
-        Segment("p-b", "B", article="p", genre="roles", dyads=(Dyad("PER", "CHL", "warning"),)),
-        Segment("q-a", "C", article="q", genre="negation", dyads=(Dyad("CHL", "PER", "warning"),)),
-        Segment("q-b", "D", article="q", genre="negation", dyads=(Dyad("CHL", "PER", "support"),)),
-    ]
-    right = [segment.dyads for segment in swap]
-    assert scoring.role_swaps(swap, right) == {"pairs": 1, "apart": 1.0, "both": 1.0}
-    same = [right[0], right[0], right[2], right[3]]
-    assert scoring.role_swaps(swap, same) == {"pairs": 1, "apart": 0.0, "both": 0.0}
-    assert scoring.role_swaps(swap[:1], right[:1]) is None
 
 
 def test_the_sides_of_a_minimal_pair_are_read_one_by_one() -> None:

@@ -153,6 +153,7 @@ def test_standard_input_is_read_as_text_or_as_json_lines(haltung: Command, tmp_p
         (["bundle=MODEL", "input=a.txt", "page=a.txt"], "a.txt is an input"),
         (["bundle=MODEL", "input=.", "page=a.txt"], "a.txt is an input"),
         (["bundle=MODEL", "input=a.txt", "table=-"], "leave the key out"),
+        (["bundle=MODEL", "input=a.txt", "table=b.xlsx"], "b.xlsx: beside input=, table= is written, and as CSV; name it table=FILE.csv"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(haltung: Command, tmp_path: Path, model: Path, words: list[str], message: str) -> None:
@@ -312,6 +313,25 @@ def test_what_standard_input_has_left_can_be_begun_anew(haltung: Command, tmp_pa
     done = haltung(*words, "resume=false", cwd=tmp_path, given=given)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["e.jsonl"]
+
+
+def test_articles_of_a_sheet(haltung: Command, tmp_path: Path, model: Path) -> None:
+    """Are known by their rows, or by ids of a named column; a text in CSV is no formula; and what a
+    stopped run has left of a table beside a sheet can be begun anew.
+    """
+    text = "=Belgien warnt die Marine in Chile ."
+    (tmp_path / "a.csv").write_text(f"ID;Text;Haltung;Stance\n1;{text};x;y\n1;{text};x;y\n", encoding="utf-8")
+    (tmp_path / "t.csv.journal").write_text("{}\n", encoding="utf-8")
+    words = ("events", f"bundle={model}", "input=a.csv", "output=b.csv", "table=t.csv")
+    assert "resume=false" in haltung(*words, cwd=tmp_path).stderr
+    assert "no resume=true" in haltung(*words, "resume=true", cwd=tmp_path).stderr
+    done = haltung(*words, "resume=false", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as file:
+        found = {row["article"]: row["text"] for row in csv.DictReader(file)}
+    assert found == {"a-2": f"'{text}", "a-3": f"'{text}"}
+    done = haltung(*words, "reader.columns.id=ID", cwd=tmp_path)
+    assert (done.returncode, "the id '1' is already that of a.csv, line 2" in done.stderr) == (1, True), done.stderr
 
 
 def test_what_is_no_file_is_never_replaced(haltung: Command, tmp_path: Path, model: Path) -> None:

@@ -13,8 +13,8 @@ from haltung.tracking import Store
 
 @pytest.fixture(scope="session")
 def linear_home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], Store]) -> Path:
-    """A folder with linear models: three seeds, three folds of all tasks and of one, a learning
-    curve.
+    """A folder with linear models: three seeds, three folds of all tasks and of one, and two
+    seeds on half of train.
 
     Of the seeds one was added later.
     """
@@ -22,11 +22,11 @@ def linear_home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[P
     write_corpus(folder, 240)  # fifteen articles to test on: below ten there is no interval
     new_store(folder)
     for words in (
-        ("name=plain", "seed=1,2"),
-        ("name=plain", "seed=1,2,3", "resume=true"),
+        ("name=plain", "seed=1,2", "folds=1"),
+        ("name=plain", "seed=1,2,3", "folds=1", "resume=true"),
         ("name=cv", "folds=3"),
         ("name=part", "folds=3", "corpus.tasks=[stance]"),
-        ("name=lc", "experiment=learning_curve", "shares=[0.5,1]", "seed=1,2"),
+        ("name=plain", "share=0.5", "seed=1,2"),
     ):
         done = run_here("train", *LINEAR, *words, cwd=folder)
         assert done.returncode == 0, done.stderr

@@ -77,7 +77,7 @@ def test_the_parts_depend_on_the_seed_alone():
     ("kind", "count", "message"),
     [
         (KFold(1), 40, "folds is 1; expected a whole number of at least 2"),
-        (KFold(5, 0), 40, "fold is 0; expected a whole number from 1 to 5"),
+        (KFold(5, -1), 40, "fold is -1; expected a whole number from 1 to 5, or 0"),
         (KFold(5, 6), 40, "fold is 6; expected a whole number from 1 to 5"),
         (KFold(5), 4, "4 articles are too few for 5 folds"),
     ],
@@ -158,26 +158,33 @@ def test_folds_give_out_of_fold_predictions_of_the_whole_corpus(linear_home: Pat
 
 
 @pytest.mark.slow
-def test_a_learning_curve_has_a_run_for_each_size_and_a_plot(linear_home: Path):
-    """Dev stays the same, and test is not opened."""
-    record = tracking.find(store_in(linear_home), "lc-curve")
-    children = tracking.children(record)
-    assert sorted(child.name for child in children) == ["lc-0.5-1", "lc-0.5-2", "lc-1-1", "lc-1-2"]
-    assert len({child.tags["haltung.split_digest.dev"] for child in children}) == 1
-    assert not any(key.startswith("test") for run in (record, *children) for key in run.metrics)
-    points = json.loads(tracking.artifact(record, "curve/points.json").read_text(encoding="utf-8"))
-    assert [point["share"] for point in points] == [0.5, 1.0]
-    assert points[0]["segments"] == pytest.approx(points[1]["segments"] / 2, abs=4)
-    assert tracking.artifact(record, "curve/learning_curve.png").stat().st_size > 5000
+def test_a_share_of_train_is_a_run_of_its_own(linear_home: Path):
+    """Named after the share; dev stays the same, so that the points of a curve can be compared."""
+    store = store_in(linear_home)
+    parts = [*tracking.children(tracking.find(store, "plain-0.5")), tracking.find(store, "plain-1")]
+    assert [part.name for part in parts] == ["plain-0.5-1", "plain-0.5-2", "plain-1"]
+    assert [part.tags.get("haltung.share") for part in parts] == ["0.5", "0.5", None]
+    assert len({part.tags["haltung.split_digest.dev"] for part in parts}) == 1
+    compared = run_here("compare", "runs=[plain-0.5,plain-1]", "split=dev", "track=false", cwd=linear_home)
+    assert compared.returncode == 0, compared.stderr
+
+
+@pytest.mark.slow
+def test_labels_in_doubt_come_from_folds_alone(linear_home: Path):
+    """Of a cross-validated run; another one has learned from the labels that it would judge."""
+    done = run_here("issues", "run=cv-folds-42", "n=5", "output=doubts", cwd=linear_home)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (linear_home / "doubts").iterdir()} == {"issues.html", "issues.xlsx", "issues.jsonl"}
+    refused = run_here("issues", "run=plain-1", cwd=linear_home)
+    assert (refused.returncode, "plain-1 is no cross-validation" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("folds=1",), "folds is 1"),
-        (("folds=3", "shares=[1]"), "folds and shares ask for two different experiments"),
+        (("folds=0",), "folds is 0"),
         (("folds=3", "splits@corpus.split=given"), "leave out splits@corpus.split=given"),
-        (("shares=[0.5,2]",), "shares"),
+        (("share=2",), "share"),
     ],
 )
 def test_a_wrong_experiment_is_refused_before_anything_is_trained(tmp_path: Path, words: tuple[str, ...], message: str):

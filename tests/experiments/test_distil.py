@@ -88,7 +88,6 @@ def test_what_the_teacher_answers_is_what_the_student_learns(home: Path, bert: P
     [
         (("model=linear",), ("teacher=teacher-42", "model=linear", "leave one of the two out")),
         (("model=network", "folds=2"), ("teacher=teacher-42", "folds=")),
-        (("model=network", "shares=[0.5,1]"), ("teacher=teacher-42", "shares=")),
         (("model=network", "teacher=pair"), ("teacher=pair names 2 models (pair-1, pair-2)", "haltung ensemble")),
         (("model=network", "teacher=teecher-42"), ("there is no run 'teecher-42'", "did you mean 'teacher-42'")),
         (("model=network", "corpus.tasks=[stance]"), ("the model knows the scheme 'tiny'",)),

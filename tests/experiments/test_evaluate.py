@@ -100,6 +100,7 @@ def test_a_run_with_the_old_names_of_classes_is_refused(linear_home: Path) -> No
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert "corpus.rules._target_ names haltung.corpus.rules.Rules" in done.stderr
     assert "release 0.1.0" in done.stderr
+    assert "or name the corpus again: corpus=NAME or table=FILE" in done.stderr
     assert tracking.find(store_in(linear_home), "plain-2").metrics == metrics
 
 
@@ -116,6 +117,24 @@ def test_what_was_scored_is_what_is_stored(linear_home: Path) -> None:
     for task, values in done.scored.probabilities.items():
         assert (stored.probabilities[task] == values).all()
         assert (stored.gold[task] == done.scored.gold[task]).all()
+
+
+@pytest.mark.slow
+def test_texts_stand_beside_the_predictions_on_this_machine_alone(linear_home: Path) -> None:
+    """The file of the report has them, with the corpus's other columns; the run's has none."""
+    import pyarrow.parquet as pq
+
+    from haltung.corpus.store import load
+
+    record = tracking.find(store_in(linear_home), "plain-1")
+    corpus = load(linear_home / "data/prepared/jsonl")
+    (done,), _ = evaluate(models_of(record), corpus, "dev", own_corpus=True, folder=linear_home / "texts", errors=False)
+    own = pq.read_table(done.report / "predictions.parquet")
+    assert own["text"].to_pylist() == [segment.text for segment in corpus.segments("dev")]
+    assert own["article"].to_pylist() == [segment.article for segment in corpus.segments("dev")]
+    assert {"headline", "source", "date", "position"} < set(own.column_names)
+    logged = pq.read_table(tracking.artifact(record, "evaluation/dev/predictions.parquet"))
+    assert {"text", "headline", "context"}.isdisjoint(logged.column_names)
 
 
 @pytest.mark.slow
@@ -226,7 +245,7 @@ def test_a_model_of_a_share_of_train_lists_that_share_and_dev_alone(linear_home:
     learned = {(segment.text, segment.target) for segment in (*subsample(train_split, 0.5, 1), *dev_split)}
     both = [*train_split, *dev_split]
     known = [segment.id for segment in both if (segment.text, segment.target) in learned]
-    half, whole = (tracking.bundle_folder(tracking.find(store_in(linear_home), run)) for run in ("lc-0.5-1", "lc-1-1"))
+    half, whole = (tracking.bundle_folder(tracking.find(store_in(linear_home), run)) for run in ("plain-0.5-1", "plain-1"))
     assert bundle.known_segments(half, both) == known
     assert bundle.known_segments(whole, both) == [segment.id for segment in both]
     assert len(known) < len(both)
@@ -236,13 +255,3 @@ def _train_split(home: Path) -> list[Segment]:
     from haltung.corpus.store import load
 
     return load(home / "data/prepared/jsonl").segments("train")
-
-
-@pytest.mark.slow
-def test_a_learning_curve_is_no_group_of_seeds(linear_home: Path) -> None:
-    """Its runs have learned from different shares, so their mean would mean nothing."""
-    for words in (("evaluate", "run=lc-curve"), ("compare", "runs=[lc-curve,cv-fold-1-42]")):
-        done = run_here(*words, cwd=linear_home)
-        assert done.returncode == 2, done.stdout
-        assert "lc-curve is a learning curve" in done.stderr
-        assert "lc-0.5-1" in done.stderr

@@ -181,19 +181,48 @@ def test_killed_workers_and_a_lost_node_change_no_byte(bundle: Path, cluster: tu
 
 def test_one_process_goes_on_with_what_a_cluster_left(bundle: Path, tmp_path: Path) -> None:
     """A cluster made for the run ends with it, when it is killed too; the file ends the same."""
-    write(tmp_path / "a.csv", ROWS)
+    write(tmp_path / "a.csv", ROWS[:2000])
     assert predict(bundle, tmp_path, "input=a.csv", "output=local.csv", "window=10").returncode == 0
     command = [sys.executable, "-m", "haltung", "predict", f"bundle={bundle}", "input=a.csv", "output=b.csv", "window=10"]
     with psutil.Popen([*command, "engine=ray", "ray.workers=2"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
-        wait(lambda: running.poll() is not None or rows_in(tmp_path / "b.csv.partial") > 300)
+        wait(lambda: running.poll() is not None or rows_in(tmp_path / "b.csv.partial") > 100)
         processes = running.children(recursive=True)
         assert len(workers_of(running)) == 2
         running.kill()
-    assert rows_in(tmp_path / "b.csv.partial") < 3000
+    assert rows_in(tmp_path / "b.csv.partial") < 2000
     done = predict(bundle, tmp_path, "input=a.csv", "output=b.csv", "window=10", "resume=true")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "local.csv").read_bytes()
     wait(lambda: not any(map(title, processes)))
+
+
+def test_events_of_a_cluster_are_those_of_one_process(bundle: Path, cluster: tuple[str, Node, Node], tmp_path: Path) -> None:
+    """Table, JSON Lines, page and failures, with an actor of the user's own."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/companies.csv").write_text("name,code\nNordwerft,DEU-BUS\n", encoding="utf-8")
+    texts = [f"Vertrag {number}\nDie USA warnen Russland. Die Nordwerft begrüßt den Vertrag {number}." for number in range(150)]
+    articles = [{"id": f"a{number}", "text": text if number % 40 else ""} for number, text in enumerate(texts)]
+    write(tmp_path / "news.jsonl", articles)
+    given = [f"bundle={bundle}", "input=news.jsonl", "actors=own", "output=events.jsonl", "table=events.csv", "page=events.html"]
+    for name, engine in (("local", []), ("ray", ["engine=ray", f"ray.address={cluster[0]}"])):
+        folder = tmp_path / name
+        folder.mkdir()
+        words = [word.replace("=events", f"={name}/events") for word in given]
+        done = haltung("events", *words, *engine, cwd=tmp_path)
+        assert (done.returncode, "4 failed" in done.stderr, "Traceback" in done.stderr) == (1, True, False), done.stderr
+    assert contents(tmp_path / "ray") == contents(tmp_path / "local")
+    assert b'"DEU-BUS"' in (tmp_path / "ray/events.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "words", [["input=a.txt"], ["input=-", "output=b.jsonl"], ["input=a.txt", "output=b.jsonl", "ray.address=127.0.0.1:1"]]
+)
+def test_a_mistake_in_events_is_one_sentence(bundle: Path, tmp_path: Path, words: list[str]) -> None:
+    """Before anything starts."""
+    (tmp_path / "a.txt").write_text("Chile warnt Peru.", encoding="utf-8")
+    done = run_here("events", f"bundle={bundle}", "engine=ray", *words, cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 @pytest.mark.parametrize(

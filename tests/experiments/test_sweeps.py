@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import os
 import re
 import shlex
 import signal
@@ -23,8 +21,8 @@ from command_line import CORPUS, haltung, run_here, store_in, write_corpus
 from haltung import tracking
 from haltung.errors import UserError
 from haltung.experiments.sweep.search import Sweep, _refuse_other_config, gain_over_start
-from haltung.experiments.sweep.spaces import at, holds, spaces_of
-from haltung.experiments.sweep.trials import Trial, Trials, ended, importances, twin_of
+from haltung.experiments.sweep.spaces import holds, spaces_of
+from haltung.experiments.sweep.trials import Trial, Trials, ended
 from haltung.tracking import Store
 
 SPACES = {
@@ -77,48 +75,6 @@ def test_an_empty_search_is_refused():
         spaces_of({})
 
 
-@pytest.mark.parametrize(
-    ("space", "first", "last"),
-    [
-        (CategoricalDistribution(("a", None, True)), "a", True),
-        (IntDistribution(1, 5), 1, 5),
-        (IntDistribution(2, 8, step=3), 2, 8),
-        (IntDistribution(1, 64, log=True), 1, 64),
-        (FloatDistribution(0.0, 0.3, step=0.1), 0.0, pytest.approx(0.3)),
-        (FloatDistribution(0.0, 0.3), 0.0, pytest.approx(0.3)),
-        (FloatDistribution(1e-5, 1e-3, log=True), pytest.approx(1e-5), pytest.approx(1e-3)),
-    ],
-)
-def test_a_part_of_the_way_is_a_value_that_optuna_would_draw(space, first, last):
-    """From the first to the last, and each whole number comes up."""
-    found = [at(space, part / 1000) for part in range(1000)]
-    assert (found[0], at(space, 1 - 1e-9)) == (first, last)
-    assert all(space._contains(space.to_internal_repr(value)) for value in found)
-    if isinstance(first, int):
-        assert sorted(set(found)) == list(range(first, last + 1, space.step))
-
-
-def test_the_first_trials_are_spread_over_every_key(tmp_path: Path):
-    """Of a range each stretch comes up once, however few they are; another seed spreads them
-    otherwise.
-    """
-    trials = replace(_trials(tmp_path / "s"), startup=5)
-    _run(trials, stop_after=5)
-    found = [trial.values for trial in ended(trials.open())]
-    assert sorted(int(5 * math.log(values["training.rate"] / 0.001) / math.log(1000)) for values in found) == [0, 1, 2, 3, 4]
-    assert sorted(values["training.epochs"] for values in found) == [1, 2, 3, 4, 5]
-    assert {values["training.batch"] for values in found} == {8, 16}
-    other = replace(trials, folder=tmp_path / "t", seed=2)
-    other.folder.mkdir()
-    _run(other, stop_after=5)
-    assert [trial.values for trial in ended(other.open())] != found
-    start = {"training.rate": 0.02, "training.batch": 8, "training.epochs": 3}
-    begun = replace(trials, folder=tmp_path / "u", startup=6, start=start)
-    begun.folder.mkdir()
-    _run(begun, stop_after=6)
-    assert [trial.values for trial in ended(begun.open())] == [start, *found]
-
-
 @pytest.mark.parametrize("startup", [0, 1, 3])
 def test_the_first_trial_is_the_recipe_as_it_stands(tmp_path: Path, startup: int):
     """So that no search ends below it; what it does not have is drawn, and the next trial is
@@ -153,7 +109,7 @@ def _run(trials: Trials, stop_after: int = 10_000) -> list[int]:
     """
     study, requeued = trials.open(), []
     for number in range(stop_after + 1):
-        with trials.next(study, 0, requeued.append) as begun:
+        with trials.next(study, requeued.append) as begun:
             if begun is None or number == stop_after:
                 break
             study.tell(begun, begun.params["training.rate"])
@@ -195,7 +151,7 @@ def test_a_sweep_of_the_version_before_goes_on(tmp_path: Path):
     before = OmegaConf.to_container(OmegaConf.load(Path(__file__).parent / "stored_config.yaml"))
     now = json.loads(json.dumps(before).replace("haltung.model.spec", "haltung.models.spec").replace('"max_line_bytes"', '"max_bytes"'))
     assert now != before
-    sweep = Sweep("s", _trials(tmp_path / "s"), 1, (), True, now, ())
+    sweep = Sweep("s", _trials(tmp_path / "s"), (), True, now, ())
     _refuse_other_config(sweep, before)
     with pytest.raises(UserError, match=r"begun with model.C=10.0, and is to go on with model.C=1.0"):
         _refuse_other_config(replace(sweep, config={**now, "model": {**now["model"], "C": 1.0}}), before)
@@ -216,37 +172,9 @@ def test_a_running_trial_is_not_requeued(tmp_path: Path):
     """Another worker leaves it alone while its lock is held."""
     trials = _trials(tmp_path / "s")
     study, requeued = trials.open(), []
-    with trials.next(study, 1, requeued.append) as first, trials.next(trials.open(2), 2, requeued.append) as second:
+    with trials.next(study, requeued.append) as first, trials.next(trials.open(), requeued.append) as second:
         assert (first.number, second.number, requeued) == (0, 1, [])
         assert first.params != second.params
-
-
-@pytest.mark.parametrize(("state", "known"), [("COMPLETE", True), ("PRUNED", True), ("FAIL", False)])
-def test_equal_values_need_no_second_training(tmp_path: Path, state: str, known: bool):
-    """If the first trial with them finished or was pruned; one that failed says nothing."""
-    from optuna.trial import TrialState
-
-    study = _trials(tmp_path / "s").open()
-    distributions = dict(SPACES)
-    first = study.ask(distributions)
-    study.tell(first, 0.5 if state == "COMPLETE" else None, state=TrialState[state])
-    study.enqueue_trial(first.params)
-    begun = study.ask(distributions)
-    assert begun.params == first.params
-    assert [twin.number for twin in [twin_of(study, begun)] if twin] == ([first.number] if known else [])
-    study.enqueue_trial(first.params | {"training.batch": 24 - first.params["training.batch"]})
-    assert twin_of(study, study.ask(distributions)) is None
-
-
-def test_the_key_that_decides_is_the_most_important_one(tmp_path: Path):
-    """And their shares add up to 1; too few trials give none."""
-    trials = _trials(tmp_path / "s", 25)
-    _run(trials, stop_after=2)
-    assert importances(trials.open(), 1) == {}
-    _run(trials)
-    found = importances(trials.open(), 1)
-    assert next(iter(found)) == "training.rate"
-    assert sum(found.values()) == pytest.approx(1)
 
 
 SEARCH = """# a small one
@@ -346,7 +274,7 @@ def test_a_sweep_killed_in_its_second_trial_goes_on(home: Path, bert: Path):
     final = next(child for child in children if child.tags["haltung.kind"] == "seeds")
     assert len(tracking.children(final)) == 2
     assert parent.metrics["dev/stance/macro_f1/mean"] == final.metrics["dev/stance/macro_f1/mean"]
-    assert tracking.artifact(parent, "sweep/history.png").stat().st_size > 5000
+    assert tracking.artifact(parent, "sweep/trials.json").is_file()
     assert not any(key.startswith("test") for run in (parent, *children) for key in run.metrics)
     assert not list((home / "experiments/sweeps/s").glob("s-0*"))
     assert "open test:   haltung evaluate run=s-best split=test" in done.stdout
@@ -376,7 +304,7 @@ def test_a_sweep_says_whether_it_has_gained_anything(home: Path, bert: Path):
     lines = " ".join(done.stdout.split())
     assert f"best trial {second['number']} against trial 0, the recipe as it stands: +0." in lines
     verdict = "better" if content["gain"]["p"] <= 0.05 else "that may be the luck of having tried so many"
-    assert re.search(rf"10 articles; that the best of 1 was chosen [^)]*\): {verdict}", lines)
+    assert re.search(rf"10 articles; that the best of 2 was chosen [^)]*\): {verdict}", lines)
     assert "haltung compare 'runs=[s-best,s-start]'" in lines
     against = re.search(r"against it: +haltung (.*)", done.stdout)
     shown = run_here(*shlex.split(against[1].partition(" seed=")[0]), "--cfg", cwd=home)
@@ -407,19 +335,25 @@ def test_an_unknown_gain_is_explained(tmp_path: Path, new_store: Callable[[Path]
 
 @pytest.mark.slow
 def test_two_workers_share_the_trials_of_one_database(home: Path, bert: Path):
-    """Each trial is run once, and no more than ``trials``; the threads are shared, too."""
-    done = haltung(*words(bert, "trials=4", "workers=2", "final_seeds=[]"), cwd=home, env={**os.environ, "OMP_NUM_THREADS": "4"})
-    assert done.returncode == 0, done.stderr
+    """Each trial is run once, and no more than ``trials``; the second process joins the first."""
+    told = words(bert, "trials=4", "final_seeds=[]")
+    command = [sys.executable, "-m", "haltung", *told]
+    with subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
+        while first.poll() is None and not list((home / "experiments/sweeps/s").glob("*.json")):
+            time.sleep(0.05)
+        joined = haltung(*told, "resume=true", cwd=home)
+        stdout, stderr = first.communicate(timeout=240)
+    assert (joined.returncode, first.returncode) == (0, 0), (joined.stderr, stderr)
+    assert "shows the result" in joined.stdout
     trials = _trials_of(home)
     assert [trial["number"] for trial in trials] == [0, 1, 2, 3]
     assert trials[0]["values"]["training.batch_size"] == 16
     children = tracking.children(find_run(home, "s"))
     assert sorted(child.tags["haltung.trial"] for child in children) == ["0", "1", "2", "3"]
-    assert {child.tags["haltung.hardware.threads"] for child in children} == {"2"}
     # The command that it ends with trains the best recipe on the same corpus, with all words of the
     # sweep.
     best = max(trials, key=lambda trial: (trial["score"], -trial["number"]))["values"]
-    command = re.search(r"train it: +haltung (.*)", done.stdout)
+    command = re.search(r"train it: +haltung (.*)", stdout)
     shown = OmegaConf.create(run_here(*shlex.split(command[1]), "--cfg", cwd=home).stdout)
     assert {key: shown["training"][key.rpartition(".")[2]] for key in best} == best
     assert (shown["training"]["epochs"], shown["encoder"]["path"], shown["corpus"]["reader"]["path"]) == (2, str(bert), "texts.jsonl")

@@ -66,7 +66,7 @@ _DIES = """
     from test_sweeps_on_a_server import _trials
 
     trials = _trials(Path({folder!r}), {server!r})
-    with trials.next(trials.open(1), 1, print) as begun:
+    with trials.next(trials.open(), print) as begun:
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -85,7 +85,7 @@ def test_a_trial_of_a_killed_process_is_queued_again_on_another_machine(postgres
     # Another folder, as another machine has it; its name is that of the sweep.
     trials, requeued = _trials(tmp_path / "b/locks", server), list[int]()
     study = trials.open()
-    with trials.next(study, 0, requeued.append) as again, trials.next(trials.open(2), 2, requeued.append) as other:
+    with trials.next(study, requeued.append) as again, trials.next(trials.open(), requeued.append) as other:
         assert again is not None
         assert other is not None
         assert requeued == [0]

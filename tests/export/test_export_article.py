@@ -19,7 +19,9 @@ import pytest
 import tiny
 from haltung.actors.finder import Actors
 from haltung.errors import UserError
-from haltung.export import formats, golden
+from haltung.evaluation.error_analysis.analysis import Mistake
+from haltung.experiments.explain import explained
+from haltung.export import golden
 from haltung.export import verify as verification
 from haltung.export import write as writing
 from haltung.export.formats import largest_difference, sides
@@ -31,7 +33,7 @@ from haltung.inference.sessions import Graph
 from haltung.labels import parse
 from haltung.models import bundle
 from haltung.models.article import ArticleModel, build
-from haltung.models.predictor import Calibration
+from haltung.models.predictor import Calibration, tables
 from haltung.models.spec import ArticleSpec
 from haltung.records import Prediction, Segment
 
@@ -109,7 +111,8 @@ def _same(found: Sequence[Prediction], expected: Sequence[Prediction]) -> None:
     one, other = sides(found), sides(expected)
     assert max(float(np.abs(one[side] - other[side]).max()) for side in one) < 1e-4
     scheme = tiny.scheme()
-    assert largest_difference(golden.expected(found, scheme), golden.expected(expected, scheme)) < 1e-5
+    values = (tables([one.probabilities for one in rows], scheme) for rows in (found, expected))
+    assert largest_difference(*values) < 1e-5
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -123,14 +126,14 @@ def test_the_graphs_answer_as_the_model(model: ArticleModel, folder: Path, runti
     assert largest_difference(probabilities, model.probabilities(rows, precision="fp32")) < 1e-5
 
 
-def test_the_graphs_of_an_lstm_answer_as_the_model(bert: Path, tmp_path: Path) -> None:
-    """The other network over sentences, in each runtime."""
-    model = _model(bert, sequence="lstm", dyads=True)
-    folder = _exported(model, tmp_path / "bundle").folder
-    assert folder is not None
-    expected = model.predict(_mixed(), precision="fp32")
-    for runtime in RUNTIMES:
-        _same(_graph(folder, runtime).predict(_mixed()), expected)
+def test_the_graph_names_the_words_of_a_mistake_as_the_model_does(model: ArticleModel, folder: Path) -> None:
+    """With its neighbours; an error analysis needs no torch for it."""
+    rows = tiny.articles(1)
+    own = rows[2]
+    mistake = Mistake("stance", own.id, own.article, ("neutral",), ("warning",), "warning", 0.9, 0.1, own.text, "", "")
+    ((found,), (expected,)) = (explained(one, rows, [mistake]) for one in (_graph(folder), model))
+    assert found.surroundings == expected.surroundings
+    assert [word.weight for word in found.words] == pytest.approx([word.weight for word in expected.words], abs=0.01)
 
 
 def test_actors_are_sought_for_true_stances_where_they_are_given(model: ArticleModel, folder: Path) -> None:
@@ -295,19 +298,6 @@ def test_the_card_says_that_articles_are_read(folder: Path) -> None:
     assert "| fp16 | `onnx/model.fp16.onnx`" in text
     example = text.partition("```python\n")[2].partition("```")[0].replace('Classifier(".")', f"Classifier({str(folder)!r})")
     exec(example, {})
-
-
-@pytest.mark.usefixtures("traced")
-def test_a_reduced_precision_that_moves_sides_is_refused(
-    model: ArticleModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By the rule that holds for labels."""
-    monkeypatch.setattr(graphs, "_write_actors", lambda head, path: shutil.copy(folder / "onnx" / path.name, path))
-    monkeypatch.setattr(formats, "MAX_FLIPS", -1.0)
-    done = _exported(model, tmp_path / "bundle", ("fp16",))
-    assert done.formats == ("fp32",)
-    assert "source: " in done.refused["fp16"]
-    assert "of the labels flip" in done.refused["fp16"]
 
 
 @pytest.mark.usefixtures("traced")

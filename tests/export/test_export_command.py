@@ -50,7 +50,7 @@ def test_a_run_becomes_a_bundle_that_verifies(here: Path, tmp_path: Path, capsys
 def test_an_exported_bundle_is_predicted_with_and_evaluated_like_a_trained_one(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By its graph, with the same labels; word attributions come from the weights beside it."""
+    """By its graph, with the same labels."""
     trained = next((here / "experiments" / "runs").glob("tiny-1-*/bundle"))
     assert main(["export", "run=tiny-1", f"to={tmp_path / 'b'}"]) == 0
     (tmp_path / "in.jsonl").write_text('{"text": "Chile warnt die Marine ."}\n{"text": "Peru lobt den Zoll ."}\n', encoding="utf-8")

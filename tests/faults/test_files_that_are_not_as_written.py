@@ -133,7 +133,7 @@ def test_transformers_reads_no_file_that_is_not_listed(trained: dict[str, Path],
 
 
 def test_thresholds_of_dyads_may_come_later(trained: dict[str, Path], tmp_path: Path) -> None:
-    """The command ``haltung dyads tune=true`` writes them into a bundle that is there."""
+    """A training writes them into a bundle that is there."""
     folder = Path(shutil.copytree(trained["network"], tmp_path / "bundle"))
     dyad_model.write_thresholds(folder, dyad_model.Thresholds(pair=0.7), {})
     assert bundle.load_trained(folder).kind == "network"

@@ -20,7 +20,7 @@ import bare_environment
 import client_bundles
 from haltung.inference import client
 from haltung.inference.client import BundleError, Classifier
-from haltung.models.predictor import Model, abstained, predictions, uncalibrated
+from haltung.models.predictor import Calibration, Model, abstained, calibrated, predictions
 from haltung.records import Prediction, Segment
 from nasty_sentences import sentences
 
@@ -76,7 +76,8 @@ def test_abstaining_is_the_models_own(pair: tuple[Model, Classifier]) -> None:
     model, classifier = pair
     segments = client_bundles.segments(30, seed=3)
     given = [{"text": one.text, "context": one.context, "target": one.target} for one in segments]
-    raw = uncalibrated(model.probabilities(segments, precision="fp32"), model.scheme, model.calibration)
+    undone = Calibration({task: 1 / temperature for task, temperature in model.calibration.temperatures.items()})
+    raw = calibrated(model.probabilities(segments, precision="fp32"), model.scheme, undone)
     differing = 0
     for precision in (0.8, 0.9):
         thresholds = client_bundles.CALIBRATION.abstaining(precision)

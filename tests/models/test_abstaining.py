@@ -14,13 +14,13 @@ import pytest
 import tiny
 from haltung.evaluation.metrics.calibration import thresholds
 from haltung.evaluation.predictions import score
-from haltung.experiments.train import calibrate
 from haltung.models import bundle
 from haltung.models.ensemble import EnsembleModel, Member
 from haltung.models.linear import LinearModel, fit
 from haltung.models.predictor import Calibration, Model, abstained
 from haltung.models.spec import LinearSpec
 from haltung.records import Segment
+from haltung.training.calibration import calibrate
 
 
 def _noisy(count: int, seed: int) -> list[Segment]:

@@ -34,15 +34,15 @@ TEXTS = [Segment(str(number), text) for number, text in enumerate(("Chile warnt 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of a model with six of the embedded encoder's layers, of which the upper two
+    """The bundle of a model with three of the embedded encoder's layers, of which the upper two
     differ from its own, as after a training.
     """
     torch.manual_seed(3)
-    encoder = Encoder("e5_small_de", "embedded", freeze_embeddings=True, freeze_layers=4, layers=6)
+    encoder = Encoder("e5_small_de", "embedded", freeze_embeddings=True, freeze_layers=1, layers=3)
     model = build(encoder, ArticleSpec(max_length=32), tiny.scheme(), dyads=True)
     with torch.no_grad():
         for name, parameter in model.network.named_parameters():
-            if name.startswith("sequence.") or any(f"encoder.layer.{number}." in name for number in (4, 5)):
+            if name.startswith("sequence.") or any(f"encoder.layer.{number}." in name for number in (1, 2)):
                 parameter.add_(torch.randn_like(parameter) * 0.003)
         for head in model.network.heads.values():
             torch.nn.init.normal_(head.weight, std=0.1)  # type: ignore[arg-type]
@@ -102,7 +102,8 @@ def test_a_rebuilt_bundle_is_the_exported_one(trained: Path, small: Path, shared
     rebuilt = compact.find(small)
     assert rebuilt.parent == shared_cache
     sizes = [sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) for folder in (small, rebuilt)]
-    assert sizes[0] < 20e6 < sizes[1] / 10
+    assert sizes[0] < 20e6
+    assert sizes[0] < sizes[1] / 10
     done = verification.verify(rebuilt)
     assert done.agrees, done
     assert {check.format for check in done.checks} >= {"fp32", "weights"}
@@ -119,8 +120,8 @@ def test_rounding_changes_little(trained: Path, small: Path, shared_cache: Path)
         assert np.abs(values - after.probabilities(TEXTS, precision="fp32")[task]).max() < 0.02
     ours, theirs = load_file(trained / compact.WEIGHTS), load_file(rebuilt / compact.WEIGHTS)
     assert ours.keys() == theirs.keys()
-    assert all(np.array_equal(ours[name], theirs[name]) for name in ours if ".layer.1." in name and name.startswith("encoder."))
-    name = "encoder.encoder.layer.5.output.dense.weight"
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours if ".layer.0." in name and name.startswith("encoder."))
+    name = "encoder.encoder.layer.2.output.dense.weight"
     assert 0 < np.abs(ours[name] - theirs[name]).max() < 0.001
 
 

@@ -5,7 +5,6 @@ one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +17,9 @@ from command_line import CORPUS, run_here, write_corpus
 from haltung.actors.finder import Actors
 from haltung.cli import main
 from haltung.errors import UserError
-from haltung.evaluation.predictions import score
-from haltung.experiments.evaluate import analyse_errors
 from haltung.labels import Scheme, parse
 from haltung.models import bundle, linear
 from haltung.models.ensemble import EnsembleModel, Member, mean_actors, pool
-from haltung.models.explain import Attribution, SpanShare, pooled
 from haltung.models.predictor import Calibration, Model
 from haltung.models.spec import LinearSpec
 from haltung.records import ActorAnswer, Segment
@@ -168,29 +164,6 @@ def test_a_written_ensemble_without_a_member_is_incomplete(tmp_path: Path) -> No
         bundle.load(folder)
 
 
-def test_its_errors_are_explained_by_the_words_of_all_members() -> None:
-    """The report on an ensemble has word importances too."""
-    model = _trained()
-    wrong = [replace(one, labels={**one.labels, "stance": "neutral"}) for one in tiny.segments(20, seed=4, articles=10)]
-    found = analyse_errors(model, wrong, score(wrong, model.predict(wrong), SCHEME, "tiny", "test"), explain=4, draws=50)
-    assert found.explained == 4
-    assert found.explanation_gap == pytest.approx(0, abs=1e-4)
-
-
-def test_network_and_linear_model_explain_together(bert: Path) -> None:
-    """Tokens of the one and n-grams of the other fall on the same words."""
-    members = [Member("network", tiny.network(bert)), Member("linear", linear.fit(tiny.segments(100), SCHEME, LinearSpec(), seed=1))]
-    model, rows = EnsembleModel(members, {"topic": [0.5, 1.0], "stance": [0.5, 1.0]}, SCHEME), tiny.segments(20, seed=4, articles=10)
-    wrong = [replace(one, labels={"topic": one.labels["topic"], "stance": None}) for one in rows]
-    found = analyse_errors(model, wrong, score(wrong, model.predict(wrong), SCHEME, "tiny", "test"), explain=2, draws=50)
-    texts = {row.id: row.text for row in rows}
-    explained = [mistake for mistake in found.mistakes.mistakes if mistake.words]
-    assert explained
-    for mistake in explained:
-        words = [texts[mistake.id][word.start : word.end] for word in mistake.words if word.part == "text"]
-        assert words == texts[mistake.id].split(), "each word once, in order"
-
-
 def test_actors_have_their_mean_probability_by_code() -> None:
     """Of the members that find any; one that does not know a code holds it for impossible."""
     nobody, chile, peru = (("", ()), ("CHL", ((0, 5),)), ("PER", ()))
@@ -243,16 +216,6 @@ def test_an_ensemble_without_a_reader_of_actors_finds_none(bert: Path) -> None:
     assert model.actors is None
     assert all(one.actors == () for one in model.predict(tiny.articles(1)))
     assert model.predict([]) == []
-
-
-def test_shares_of_words_are_added_up_by_weight() -> None:
-    """A word that one member alone has read keeps that one's share."""
-    first = Attribution("t", "x", (SpanShare("text", 0, 2, 1.0), SpanShare("context", 0, 3, 5.0)), rest=0.5, logit=7.0, baseline=0.5)
-    second = Attribution("t", "x", (SpanShare("text", 3, 5, 2.0), SpanShare("text", 0, 2, -1.0)), rest=0.0, logit=1.0, baseline=0.0)
-    both = pooled([first, second], [0.5, 2.0])
-    assert both.words == (SpanShare("text", 0, 2, -1.5), SpanShare("text", 3, 5, 4.0), SpanShare("context", 0, 3, 2.5))
-    assert (both.rest, both.logit, both.baseline) == (0.25, 5.5, 0.25)
-    assert both.gap == pytest.approx(0.0)
 
 
 @pytest.fixture(scope="module")

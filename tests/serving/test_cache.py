@@ -25,17 +25,11 @@ ARTICLE = {
     "headline": "Peru lobt die Marine",
     "text": "Chile warnt das Heer in Nepal . Nepal besucht den Haushalt in Island . Island warnt den Haushalt in Laos .",
 }
-INFER = {
-    "inputs": [
-        {"name": "text", "shape": [2], "datatype": "BYTES", "data": [TEXT, "Chile warnt Ghana ."]},
-        {"name": "context", "shape": [2], "datatype": "BYTES", "data": ["", "Malta"]},
-    ]
-}
 REQUESTS = [
     ("/classify", {"text": TEXT, "context": "Chile Ghana", "id": "s1"}),
     ("/article", ARTICLE),
     ("/events", ARTICLE),
-    ("/v2/models/haltung/infer", INFER),
+    ("/classify", {"segments": [{"text": TEXT}, {"text": "Chile warnt Ghana .", "context": "Malta"}]}),
 ]
 
 

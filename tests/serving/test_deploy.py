@@ -76,6 +76,7 @@ def test_the_image_starts_with_its_own_libraries_alone(deploy: Path) -> None:
     absent = sorted(top for top, ones in here.items() if not ones & allowed)
     assert {"rich", "torch", "pandas", "mlflow"} <= set(absent)
     program = f"import sys; sys.modules.update(dict.fromkeys({absent})); import haltung.cli.serve, haltung.serving.app"
+    program += "; sys.exit(haltung.cli.main(['--help']) or haltung.cli.main(['serve', '--help']))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -96,8 +97,8 @@ def test_kserve_gets_an_inference_service_that_may_do_little(deploy: Path) -> No
     }  # fmt: skip
     keys = _keys(container["args"])
     assert {container[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")} == {
-        "/v2/health/ready",
-        "/v2/health/live",
+        "/health/ready",
+        "/health/live",
     }
     assert {container[probe]["httpGet"]["port"] for probe in ("startupProbe", "readinessProbe")} == {keys["port"]}
     assert predictor["terminationGracePeriodSeconds"] > keys["timeout"] + keys["drain"] + 5

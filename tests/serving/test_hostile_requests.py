@@ -47,9 +47,7 @@ def client(server: Served) -> Iterator[httpx.Client]:
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-api-key": "wrong"}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {KEY}"}])
-@pytest.mark.parametrize(
-    "asked", ["POST /classify", "POST /article", "POST /events", "GET /model", "GET /metrics", "POST /v2/models/haltung/infer"]
-)
+@pytest.mark.parametrize("asked", ["POST /classify", "POST /article", "POST /events", "GET /model", "GET /metrics"])
 def test_without_the_key_there_is_no_answer(client: httpx.Client, asked: str, headers: dict[str, str]) -> None:
     """Neither labels nor figures."""
     answer = client.request(*asked.split(), headers=headers)
@@ -62,7 +60,7 @@ def test_with_the_key_there_is_one(client: httpx.Client, headers: dict[str, str]
     assert client.post("/classify", json={"text": "Peru lobt ."}, headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/health/live", "/health/ready", "/v2/health/ready"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/health/live", "/health/ready"])
 def test_health_and_page_are_open(client: httpx.Client, path: str) -> None:
     """A supervisor and a browser ask for these without a key."""
     assert client.get(path).status_code == 200
@@ -118,24 +116,12 @@ def test_a_client_that_goes_away_is_no_matter(server: Served, client: httpx.Clie
     assert "Traceback" not in server.log.read_text()
 
 
-KEYS = (
-    "text", "segments", "context", "target", "id", "abstain", "headline", "inputs", "outputs", "name", "shape", "datatype", "data",
-    "parameters",
-)  # fmt: skip
+KEYS = ("text", "segments", "context", "target", "id", "abstain", "headline", "date")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), inner, max_size=5),
     max_leaves=12,
 )  # fmt: skip
-PARAMETERS = st.dictionaries(st.sampled_from(["binary_data_size", "binary_data_output", "classification"]), JSON, max_size=2)
-TENSOR = st.fixed_dictionaries({
-    "name": st.sampled_from(["text", "context"]) | JSON, "shape": st.lists(st.integers(-1, 3), max_size=3) | JSON,
-    "datatype": st.sampled_from(["BYTES", "FP32"]) | JSON,
-}, optional={"data": st.lists(st.text(max_size=5), max_size=3) | JSON, "parameters": PARAMETERS | JSON})  # fmt: skip
-INFERENCE = st.fixed_dictionaries(
-    {"inputs": st.lists(TENSOR, max_size=3)},
-    optional={"id": JSON, "outputs": JSON | st.lists(st.fixed_dictionaries({"name": JSON})), "parameters": JSON},
-)
 
 
 @pytest.fixture(scope="module")
@@ -150,52 +136,29 @@ def in_process(bundle: Path) -> Iterator[TestClient]:
 def test_any_body_is_answered_or_refused(in_process: TestClient, body: bytes) -> None:
     """Whatever the bytes, either there are texts in them or there is a sentence."""
     for path in ("/classify", "/article", "/events"):
-        _answered_or_refused(in_process.post(path, content=body), (413, 422))
+        answer = in_process.post(path, content=body)
+        assert answer.status_code in (200, 413, 422), answer.text
+        if answer.status_code != 200:
+            assert list(answer.json()) == ["error"]
+            assert "\n" not in answer.json()["error"]
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(INFERENCE, st.binary(max_size=40), st.none() | st.text(max_size=6) | st.just("fits"))
-def test_any_inference_request_is_answered_or_refused(in_process: TestClient, body: Any, behind: bytes, length: str | None) -> None:
-    """The same for tensors, with bytes behind them that may belong to them or not."""
-    head = json.dumps(body).encode()
-    given_length = str(len(head)) if length == "fits" else length
-    headers = {} if given_length is None else {b"inference-header-content-length": given_length.encode()}
-    _answered_or_refused(in_process.post("/v2/models/haltung/infer", content=head + behind, headers=headers), (400, 413, 422))
-
-
-def _answered_or_refused(answer: httpx.Response, refusals: tuple[int, ...]) -> None:
-    assert answer.status_code in (200, *refusals), answer.text
-    if answer.status_code != 200:
-        assert list(answer.json()) == ["error"]
-        assert "\n" not in answer.json()["error"]
-
-
-@pytest.mark.parametrize("path", ["/classify", "/article", "/events", "/v2/models/haltung/infer"])
+@pytest.mark.parametrize("path", ["/classify", "/article", "/events"])
 @pytest.mark.parametrize(
     "body",
     [
         '"SECRET"', '["SECRET"]', '{"SECRET": 1}', '{"text": ["SECRET"]}', '{"text": "x", "SECRET": "SECRET"}', '{"text": "SECRET',
         '{"text": "x", "abstain": "SECRET"}', '{"text": "x", "date": "SECRET"}', '{"segments": "SECRET"}',
         '{"segments": [{"text": {"SECRET": "SECRET"}}]}', '{"segments": [{"text": "x", "id": ["SECRET"]}]}',
-        '{"inputs": "SECRET"}', '{"inputs": [{"name": "SECRET"}]}', '{"inputs": [], "outputs": [{"name": "SECRET"}]}',
-        '{"inputs": [{"name": "text", "datatype": "SECRET", "shape": ["SECRET"]}]}', f'{{"text": "{"SECRET" * 10}"}}',
+        f'{{"text": "{"SECRET" * 10}"}}',
     ],
 )  # fmt: skip
 def test_no_refusal_repeats_what_was_sent(in_process: TestClient, path: str, body: str) -> None:
     """Neither a text nor a key: the sentence names fields of ours and what they take."""
     answer = in_process.post(path, content=body)
-    assert answer.status_code in (400, 413, 422)
+    assert answer.status_code in (413, 422)
     assert list(answer.json()) == ["error"]
     assert "SECRET" not in answer.text
-
-
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(path=st.sampled_from(["/classify", "/article", "/v2/models/haltung/infer"]), body=JSON | INFERENCE)
-def test_no_body_gets_a_500(client: httpx.Client, path: str, body: Any) -> None:
-    """What was read by hand above goes through the server too; answers are JSON."""
-    answer = client.post(path, content=json.dumps(body), headers={"x-api-key": KEY})
-    assert answer.status_code in (200, 400, 413, 422), answer.text
-    assert isinstance(answer.json(), dict)
 
 
 def test_the_description_of_the_interface_holds(server: Served) -> None:
@@ -220,4 +183,4 @@ def test_the_description_of_the_interface_holds(server: Served) -> None:
             case.call_and_validate(headers={"X-API-Key": KEY}, checks=checks, timeout=PATIENCE)
 
         ask()
-    assert asked > 100
+    assert asked > 40

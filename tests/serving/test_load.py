@@ -20,7 +20,7 @@ from served import PATIENCE, Served, served
 
 pytestmark = pytest.mark.slow
 
-CLIENTS, TURNS = 64, 3
+CLIENTS = 64
 
 
 @pytest.fixture(scope="module")
@@ -55,29 +55,6 @@ def _right(answer: dict[str, Any], texts: list[str], classifier: Classifier) -> 
 def _async(server: Served) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=CLIENTS, max_keepalive_connections=CLIENTS)
     return httpx.AsyncClient(base_url=server.address, timeout=PATIENCE, trust_env=False, limits=limits)
-
-
-def test_each_of_many_clients_gets_its_own_answers(bundle: Path, tmp_path: Path) -> None:
-    """64 clients with texts of their own, in batches that mix them."""
-    classifier = Classifier(bundle)
-
-    async def ask(server: Served) -> None:
-        async with _async(server) as http:
-
-            async def one(client: int) -> None:
-                for turn in range(TURNS):
-                    texts = _texts(client, turn)
-                    answer = await http.post("/classify", json={"segments": [{"text": text} for text in texts]})
-                    assert answer.status_code == 200
-                    assert _right(answer.json(), texts, classifier)
-
-            await asyncio.gather(*map(one, range(CLIENTS)))
-            metrics = (await http.get("/metrics")).text
-            batches = next(float(line.split()[1]) for line in metrics.splitlines() if line.startswith("haltung_batch_texts_count"))
-            assert batches < CLIENTS * TURNS  # so there were fewer batches than requests
-
-    with served(bundle, tmp_path) as server:
-        asyncio.run(ask(server))
 
 
 def test_a_stopping_server_answers_all_that_it_has_taken(bundle: Path, tmp_path: Path) -> None:

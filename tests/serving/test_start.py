@@ -12,7 +12,9 @@ import pytest
 
 import exported
 from haltung.errors import UserError
+from haltung.inference import sessions
 from haltung.inference.client import Classifier
+from haltung.models.bundle import ExportedModel, load
 from haltung.records import Segment
 from haltung.serving.engine import Engine, Settings, open_engine, secret
 from served import served
@@ -28,13 +30,6 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return exported.write(tmp_path_factory.mktemp("start") / "bundle")
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of the test's own, where the runtimes' trial is kept."""
-    monkeypatch.setenv("HALTUNG_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def _answers(engine: Engine, texts: list[dict[str, str]]) -> dict[int, Any]:
     units = engine.units([Segment("", one["text"], context=one["context"]) for one in texts])
     return {place: one.probabilities for places, found in engine.groups(units) for place, one in zip(places, found, strict=True)}
@@ -42,9 +37,7 @@ def _answers(engine: Engine, texts: list[dict[str, str]]) -> dict[int, Any]:
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_each_runtime_answers_as_the_client_does(bundle: Path, runtime: str) -> None:
-    """Which one is faster decides nothing but the speed; texts of all lengths, alone and in
-    groups.
-    """
+    """Whichever is taken; texts of all lengths, alone and in groups."""
     texts = [{"text": "Peru lobt den Zoll . " * (number % 7 + 1), "context": "Nepal " * (number % 3)} for number in range(30)]
     found = _answers(open_engine(Settings(bundle, runtime=runtime, threads=1)), texts)
     expected = Classifier(bundle).probabilities(texts)
@@ -73,25 +66,33 @@ def test_each_runtime_reads_articles_as_the_client_does(article_bundle: Path, ru
             assert found[number].probabilities[task] == pytest.approx(values[rows], abs=1e-5)
 
 
-def test_the_faster_runtime_is_found_once_for_a_machine(bundle: Path, cache: Path) -> None:
-    """The first start tries both and keeps the verdict; the next one trusts it."""
-    first = open_engine(Settings(bundle))
-    assert sorted(first.choice.milliseconds) == ["onnxruntime fp32", "openvino fp32"]
-    assert str(first.choice.graph) == min(first.choice.milliseconds, key=first.choice.milliseconds.__getitem__)
-    (kept,) = (cache / "serving").iterdir()
-    kept.write_text(json.dumps({"onnxruntime fp32": 5, "openvino fp32": 4}))
-    assert (
-        str(open_engine(Settings(bundle)).choice) == "openvino fp32 (onnxruntime fp32 5.0 ms, openvino fp32 4.0 ms a text in a short trial)"
-    )
-    kept.write_text("{")
-    assert open_engine(Settings(bundle)).choice.milliseconds != {"onnxruntime fp32": 5, "openvino fp32": 4}
+@pytest.mark.parametrize(("processor", "first"), [("x86_64", "openvino"), ("AMD64", "openvino"), ("aarch64", "onnxruntime")])
+def test_the_processor_says_which_runtime_is_taken(
+    bundle: Path, root: Path, monkeypatch: pytest.MonkeyPatch, processor: str, first: str
+) -> None:
+    """On x86-64 it is OpenVINO, where it is installed, but for a linear model."""
+    monkeypatch.setattr("platform.machine", lambda: processor)
+    assert open_engine(Settings(root / "tests/data/bundle_0.1.0", threads=1)).graph.runtime == "onnxruntime"
+    assert str(open_engine(Settings(bundle, threads=1)).graph) == f"{first} fp32"
+    monkeypatch.setattr(sessions, "is_installed", lambda name: name != "openvino")
+    assert open_engine(Settings(bundle, threads=1)).graph.runtime == "onnxruntime"
 
 
-def test_a_cache_that_cannot_be_written_is_no_hindrance(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A read-only file system tries at each start."""
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("HALTUNG_CACHE", str(tmp_path / "file"))
-    assert len(open_engine(Settings(bundle)).choice.milliseconds) == 2
+@pytest.mark.parametrize("fails", ["to load", "to run"])
+def test_onnx_runtime_takes_over_what_openvino_fails_to_do(bundle: Path, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+    """Unless OpenVINO was named: then its error is the answer. ``predict`` does the same."""
+
+    def broken(*_: object) -> Any:
+        raise UserError("openvino can't load it") if fails == "to load" else RuntimeError("it can't be run")
+
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(sessions, "_openvino", broken if fails == "to load" else lambda graph: broken)
+    assert open_engine(Settings(bundle)).graph.runtime == "onnxruntime"
+    with pytest.raises(UserError, match="it"):
+        open_engine(Settings(bundle, runtime="openvino"))
+    model = load(bundle, graph=True, many=True)
+    assert isinstance(model, ExportedModel)
+    assert model.runtime == "onnxruntime"
 
 
 def test_a_format_goes_to_the_runtime_that_can_run_it(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_a_format_goes_to_the_runtime_that_can_run_it(tmp_path: Path) -> None:
     description = json.loads((copy / "haltung.json").read_text(encoding="utf-8"))
     description["formats"]["bf16"] = {"runtime": "openvino", "file": "onnx/model.fp32.onnx", "hint": "bf16"}
     (copy / "haltung.json").write_text(json.dumps(description), encoding="utf-8")
-    assert str(open_engine(Settings(copy, format="bf16")).choice) == "openvino bf16"
+    assert str(open_engine(Settings(copy, format="bf16")).graph) == "openvino bf16"
     with pytest.raises(UserError, match="has no format 'bf16' for onnxruntime; it has fp32, bf16"):
         open_engine(Settings(copy, runtime="onnxruntime", format="bf16"))
 
@@ -110,7 +111,7 @@ def test_a_format_goes_to_the_runtime_that_can_run_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"format": "int8"}, "has no format 'int8' for onnxruntime, openvino; it has fp32"),
+        ({"format": "int8"}, "has no format 'int8' for openvino, onnxruntime; it has fp32"),
         ({"runtime": "onxruntime"}, "runtime is 'onxruntime', did you mean 'onnxruntime'"),
         ({"texts": 50, "queue": 20}, "texts is 50 and queue is 20, so the largest allowed request never fits"),
         ({"origins": ("example.org",)}, "origins has 'example.org'; an origin is scheme and host"),

@@ -14,7 +14,8 @@ import tiny
 from haltung.evaluation import predictions
 from haltung.models import article
 from haltung.models.spec import ArticleSpec
-from haltung.training.adjustment import adjust, share_to_undo
+from haltung.records import Segment
+from haltung.training.adjustment import adjust, label_weights, share_to_undo
 from haltung.training.finetune import finetune
 from haltung.training.losses import class_weights, targets
 from haltung.training.recipe import Training
@@ -51,6 +52,24 @@ def test_a_gain_that_may_be_chance_changes_nothing() -> None:
     """The rows of few articles are few observations, however many they are."""
     true, gold = _drawn(4000)
     assert share_to_undo(_weighted(true), gold, np.arange(4000) % 3, WEIGHTS) == 0.0
+
+
+def test_labels_weigh_what_texts_beside_add_of_them() -> None:
+    """Train has a label three times as often as its part from dev's source: weights say that."""
+    task = tiny.scheme().stance
+    common, rare = task.ids[0], task.ids[1]
+
+    def rows(source: str, count: int, label: str) -> list[Segment]:
+        return [Segment(f"{source}{label}{n}", "Ja.", {"stance": label}, source=source) for n in range(count)]
+
+    news, written = [*rows("news", 900, common), *rows("news", 99, rare)], rows("written", 1000, rare)
+    weights = label_weights([*news, *written], news[::9], task, "none")
+    assert weights is not None
+    assert float(weights[1] / weights[0]) == pytest.approx(1100 / 100, rel=0.01)
+    both, alone = label_weights([*news, *written], news[::9], task, "root"), class_weights(targets([*news, *written], task), task, "root")
+    assert torch.allclose(both, alone * weights)
+    assert label_weights(news, news[::9], task, "none") is None
+    assert label_weights(news, written, task, "none") is None
 
 
 @pytest.mark.slow

@@ -45,7 +45,6 @@ ARTICLE = ArticleSpec(max_length=32, window=8, alone=0.0)
 EXAMPLES = {
     "network": (tiny.segments(160), tiny.segments(48, seed=1), WITH_CONTEXT),
     "article": (tiny.articles(40), tiny.articles(12, seed=1), ARTICLE),
-    "lstm": (tiny.articles(40), tiny.articles(12, seed=1), replace(ARTICLE, sequence="lstm")),
     "dyads": (tiny.with_dyads(tiny.articles(40)), tiny.with_dyads(tiny.articles(12, seed=1)), ARTICLE),
 }
 
@@ -497,14 +496,13 @@ def test_gold_labels_stand_beside_the_logits_of_their_sentences(bert: Path) -> N
         assert batch["gold"]["stance"].tolist() == [model.scheme["stance"].index(str(rows[row].labels["stance"])) for row in order]
 
 
-@pytest.mark.parametrize("kind", ["article", "lstm"])
-def test_a_model_of_articles_learns_what_the_headline_alone_tells(bert: Path, tmp_path: Path, kind: str) -> None:
+def test_a_model_of_articles_learns_what_the_headline_alone_tells(bert: Path, tmp_path: Path) -> None:
     """Topics stand in the headline, stances in the sentence; unseen articles have both right, and
     their sentences alone the stance.
     """
     recipe = replace(DROPPING, epochs=16, encoder_rate=2e-3, head_rate=2e-3)
     train, dev, unseen = tiny.articles(80), tiny.articles(20, seed=1), tiny.articles(30, seed=2)
-    trained = finetune(train, dev, tiny.scheme(), tiny.encoder(bert), replace(EXAMPLES[kind][2], alone=0.3), recipe, 1, tmp_path / "c")  # type: ignore[call-arg]
+    trained = finetune(train, dev, tiny.scheme(), tiny.encoder(bert), replace(ARTICLE, alone=0.3), recipe, 1, tmp_path / "c")  # type: ignore[call-arg]
     alone = [replace(row, headline="", position=None) for row in unseen]
 
     def right(rows: Sequence[Segment], task: str) -> float:
@@ -518,11 +516,10 @@ def test_a_model_of_articles_learns_what_the_headline_alone_tells(bert: Path, tm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["article", "lstm"])
-def test_the_same_seed_trains_the_same_model_of_articles(bert: Path, tmp_path: Path, kind: str) -> None:
+def test_the_same_seed_trains_the_same_model_of_articles(bert: Path, tmp_path: Path) -> None:
     """Bit by bit, with the same curve; another seed another one."""
     recipe = replace(DROPPING, epochs=2)
-    first, same, other = (_learn(bert, tmp_path / str(n), kind, recipe, seed) for n, seed in enumerate((1, 1, 2)))
+    first, same, other = (_learn(bert, tmp_path / str(n), "article", recipe, seed) for n, seed in enumerate((1, 1, 2)))
     assert first.history == same.history
     assert _same_weights(first, same)
     assert first.history != other.history

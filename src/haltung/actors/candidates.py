@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from haltung.actors.finder import Mention
 from haltung.actors.matching import state_of
+from haltung.files import patterns
 from haltung.records import Span
 
 # No sentence has more candidates.
@@ -33,27 +34,8 @@ _BEGINNING = 30
 # Numbers of sentences and ranks are told apart up to this one.
 _FAR = 5
 
-_PREPOSITIONS = re.findall(
-    r"\w+", "von vom durch gegen gegenüber mit an am für vor nach in im aus bei zu zum zur über laut auf um unter zwischen seit wegen trotz"
-)
-_ARTICLES = re.findall(r"\w+", "der die das den dem des ein eine einen einem einer eines")
+_RE = patterns("haltung.actors", "candidates")
 _TOKEN = re.compile(r"[\w-]+|[„“,.:]")
-# Openings that refer to the sentence before.
-_OPENING = re.compile(r"„?(Er|Sie|Es|Dies\w*|Der|Die|Das|Ihr\w*|Sein\w*|Zudem|Auch|Außerdem)\b")
-# In a passive the actor stands behind "von": "wurde von den USA kritisiert".
-_PASSIVE = re.compile(r"\b(?:wird|werden|wurden?|worden|werde|würden?)\b", re.IGNORECASE)
-_BY = re.compile(r"\b(?:von|vom|durch)\s+(?:(?:de[nrms]|die|das|eine[mnrs]?|seine[mnrs]?|ihre[mnrs]?|\w+e[nrm])\s+){0,3}$", re.IGNORECASE)
-# Whoever only reports does not act.
-_REPORTED_BEFORE = re.compile(
-    r"(?i)\b(?:laut|nach (?:den )?(?:angaben|darstellung|einschätzung|informationen|berichten) (?:von|der|des|aus)?)\s+"
-    r"(?:(?:de[nrms]|die|das|eine[mnrs]?|\w+e[nrs])\s+){0,3}$"
-)
-# Behind a quotation the subject follows the verb: "…, sagte Merkel".
-_SPEAKER = re.compile(
-    r"(?i)\b(?:sagt|sagte|erklärte|erklärt|meinte|meint|betonte|betont|warnte|kritisierte|forderte|so|teilte|schrieb|schreibt|hieß es aus)"
-    r"\s+(?:am \w+ |gestern |heute )?(?:(?:de[rmn]|die|das|ein[e]?)\s+)?(?:\w+e[nrs]?\s+)?$"
-)
-_REPORTED_AFTER = re.compile(r"^\w*(?:\s+\w+)?\s+zufolge\b|^[\w-]*-?angaben\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -145,19 +127,19 @@ def ends(text: str, mentions: Sequence[Mention]) -> tuple[Mention | None, Mentio
     # Media report, and take a stance themselves only where nobody else is named.
     actors = [one for one in mentions if not one.place]
     actors = [one for one in actors if not one.code.endswith("-MED")] or actors
-    reporting = [one for one in actors if _REPORTED_BEFORE.search(text[: one.start]) or _REPORTED_AFTER.search(text[one.end :])]
+    reporting = [one for one in actors if _RE["reported_before"].search(text[: one.start]) or _RE["reported_after"].search(text[one.end :])]
     acting = [one for one in actors if one not in reporting] or actors
     if not acting:
         return None, None
-    source = next((one for one in acting if _SPEAKER.search(text[: one.start])), acting[0])
-    if _PASSIVE.search(text):
-        source = next((one for one in acting if _BY.search(text[: one.start])), source)
+    source = next((one for one in acting if _RE["speaker"].search(text[: one.start])), acting[0])
+    if _RE["passive"].search(text):
+        source = next((one for one in acting if _RE["by"].search(text[: one.start])), source)
     return source, next((one for one in acting if one.code != source.code), None)
 
 
 def _sentence_cues(text: str, named: int) -> list[str]:
     """Return how a sentence continues the one before, whether it quotes, how many it names."""
-    opening = _OPENING.match(text)
+    opening = _RE["opening"].match(text)
     return [f"of {min(named, _FAR)}", *([f"begins {opening[1]}"] if opening else []), *(["quotes"] if "“" in text else [])]
 
 
@@ -165,15 +147,15 @@ def _name_cues(text: str, span: Span) -> list[str]:
     """Return preposition, article and neighbours of a name."""
     start, end = span
     before, after = _TOKEN.findall(text[:start])[-_WINDOW:], _TOKEN.findall(text[end:])[:1]
-    preposition, article = _last(before, _PREPOSITIONS), _last(before, _ARTICLES)
+    preposition, article = _last(before, _RE["preposition"]), _last(before, _RE["article"])
     cues = [f"behind {preposition}", f"article {article}", f"behind {preposition} {article}"]
     cues += [f"left {word.lower()}" for word in before[-1:]] + [f"right {word.lower()}" for word in after]
     quoted = text.count("„", 0, start) > text.count("“", 0, start)
     return [*cues, *(["quoted"] if quoted else []), *(["at the beginning"] if start < _BEGINNING else [])]
 
 
-def _last(words: list[str], known: Sequence[str]) -> str:
-    return next((word.lower() for word in reversed(words) if word.lower() in known), "none")
+def _last(words: list[str], known: re.Pattern[str]) -> str:
+    return next((word.lower() for word in reversed(words) if known.fullmatch(word.lower())), "none")
 
 
 def _word_order(texts: Sequence[str], mentions: Sequence[Sequence[Mention]], number: int) -> dict[str, set[str]]:

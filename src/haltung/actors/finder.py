@@ -22,7 +22,7 @@ from haltung.actors import matching, tables
 from haltung.actors.forms import Entry, first_names, forms
 from haltung.actors.matching import Item, Mention, codes, state_of
 from haltung.actors.phrases import add_role, phrases
-from haltung.files import shipped, table
+from haltung.files import patterns, shipped, table
 
 __all__ = ["Actors", "Mention", "codes"]
 
@@ -30,15 +30,9 @@ _NAME = r"(?:(?:von|van|de|der|den|di|da|du|al|bin|ibn|el|ben|zu)[ -]){0,2}[A-Z�
 _AFTER = re.compile(rf" (?:Dr\. |Prof\. )?((?:{_NAME} ){{0,2}}{_NAME})")
 _BEFORE_COMMA = re.compile(rf"((?:{_NAME} ){{1,2}}{_NAME}), (?:der|die|das|ein|eine)? ?(?:[a-zäöüß]+(?:e|er|en) )?$")
 _BEFORE_BRACKET = re.compile(rf"((?:{_NAME} ){{0,2}}{_NAME}) \($")
-_OF_OTHER = re.compile(r" (?:der|des) (?:[a-zäöüß]+en )?[A-ZÄÖÜ]")
-# Institutions that are one person.
-_PERSONAL = re.compile(r"(?:präsident|kanzler|minister|hauptmann|hauptfrau|rat|rätin|anwalt|beauftragte)(?:in|en|n|s|r)?$", re.IGNORECASE)
 _PERSON = Entry("person", (), "")
 _WORD = re.compile(r"[^\W\d_][\w’'-]*")
-# A capitalised word with such an ending is a noun, no surname.
-_NOUN = re.compile(
-    r".*(?:ung|ungen|heit|keit|keiten|schaft|schaften|tion|tionen|ät|tag|tage|nis|isse|woche|jahr|jahre|abend|morgen|mittag)s?$"
-)
+_RE = patterns("haltung.actors", "finder")
 _NO_NAMES = frozenset(word for (word,) in table("haltung.actors", "no_surnames.tsv"))
 
 
@@ -129,7 +123,7 @@ class _Memory:
 
     def _learn(self, name: str, code: str) -> None:
         words = [word.rstrip(".,’'") for word in name.split()]
-        while words and (words[-1] in _NO_NAMES or _NOUN.match(words[-1]) or words[-1].islower()):
+        while words and (words[-1] in _NO_NAMES or _RE["noun"].match(words[-1]) or words[-1].islower()):
             words.pop()
         if words and words[0] not in _NO_NAMES and len(words[-1]) > 1:
             self.people[words[-1].removesuffix("’")] = (code,)
@@ -138,7 +132,7 @@ class _Memory:
 def _is_office(item: Item, text: str) -> bool:
     if item.entry.kind == "role":
         return item.entry.noun == "office"
-    return item.kind == "institution" and _PERSONAL.search(text, item.start, item.end) is not None
+    return item.kind == "institution" and _RE["personal"].search(text, item.start, item.end) is not None
 
 
 def _resolve(items: list[Item], text: str, states: Mapping[str, int]) -> list[Mention]:
@@ -164,7 +158,7 @@ def _code(item: Item, in_sentence: Counter[str], states: Mapping[str, int], text
         if not item.entry.alone or item.entry.role in ("=", "place"):
             return ""
         # "Präsident der Universität" is nobody of the state.
-        if item.entry.noun == "office" and _OF_OTHER.match(text, item.end):
+        if item.entry.noun == "office" and _RE["of_other"].match(text, item.end):
             return ""
         # The state that the article names most, or else the only one of the sentence.
         if states:

@@ -9,12 +9,6 @@ from haltung.actors.forms import Entry
 from haltung.actors.tables import LAST, ORGANISATIONS
 from haltung.errors import UserError
 
-# What a mention can be. A `role` is an office or body that names no state itself ("die Regierung").
-KINDS = (
-    "state", "adjective", "people", "capital", "resident", "palace", "city", "region", "organisation", "institution", "group", "party",
-    "media", "company", "person", "office", "role",
-)  # fmt: skip
-
 # A form in a text: start, end, and what it may stand for.
 _Candidate = tuple[int, int, tuple[Entry, ...]]
 # A name of these kinds may be the first part of a compound: "Palästinenserpräsident".
@@ -25,10 +19,11 @@ _FIRST_PARTS = ("state", "people", "palace", "capital", "region")
 class Mention:
     """An actor named at ``[start, end)`` of a sentence.
 
-    ``code`` is the code of the label standard, ``kind`` one of ``KINDS``. ``place`` is set where a
-    state or a town only says where something is ("in Paris"). ``head`` is the noun that the mention
-    modifies ("Politik" of "russische Politik", "Nordkorea-Politik"), or that says what somebody is
-    ("Außenminister" of "der russische Außenminister"); "" where there is none.
+    ``code`` is the code of the label standard. ``kind`` is what the table is of, such as ``state``,
+    or ``role``, an office or body that names no state itself ("die Regierung"). ``place`` is set
+    where a state or a town only says where something is ("in Paris"). ``head`` is the noun that the
+    mention modifies ("Politik" of "russische Politik", "Nordkorea-Politik"), or that says what
+    somebody is ("Außenminister" of "der russische Außenminister"); "" where there is none.
     """
 
     start: int

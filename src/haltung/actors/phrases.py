@@ -1,24 +1,11 @@
 """Join words to one mention: "russische Opposition", "Sprecher des Pentagon"."""
 
 import itertools
-import re
 
 from haltung.actors.matching import Item, state_of
+from haltung.files import patterns
 
-# Between an adjective and its noun: at most three more adjectives, participles or numbers.
-_ADJECTIVES = re.compile(r"(?:[- ]|,? (?:(?:[a-zäöüß-]+(?:e|er|en|em|es)|\d+),? (?:und )?){1,3})")
-_COORDINATED = re.compile(r"(?:-|,? (?:und|oder|wie|sowie) (?:die |der |den |dem |das )?|, )")
-_OF = re.compile(r" (?:(?:der|des|von|vom) (?:[a-zäöüß-]+(?:en|es) )?)?")
-_IN = re.compile(r" (?:in|im|aus|von|vom) (?:der |den |dem )?")
-_NOUN = re.compile(r"(?:-|,? (?:[a-zäöüß-]+(?:e|er|en|em|es) (?:und )?){0,3})([A-ZÄÖÜ][\w-]*)")
-_WHERE = re.compile(
-    r"(?:^|[\s(„\"])(?:in|im|nach|aus|bei|nahe|südlich|nördlich|westlich|östlich|außerhalb|innerhalb|um|über|am|Stadt|Hauptstadt|Raum|"
-    r"In|Im|Nach|Aus|Bei|Nahe|Raum|Großraum|Region|Metropole)(?: (?:der|dem|den|die|das|ganz|von|des))?(?: [a-zäöüß-]+(?:en|em|er))? $"
-)
-_FIRST_NAMES = re.compile(r" (?:[A-ZÄÖÜ][\w.-]+ ){0,2}")
-_COLLECTIVE = re.compile(r"(?:^|\b)(?:[Dd]ie|[Dd]en|[Dd]er|und|[Mm]it|[Gg]egen|[Zz]wischen|[Vv]on) $")
-_FORMER = re.compile(r"(?:[Ee]hemalige|[Ff]rühere|[Ee]instige|[Vv]ormalige|[Aa]bgesetzte|[Gg]estürzte)[rnms]? (?:[\w-]+ )?$")
-_DATELINE = re.compile(r"(?:/[\w. -]+)*(?:, \d[\w. ]*)?(?: ?\([^)]{0,40}\))? ?[–—-] ?(?=[A-ZÄÖÜ\d„\"(])|, \d{1,2}\.")
+_RE = patterns("haltung.actors", "phrases")
 _WHERES = frozenset({"state", "capital", "city", "region"})
 _DESCRIBED = frozenset({"group", "party", "media", "company", "institution", "organisation"})
 _NAMES = _WHERES | _DESCRIBED | {"palace", "office"}
@@ -36,13 +23,13 @@ def phrases(items: list[Item], text: str) -> list[Item]:
             joined = before is not None and before.place and text[before.end : item.start] == "/"
             item.place = item.place or joined or _is_place(item, text)
         if not item.head and (kind in _JOINING or text[item.end : item.end + 1] == "-"):
-            noun = _NOUN.match(text, item.end)
+            noun = _RE["noun"].match(text, item.end)
             item.head = noun[1] if noun else ""
         if kind == "resident" and not item.bound and item.entry.key != "palace":
             item.place = True
         if kind == "people":
             # "Die Russen" are the state, some Russians its people.
-            collective = _COLLECTIVE.search(text, max(0, item.start - 10), item.start) or text[item.end : item.end + 5] == " und "
+            collective = _RE["collective"].search(text, max(0, item.start - 10), item.start) or text[item.end : item.end + 5] == " und "
             item.options = item.options if collective else tuple(map(_civil, item.options))
     for one, other in itertools.pairwise(items):
         _agree(one, other, text)
@@ -56,7 +43,7 @@ def _agree(before: Item, item: Item, text: str) -> None:
     # "Die Rebellengruppe M23": the noun only describes the name.
     if before.kind == "role" and before.entry.noun in ("body", "people") and item.kind in _DESCRIBED and gap in (" ", " „", ' "'):
         before.kind = "gone"
-    elif item.kind == "person" and office and _FIRST_NAMES.fullmatch(gap):
+    elif item.kind == "person" and office and _RE["first_names"].fullmatch(gap):
         item.options = before.options
     elif gap == " " and item.kind in ("party", "institution") and before.kind == "adjective" and not before.bound:
         states = {state_of(code) for code in before.options}
@@ -85,7 +72,7 @@ def _takes_before(before: Item, role: Item, text: str) -> bool:
         return before.kind not in ("role", "person")
     # "Russlands Präsident": a genitive before its noun.
     if before.kind in _JOINING or (before.kind in ("state", "capital", "region") and text[before.end - 1] in "s’'"):
-        return _ADJECTIVES.fullmatch(gap) is not None
+        return _RE["adjectives"].fullmatch(gap) is not None
     return before.kind in ("state", "organisation") and gap == " " and text[before.start : before.end].isupper()
 
 
@@ -94,7 +81,7 @@ def _bind_before(items: list[Item], index: int, text: str) -> None:
     role = items[index]
     # The role's mention begins where its modifier begins, so the modifier is no item any more.
     for other, after in reversed([*itertools.pairwise(items[:index])]):
-        if other.kind not in _JOINING or not _COORDINATED.fullmatch(text[other.end : after.start]):
+        if other.kind not in _JOINING or not _RE["coordinated"].fullmatch(text[other.end : after.start]):
             break
         other.options = _with(other, role)
         other.head, other.place, other.bound, other.kind = _word(role, text), role.entry.role == "place", True, _kind(other, role)
@@ -120,8 +107,8 @@ def _bind_after(role: Item, out: list[Item], text: str) -> None:
         return
     if after.kind != "resident" and (after.kind not in _NAMES or (after.kind == "office" and not after.bound)):
         return
-    of = _OF.fullmatch(gap) and (gap.strip() or text[after.end - 1] == "s")
-    if not of and not (inside and after.kind in _WHERES and _IN.fullmatch(gap)):
+    of = _RE["of"].fullmatch(gap) and (gap.strip() or text[after.end - 1] == "s")
+    if not of and not (inside and after.kind in _WHERES and _RE["in"].fullmatch(gap)):
         return
     if role.entry.role == "place":
         after.place = True
@@ -171,12 +158,12 @@ def _is_former(first: Item, role: Item, text: str) -> bool:
     before = text[max(0, first.start - 30) : first.start]
     prefixed = before.endswith(("Ex-", "ex-", "Alt-")) or word.startswith(("Alt", "Ex-", "Expräsident", "Exminister", "Exkanzler"))
     between = text[first.end : role.start] if first is not role else ""
-    return prefixed or between.strip() in ("Ex-", "Ex") or bool(_FORMER.search(before) or _FORMER.search(between.lstrip()))
+    return prefixed or between.strip() in ("Ex-", "Ex") or bool(_RE["former"].search(before) or _RE["former"].search(between.lstrip()))
 
 
 def _is_place(item: Item, text: str) -> bool:
-    if item.kind == "city" or _WHERE.search(text, max(0, item.start - 40), item.start) is not None:
+    if item.kind == "city" or _RE["where"].search(text, max(0, item.start - 40), item.start) is not None:
         return True
     if text[item.start - 1 : item.start] == "(" and text[item.end : item.end + 1] == ")":
         return True
-    return item.start == 0 and _DATELINE.match(text, item.end) is not None
+    return item.start == 0 and _RE["dateline"].match(text, item.end) is not None

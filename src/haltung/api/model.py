@@ -17,7 +17,7 @@ from haltung.errors import UserError, kind, listed
 from haltung.events import dyads as dyad_model
 from haltung.events.pipeline import check_stances, dyad_finder, events_of
 from haltung.events.records import ArticleEvents, ScoredDyad
-from haltung.events.text.read import Article, article_of
+from haltung.events.text.read import article_of
 from haltung.experiments.predict import bundle_of, opening, single_text
 from haltung.labels import STANCE, Scheme
 from haltung.models import bundle, compact
@@ -185,14 +185,12 @@ class LoadedModel:
         """
         if not article.strip():
             raise UserError("the article is empty; expected its text")
-        return self.read_all([article_of(article, "article", headline, date)])[0]
-
-    def read_all(self, articles: Iterable[Article]) -> list[ArticleResult]:
-        """Read articles, such as those of ``haltung.events.text.read.read``, together."""
         check_stances(self.scheme, self.name)
         actors = Actors.load()
-        found = events_of(articles, self._model, actors, dyad_finder(self._model, self.folder, actors))
-        return [ArticleResult(one, self.scheme) for one in found if isinstance(one, ArticleEvents)]
+        given, finder = article_of(article, "article", headline, date), dyad_finder(self._model, self.folder, actors)
+        (found,) = events_of([given], self._model, actors, finder)
+        assert isinstance(found, ArticleEvents)
+        return ArticleResult(found, self.scheme)
 
     def _results(self, segments: Sequence[Segment], thresholds: Mapping[str, float | None]) -> list[TextResult]:
         return [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,21 +89,19 @@ class ComparedRuns(_Shown):
 
     def to_frame(self) -> pd.DataFrame:
         """Return a row for each pair and task, as ``haltung compare output=DIR`` writes them."""
-        import pandas as pd
-
-        return pd.read_csv(io.StringIO(report.pairs_csv(self.result)))
+        return report.frame(self.result, "pairs")
 
     def _grids(self) -> list[shown.Grid]:
         return report.grids(self.result, self.scheme)
 
 
 def train(
-    corpus: Any = "diplomacy", *, labels: str | Path | None = None, name: str | None = None, seed: int | Sequence[int] = 42,
+    corpus: Any = "written", *, labels: str | Path | None = None, name: str | None = None, seed: int | Sequence[int] = 42,
     model: str = "article", encoder: str = "e5_small_de", tracking: Tracking = "local", settings: Mapping[str, Any] | None = None,
 ) -> TrainedRun:  # fmt: skip
     """Train a model, and track the run in MLflow.
 
-    ``corpus`` is a name such as ``diplomacy``, a CSV, JSON Lines or Parquet file, or a DataFrame,
+    ``corpus`` is a name such as ``written``, a CSV, JSON Lines or Parquet file, or a DataFrame,
     with a column ``text``, one for each task of ``labels``, and best an ``article``. ``labels`` is
     a scheme: a name, or a YAML file. Several seeds give one run for all. ``settings`` are keys of
     ``haltung train``, such as ``{"training.epochs": 2}``. Raises ``UserError`` as the command does.
@@ -114,7 +111,7 @@ def train(
     seeds = list(seed) if isinstance(seed, Sequence) else [seed]
     if not seeds or len(set(seeds)) < len(seeds):
         raise UserError(f"seed is {seed}; expected a number, or several that differ")
-    if alone := [key for key in ("folds", "launcher", "processes", "shares", "seed") if key in (settings or {})]:
+    if alone := [key for key in ("final", "folds", "launcher", "processes", "seed") if key in (settings or {})]:
         raise UserError(f"settings has {listed(alone)}; seeds are given as seed=, the others to the command haltung train")
     configs = [plain(compose("train", [*words, f"seed={one}"])) for one in seeds]
     store, prepared = make(configs[0]["tracking"], "tracking"), corpus_of(configs[0], None)

@@ -13,34 +13,10 @@ from pathlib import Path
 from haltung import __version__, files, threads
 from haltung.errors import UserError, listed, nearest
 
-# The commands, and what `haltung` lists of each.
-COMMANDS = {
-    "prepare": "read a corpus, check it, split it, write it as Parquet with a manifest",
-    "check": "hold a corpus against limits: repetition, variety, typography, spelling, coverage",
-    "train": "fine-tune a classifier and track the run in MLflow",
-    "evaluate": "score a run's model on a split and write the report",
-    "compare": "tell whether a run is better than another, or whether it is chance",
-    "ensemble": "make one model of several runs, weighted on dev",
-    "promote": "make a run's exported model the champion, unless it is worse than today's",
-    "predict": "label a text, or a file of texts",
-    "events": "read who takes which stance towards whom, from an article or an archive",
-    "dyads": "score who takes which stance towards whom against gold, and tune the thresholds on dev",
-    "network": "draw who takes which stance towards whom in an archive of events: network, matrix, series",
-    "sweep": "search for the best recipe with Optuna, and train it on several seeds",
-    "runs": "list what has been run, filtered and sorted",
-    "ui": "open MLflow's pages on the runs",
-    "export": "write a run's model as a bundle that other services run, compared format by format",
-    "verify": "replay a bundle's golden answers, anywhere",
-    "serve": "answer over HTTP with an exported bundle, and show a page for it",
-    "completion": "print the completion script for a shell: bash, zsh, fish",
-}
-
-# A command is `run(arguments)` in the module of its name; these are functions of their own names,
-# each in the module of another command.
-_MODULES = {
-    "check": "prepare", "ensemble": "train", "dyads": "evaluate", "compare": "evaluate", "promote": "evaluate", "network": "events",
-    "ui": "runs", "verify": "export",
-}  # fmt: skip
+# Of each command the module that its function is in, and what `haltung` lists of it.
+_ROWS = list(files.table("haltung.cli", "commands.tsv"))
+COMMANDS = {name: text for name, _, text in _ROWS}
+_MODULES = {name: module for name, module, _ in _ROWS}
 
 _HELP = ("--help", "-h", "help")
 _SHELLS = ("bash", "zsh", "fish")
@@ -55,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         if os.environ.get("LOCAL_RANK", "0") != "0":
             time.sleep(5)  # a first process of torchrun that says the same ends this one meanwhile
-        print(f"haltung: {error}", file=sys.stderr)
+        *above, sentence = error.lines()
+        print(*above, f"haltung: {sentence}", sep="\n", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("haltung: stopped", file=sys.stderr)
@@ -74,7 +51,7 @@ def hint(label: str, text: str) -> None:
 def _run(words: list[str]) -> int:
     command, *rest = words or ["help"]
     if command in _HELP:
-        print(_listing())
+        print(_help(), end="")
     elif command in ("--version", "-V"):
         print(f"haltung {__version__}")
     elif command == "__complete":
@@ -82,48 +59,34 @@ def _run(words: list[str]) -> int:
     elif command not in COMMANDS:
         raise UserError(f"unknown command '{command}'{nearest(command, COMMANDS)}; the commands are {listed(COMMANDS)}")
     elif any(word in _HELP for word in rest):
-        print(_manual(command))
+        print(_help(command), end="")
     elif command == "completion":
         if len(rest) != 1 or rest[0] not in _SHELLS:
             fault = f"unknown shell '{rest[0]}'{nearest(rest[0], _SHELLS)}" if rest else "no shell named"
             raise UserError(f"{fault}; use one of {listed(_SHELLS)}, as in: haltung completion bash")
         print(Path(__file__).with_name(f"completion.{rest[0]}").read_text(encoding="utf-8"), end="")
     else:
-        module = importlib.import_module(f"haltung.cli.{_MODULES.get(command, command)}")
-        return int(getattr(module, command if command in _MODULES else "run")(rest) or 0)
+        module = importlib.import_module(f"haltung.cli.{_MODULES[command]}")
+        return int(getattr(module, "run" if _MODULES[command] == command else command)(rest) or 0)
     return 0
 
 
-def _listing() -> str:
-    width = max(map(len, COMMANDS))
-    commands = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
-    return f"""haltung: topics, stances and dyads in German political news
+def _help(command: str = "") -> str:
+    """Return the list of commands, or what one of them reads: its choices and keys."""
+    path, config = files.shipped("configs") / f"{command}.yaml", dict[str, object]()
+    if path.is_file():
+        import yaml
 
-usage: haltung COMMAND [key=value …]   (haltung COMMAND --help lists its keys and choices)
+        from haltung.cli.config import choices
 
-{commands}
-
-options of every command: --config-dir DIR (your own configs beside ours), --cfg (print the resolved config)"""
-
-
-def _manual(command: str) -> str:
-    title = f"haltung {command}: {COMMANDS[command]}"
-    path = files.shipped("configs") / f"{command}.yaml"
-    if not path.is_file():
-        return f"{title}\n\nusage: haltung {command} {'|'.join(_SHELLS)}"
-    import yaml
-
-    from haltung.cli.config import choices
-
-    text = path.read_text(encoding="utf-8")
-    comment = [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")]
-    groups = [pair for item in yaml.safe_load(text).get("defaults", []) if item != "_self_" for pair in item.items()]
-    lines = [title, "", *comment, "", f"usage: haltung {command} [key=value …]"]
-    if groups:
-        lines += ["", "choices (group=NAME; the keys of a group are given as group.key=value):"]
-        lines += [f"  {group:<11} {', '.join(choices(group)) or '-'}  (default: {choice or 'none'})" for group, choice in groups]
-    keys = [line for line in text.splitlines() if line and line[0] not in "# -" and not line.startswith("defaults")]
-    return "\n".join([*lines, "", "keys:", *(f"  {key}" for key in keys), "", f"haltung {command} --cfg prints every key with its value."])
+        text = path.read_text(encoding="utf-8")
+        groups = [pair for item in yaml.safe_load(text).get("defaults", []) if item != "_self_" for pair in item.items()]
+        config = {
+            "comment": [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")],
+            "groups": [(group, choices(group), choice) for group, choice in groups],
+            "keys": [line for line in text.splitlines() if line and line[0] not in "# -" and not line.startswith("defaults")],
+        }
+    return files.rendered("haltung.cli", "help.txt.j2", command=command, commands=COMMANDS, shells=_SHELLS, **config)
 
 
 def _candidates(line: str) -> list[str]:

@@ -71,8 +71,9 @@ class RecipeOptions:
     resume: bool
     language: Language
     runs: str
-    folds: Annotated[int, Field(ge=2)] | None = None
-    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
+    folds: Annotated[int, Field(ge=1)] | None = None
+    final: bool | None = None
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
     launcher: Literal["ddp", "fsdp"] | None = None
     processes: Annotated[int, Field(ge=1)] | None = None
     fsdp: Mapping[str, Any] | None = None
@@ -96,8 +97,8 @@ class Recipe:
         options, (_, started) = self.options, place()
         if options.launcher is None and options.processes in (None, 1) and started == 1:
             return 1
-        if not isinstance(self.model, NetworkSpec) or options.folds or options.shares:
-            raise UserError("model=linear, folds and shares train in one process; leave out launcher=, processes= and torchrun")
+        if not self.model.is_tuned or options.folds not in (None, 1):
+            raise UserError("model=linear, few_shot and folds train in one process; leave out launcher=, processes= and torchrun")
         if options.launcher == "fsdp" and self.training.ema_decay:
             raise UserError("training.ema_decay needs all weights in each process; give training.ema_decay=null, or launcher=ddp")
         import torch
@@ -112,15 +113,17 @@ class Recipe:
         return count
 
     def name(self, corpus: str) -> str:
-        """Return the name that the user gave, or one made of corpus and model."""
-        return self.options.name or f"{corpus}-{self.encoder.name if isinstance(self.model, NetworkSpec) else 'linear'}"
+        """Return the name that the user gave, or one of corpus and model; a share stands behind."""
+        name = self.options.name or f"{corpus}-{self.encoder.name if isinstance(self.model, NetworkSpec) else 'linear'}"
+        return name if self.options.share == 1 else f"{name}-{self.options.share:g}"
 
     def plan(self, corpus: Prepared, command: Sequence[str], name: str = "") -> Plan:
         """Return what is to be trained; ``UserError`` if recipe and corpus don't go together."""
         from haltung.experiments.train import Plan
 
         self.training.checked(corpus.scheme)
-        for task in corpus.scheme.names:
+        described = getattr(self.model, "description", 0) > 0  # so that no label is needed
+        for task in corpus.scheme.names if not described else ():
             if not any(corpus.manifest.labels[task]["train"][label] for label in corpus.scheme[task].ids):
                 raise UserError(
                     f"no segment of {corpus.name}'s train split has a label for the task '{task}', so there is nothing to learn; "
@@ -134,7 +137,7 @@ class Recipe:
         return Plan(
             name or self.name(corpus.name), corpus, self.encoder, model, self.training, options.seed, self.settings, command,
             Path(options.runs), options.language, options.resume,
-            fsdp=options.fsdp if options.launcher == "fsdp" else None, teacher=teacher,
+            share=options.share, fsdp=options.fsdp if options.launcher == "fsdp" else None, teacher=teacher,
         )  # fmt: skip
 
 
@@ -186,13 +189,15 @@ def make(node: Mapping[str, Any], key: str) -> Any:
     try:
         cls = getattr(import_module(module), name)
     except Exception as error:  # noqa: BLE001 -- whatever an import raises means: no such class
-        remedy = "release 0.1.0 is the last that reads the names in older configs and runs"
+        again = ", or name the corpus again: corpus=NAME or table=FILE" if key.startswith("corpus") else ""
+        remedy = f"release 0.1.0 is the last that reads the names in older configs and runs{again}"
         raise UserError(f"{key}._target_ names {target}, which can't be imported: {first_line(error)}; {remedy}") from None
     if not isinstance(cls, type) or not is_dataclass(cls):
         raise UserError(f"{key}._target_ names {target}, which is no dataclass")
     names = [field.name for field in fields(cls) if field.init]
     values = {name: _value(value, f"{key}.{name}") for name, value in node.items() if name != "_target_"}
-    if unknown := [name for name in values if name not in names]:
+    # Configs of older runs list keys that are gone; null is how they said nothing.
+    if unknown := [name for name, value in values.items() if name not in names and value is not None]:
         raise UserError(f"there is no key '{key}.{unknown[0]}'{nearest(unknown[0], names)}; {key} has {listed(names)}")
     return typed(cls, values, key)
 
@@ -208,13 +213,23 @@ def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
     )
 
 
-def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, drafts: bool = True) -> Prepared:
+def scheme_for(reader: Any, options: CorpusOptions, config_dir: Path | None, drafts: bool = True) -> Scheme:
+    """Return the scheme of a corpus, which a sheet ``drafts``; ``UserError`` as ``scheme_of``."""
+    from haltung.corpus.readers.sheet import Sheet
+
+    if isinstance(reader, Sheet) and drafts:
+        with writing(Path(options.labels)):
+            reader.draft(options.labels, options.name)
+    return scheme_of(options.labels, config_dir)
+
+
+def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, drafts: bool = True, unlabelled: bool = False) -> Prepared:
     """Return the corpus of a config, prepared if it is new or its config or files have changed; a
-    sheet ``drafts`` its scheme. Raises ``UserError`` if the source is missing or broken.
+    sheet ``drafts`` its scheme. Raises ``UserError`` if the source is missing or broken, or without
+    any label, unless it may be ``unlabelled`` or the model learns from descriptions.
     """
     from haltung.corpus.parsing.rows import source_files
     from haltung.corpus.prepare import fingerprint, is_current, prepare
-    from haltung.corpus.readers.tables import Sheet
     from haltung.corpus.store import load
 
     corpus, folders = settings["corpus"], typed(CorpusFolders, settings)
@@ -223,10 +238,7 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, drafts: bool
     if {"folds", "fold"} <= split.keys():
         out = out / f"{name}-folds" / f"{split['fold']}-of-{split['folds']}"  # each fold has a folder of its own
     reader = make(options.reader, "corpus.reader")
-    if isinstance(reader, Sheet) and drafts:
-        with writing(Path(options.labels)):
-            reader.draft(options.labels, name)
-    scheme = scheme_of(options.labels, config_dir)
+    scheme = scheme_for(reader, options, config_dir, drafts)
     # A corpus is prepared whole: its splits don't depend on which of its tasks are learned.
     tasks = scheme.names if options.tasks is None else scheme.only(options.tasks).names
     # How a model reads the corpus (which fields, how many tokens) is no part of the corpus.
@@ -235,7 +247,8 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, drafts: bool
     if not folders.force and is_current(out / name, mark):
         return load(out / name).only(tasks)
     rules, splitter = make(options.rules, "corpus.rules"), make(split, "corpus.split")
-    return prepare(name, reader, scheme, rules, splitter, out, fingerprint=mark).only(tasks)
+    unlabelled = unlabelled or settings.get("model", {}).get("description", 0) > 0
+    return prepare(name, reader, scheme, rules, splitter, out, mark, unlabelled).only(tasks)
 
 
 def recipe_of(settings: Mapping[str, Any]) -> Recipe:
@@ -245,9 +258,9 @@ def recipe_of(settings: Mapping[str, Any]) -> Recipe:
 
     options, model = typed(RecipeOptions, settings), make(settings["model"], "model")
     encoder, training = make(settings["encoder"], "encoder"), make(settings["training"], "training")
-    if options.teacher and (options.folds or options.shares or not isinstance(model, NetworkSpec)):
-        given = f"teacher={options.teacher} goes with neither model=linear nor folds= nor shares="
-        raise UserError(f"{given}: a teacher is for a network that learns from the whole train split; leave one of the two out")
+    if options.teacher and (options.folds not in (None, 1) or not model.is_tuned):
+        given = f"teacher={options.teacher} goes neither with model=linear or few_shot nor with folds="
+        raise UserError(f"{given}: a teacher is for a network of one training; leave one of the two out")
     if encoder.origin == "folder" and isinstance(model, NetworkSpec):
         encoder = replace(encoder, path=str(compact.find(encoder.path)))
         locate(encoder)
@@ -287,7 +300,7 @@ def _invalid(error: ValidationError, key: str, names: Sequence[str]) -> str:
     if first["type"] in ("missing", "missing_argument"):
         return f"{where} has no value; give it as {where}=…"
     kinds = [fault["type"].partition("_")[0] for fault in faults if name in fault["loc"]]
-    if kinds and all(kind in _EXPECTED for kind in kinds):
+    if kinds and all(kind in _EXPECTED for kind in kinds) and "pattern" not in first["type"]:
         return f"{where} is {first['input']!r}, expected {' or '.join(dict.fromkeys(_EXPECTED[kind] for kind in kinds))}"
     if first["type"] == "literal_error":
         allowed = re.findall("'(.*?)'", first["ctx"]["expected"])

@@ -151,22 +151,27 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
 
 
 def with_table(command: str, arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with ``table=FILE`` and its short keys (table_keys.tsv) in full."""
+    """Return the arguments with ``table=FILE`` and its short keys (table_keys.tsv) in full.
+
+    Of ``predict`` and ``events`` the keys are those of a sheet to label; beside ``input=``, which
+    is read then, ``table=`` of ``events`` is an output.
+    """
     given = dict(word.partition("=")[::2] for word in arguments if "=" in word)
-    if "table" not in given or command not in ("prepare", "train", "sweep", "evaluate"):  # of events it is something else
+    own = {"predict": "table", "events": "input"}.get(command)
+    is_read = own or command in ("prepare", "annotate", "agree", "suggest", "train", "sweep", "evaluate")
+    if "table" not in given or not is_read or (own == "input" and "input" in given):
         return list(arguments)
-    name = re.sub(r"\W+", "_", Path(given["table"]).stem, flags=re.ASCII).strip("_") or "table"
-    words = ["splits@corpus.split=test_only"] if command == "evaluate" else [f"corpus.labels={quote(f'{name}.labels.yaml')}"]
-    for short, key in files.table("haltung.cli", "table_keys.tsv"):
-        if value := given.pop(short, ""):
+    task = f" {given.get('label', '')}" if "coders" in given else ""  # each has a scheme of its own
+    name = re.sub(r"\W+", "_", Path(given["table"]).stem + task, flags=re.ASCII).strip("_") or "table"
+    is_scored = command == "evaluate"
+    corpus = ["splits@corpus.split=test_only"] if is_scored else [f"corpus.labels={quote(f'{name}.labels.yaml')}"]
+    words = [] if own else ["corpus=table", f"corpus.name={quote(name)}", *corpus]
+    for short, key, *lacking in files.table("haltung.cli", "table_keys.tsv"):
+        if command not in lacking and (value := given.pop(short, "")):
             inside = value[1:-1] if value.startswith("[") and value.endswith("]") else value
-            words.append(f"{key}={quote([part.strip() for part in inside.split(',')] if short == 'label' else value)}")
-    return [
-        "corpus=table",
-        f"corpus.name={quote(name)}",
-        *words,
-        *(word for word in arguments if "=" not in word or word.partition("=")[0] in given),
-    ]
+            full = key if own is None else own if short == "table" else key.removeprefix("corpus.")
+            words.append(f"{full}={quote([part.strip() for part in inside.split(',')] if short in ('label', 'coders') else value)}")
+    return [*words, *(word for word in arguments if "=" not in word or word.partition("=")[0] in given)]
 
 
 def candidates(command: str, line: str) -> list[str]:

@@ -1,11 +1,8 @@
 """How good models are: ``haltung evaluate``, ``dyads``, ``compare``, and by that ``promote``."""
 
-from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import Field
 from rich.console import Console
 from rich.text import Text
@@ -13,12 +10,11 @@ from rich.text import Text
 from haltung import tracking
 from haltung.cli import hint
 from haltung.cli.build import Language, Seed, command, corpus_of, make
-from haltung.cli.config import Request, shipped_or_own
-from haltung.errors import UserError, listed
+from haltung.cli.config import Request
+from haltung.errors import UserError
 from haltung.evaluation import comparison
 from haltung.evaluation.report import comparison as report
 from haltung.evaluation.report import tables
-from haltung.events import dyads as dyad_model
 from haltung.experiments import dyads as experiment
 from haltung.experiments.compare import carry_out, consider, read, save
 from haltung.experiments.evaluate import ModelEvaluation, TrainedModel, evaluate, models_of
@@ -48,6 +44,8 @@ def run(
         if settings["corpus"].get("labels", "") is None:  # a sheet is labelled by the scheme of the run
             settings = {**settings, "corpus": {**settings["corpus"], "labels": record.config["corpus"]["labels"]}}
     corpus, console = corpus_of(settings, request.config_dir, drafts=False), Console()
+    for note in () if own_corpus else corpus.manifest.notes:
+        console.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
 
     def show(model: ModelEvaluation) -> None:
         title = f"[bold]{model.name}[/] on {corpus.name} {split}; report: {model.report / 'report.html'}"
@@ -66,26 +64,16 @@ def run(
 
 
 @command("dyads")
-def dyads(
-    request: Request, *, bundle: str | None, split: str, tune: bool, actors: str | None, output: str | None, language: Language
-) -> None:
-    """Score dyads on a split, or tune the thresholds on dev."""
+def dyads(request: Request, *, bundle: str | None, split: str, actors: str | None, output: str | None, language: Language) -> None:
+    """Score dyads on a split."""
     if bundle is None:
         raise UserError("name the model: bundle=DIR, a folder that haltung train or haltung export has written")
     if not request.settings.get("corpus"):
         raise UserError("name segments with gold dyads: corpus=NAME, for example corpus=gnad10_stance")
     corpus, model = corpus_of(request.settings, request.config_dir), compact.find(bundle)
     own_actors, line = Path(actors) if actors else None, " ".join(["haltung", *request.command])
-    if tune:
-        if model != Path(bundle).expanduser():
-            raise UserError(f"{bundle} is a compact model, which stays as it is; tune the trained bundle, and export it again")
-        best, f1 = experiment.tune(model, corpus, split, line, own_actors)
-        values = ", ".join(f"{name} {value:g}" for name, value in asdict(best).items())
-        print(f"on the {split} split of {corpus.name} best is {values}: a mean F1 of {f1:.3f} over {listed(experiment.AIMS)}")
-        print(f"written to {model / dyad_model.THRESHOLDS}")
-        return
     scores = experiment.score(model, corpus, split, own_actors)
-    for grid in tables.dyad_scores(scores.settings, scores.swaps, scores.precisions, language):
+    for grid in tables.dyad_scores(scores.settings, language):
         Console().print(grid.rich())
     # The bundle of a run is in the run's folder.
     folder = model.resolve()
@@ -109,7 +97,6 @@ def compare(
     systems = read(store, runs, split, corpus)
     scheme = systems[0].runs[0].scheme
     result = comparison.compare(systems, [task] if task else [], correction, draws, seed)
-    result = comparison.with_published(result, _references(result.corpus, request.config_dir))
     for task, pairs in result.tasks.items():
         console.print(report.leaderboard(result, task, scheme, language).rich())
         for pair in pairs.pairs:
@@ -155,13 +142,3 @@ def promote(request: Request, *, run: str | None, alias: str, force: bool, dry: 
     as_if = " (dry=true, so nothing was changed)" if dry else ""
     console.print(Text(f"{alias}: {before} -> {plan.new} ({plan.record.name}){although}{as_if}"))
     return 0
-
-
-def _references(corpus: str, config_dir: Path | None) -> list[comparison.PublishedResult]:
-    """Return the published results in the config of this corpus; none if it has no config."""
-    path = shipped_or_own("corpus", corpus, config_dir)
-    declared = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("references") or [] if path else []
-    if not isinstance(declared, list) or not all(isinstance(one, Mapping) for one in declared):
-        raise UserError(f"{path}: references is no list of mappings; see configs/corpus/xstance.yaml for their form")
-    target = {"_target_": "haltung.evaluation.comparison.PublishedResult"}
-    return [make(target | one, f"corpus.references.{number}") for number, one in enumerate(declared)]

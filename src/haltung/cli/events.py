@@ -1,12 +1,13 @@
 """``haltung events``: who takes which stance towards whom; ``haltung network``: archives drawn."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from rich.console import Console
@@ -16,21 +17,25 @@ from tqdm import tqdm
 
 from haltung.actors.finder import Actors
 from haltung.actors.tables import day
-from haltung.cli.build import Language, command, output_file, scheme_of, written
+from haltung.cli.build import Language, command, output_file, scheme_of, typed, written
 from haltung.cli.config import Request
+from haltung.corpus.readers.sheet import Sheet
 from haltung.errors import UserError
 from haltung.evaluation.report import style
 from haltung.evaluation.report.i18n import word
 from haltung.events.archive import network as networks
 from haltung.events.archive import read as archives
-from haltung.events.archive.pages import counted, figure, network_page, say, series_page, summary
+from haltung.events.archive.pages import counted, figure, network_page, say, summary
 from haltung.events.archive.read import Archive
 from haltung.events.pipeline import dyad_finder, events_of, load_predictor
-from haltung.events.records import ArticleEvents, Event, as_lines, as_table
-from haltung.events.text.read import STANDARD_INPUT, Failure, find, read
+from haltung.events.records import ArticleEvents, DyadFinder, Event, as_lines, as_table
+from haltung.events.text.read import SHEETS, STANDARD_INPUT, Article, Failure, find, read
 from haltung.experiments.journal import BROKEN, LEFT, Journal, ahead, digest, writing
+from haltung.experiments.ray_engine import Cluster, results
+from haltung.experiments.sheets import KINDS, NEW, open_sheet
 from haltung.labels import Scheme
 from haltung.models import compact
+from haltung.models.predictor import Predictor
 from haltung.serving import article_page
 
 # How many events the terminal shows, how many notes, and how much of a sentence.
@@ -42,55 +47,69 @@ _TEXTS = ("input", "output", "series", "pair", "since", "until", "topic", "stanc
 
 @command("events")
 def run(
-    *, bundle: str | None, input: str | None,  # noqa: A002 -- the key's name
+    *, bundle: str | None, input: str | None, reader: Mapping[str, Any],  # noqa: A002 -- the key's name
     output: str | None, table: str | None, page: str | None, actors: str | None,
-    max_characters: Annotated[int, Field(ge=1)], resume: bool | None, language: Language,
+    max_characters: Annotated[int, Field(ge=1)], resume: bool | None, engine: Literal["local", "ray"], ray: Mapping[str, Any],
+    language: Language,
 ) -> int:  # fmt: skip
     """Read the events of an input; return 1 if a part of it could not be read."""
     if input is None:
-        raise UserError("name what to read: input=FILE, a folder, or input=- for standard input")
+        raise UserError("name what to read: input=FILE, a folder, or input=- for standard input, or a sheet: table=FILE.xlsx")
     named = {Path(given).expanduser().resolve() for given in (output, table, page) if given}
     files, others = find(input, lambda path: path.name.endswith(LEFT) or (path.resolve() in named and _is_result(path)))
     outputs = [output_file(given or None, files) for given in (output, table, page)]
     paths = [path for path in outputs if path]
     if twice := [path for number, path in enumerate(paths) if path.resolve() in {other.resolve() for other in paths[:number]}]:
         raise UserError(f"{twice[0]} is named for two outputs; give each of output=, table= and page= a file of its own")
-    grow = [path for path in outputs[:2] if path]
-    if resume is not None and (not grow or (resume and input == STANDARD_INPUT)):
+    if outputs[1] and outputs[1].suffix.lower() != ".csv":
+        raise UserError(f"{outputs[1]}: beside input=, table= is written, and as CSV; name it table=FILE.csv")
+    sheet = typed(Sheet, {**reader, "path": input, "label": ["none"]}, "reader") if files[0].suffix.lower() in SHEETS else None
+    labelled = None
+    if outputs[0] and outputs[0].suffix.lower() in KINDS:
+        if sheet is None or resume:
+            wrong = f"{outputs[0]} is written for a sheet alone, and at once"
+            raise UserError(f"{wrong}; give input=FILE.xlsx (or .csv, …) and no resume=true, or name output=FILE.jsonl or table=FILE.csv")
+        labelled = open_sheet(sheet, outputs[0])
+        labelled.check_free(NEW)
+    grow = [path for path in outputs[0 if labelled is None else 1 : 2] if path]
+    if resume is not None and (not (grow or labelled) or (resume and input == STANDARD_INPUT)):
         raise UserError("resume= needs output= or table= to go on with, and resume=true an input that can be read again, not -")
+    if engine == "ray" and (not grow or input == STANDARD_INPUT):
+        raise UserError("engine=ray needs files: input=FILE or a folder, and output=FILE.jsonl or table=FILE.csv")
+    cluster = typed(Cluster, ray, "ray") if engine == "ray" else None
     folder = compact.find(bundle)
-    predictor = load_predictor(folder)
     known = Actors.load(extra=Path(actors) if actors else None)
-    finder = dyad_finder(predictor, folder, known)
+    reading = _reader(known, folder)
+    scheme = reading.args[0].scheme
     # Digests take a second, for which nobody waits who reads an article in the terminal.
     parts = {"input": files, "model": [folder], "actors": [Path(actors)] if actors else []} if grow else {}
     depends = {name: digest(of) for name, of in parts.items()} | {"max_characters": max_characters}
     failures: list[Failure] = []
     notes: list[str] = []
     first: list[ArticleEvents] = []
-    done, articles = 0, read(files, max_characters)
+    of_rows: dict[str, ArticleEvents] = {}
     with ExitStack() as stack:
         beside = grow[0] if grow else Path(stack.enter_context(TemporaryDirectory())) / "events"
         journal = stack.enter_context(Journal(grow or [beside], depends, resume))
         before, counts = journal.counts["read"], journal.counts
         # The bar appears where reading takes longer than two seconds.
         bar = stack.enter_context(tqdm(unit=" articles", initial=before, delay=2, file=sys.stderr, disable=not sys.stderr.isatty()))
-        windows = iter(lambda: list(islice(articles, _WINDOW)), [])
-        for window in windows if input == STANDARD_INPUT or not files[0].is_file() else ahead(windows):
-            header, done = done == 0, done + len(window)
-            # The first articles are read again for the page.
-            if done <= before and (not page or len(first) == article_page.MOST):
-                continue
-            results = list(events_of(window, predictor, known, finder))
-            found = [one for one in results if not isinstance(one, Failure)]
+        # The first articles are read again for the page.
+        windows = partial(_windows, sheet, max_characters, before, article_page.MOST if page else 0)
+        coming: Iterator[Any] = map(reading, (iter if input == STANDARD_INPUT or not files[0].is_file() else ahead)(windows(files)))
+        if cluster:
+            coming = filter(None, results(cluster, [files], windows, folder, partial(_reader, known)))
+        for done, window in coming:
+            found = [one for one in window if not isinstance(one, Failure)]
             first += found[: article_page.MOST - len(first)]
             if done <= before:
                 continue
-            failed = [one for one in results if isinstance(one, Failure)]
+            failed = [one for one in window if isinstance(one, Failure)]
             failures += failed
             noted = [f"{one.article.where}: {note}" for one in found for note in one.notes]
             notes += noted[: _NOTED - len(notes)]
-            texts = [as_lines(found)] * bool(output) + [as_table(found, header)] * bool(table) or [""]
+            of_rows |= {one.article.where: one for one in found if labelled}
+            texts = [as_lines(found)] * bool(output and not labelled) + [as_table(found, done == len(window))] * bool(table) or [""]
             journal.append(
                 [text.encode("utf-8", "backslashreplace") for text in texts], failed, read=len(window), articles=len(found),
                 events=sum(len(one.events) for one in found), failed=len(failed), notes=len(noted),
@@ -98,17 +117,45 @@ def run(
             bar.update(len(window))
         if outputs[2]:
             with written(outputs[2]) as html:
-                html.write(article_page.page(first, predictor.scheme, language, counts["articles"]))
+                html.write(article_page.page(first, scheme, language, counts["articles"]))
+        if labelled:
+            labelled.add_events(of_rows, scheme, language)
         journal.finish()
         journal.path.unlink()
     if not paths:
-        _show([event for one in first for event in one.events][:_SHOWN], counts["events"], predictor.scheme, language)
+        _show([event for one in first for event in one.events][:_SHOWN], counts["events"], scheme, language)
     names = " and ".join(map(str, paths))
     print(" in ".join(counted("en", what, counts[what]) for what in ("events", "articles")) + (f" written to {names}" if names else ""))
     if page and counts["articles"] > article_page.MOST:
         notes.insert(0, f"{page} shows the first {article_page.MOST} of {counts['articles']:,} articles; output=FILE.jsonl has all")
     _report(notes, others, failures, counts, f"{beside}{BROKEN}" if grow else "")
     return 1 if counts["failed"] else 0
+
+
+def _windows(
+    sheet: Sheet | None, max_characters: int, before: int, shown: int, files: Sequence[Path]
+) -> Iterator[tuple[int, list[Article | Failure]]]:
+    """Yield the articles behind the first ``before``, and the first ``shown``, in windows, and how
+    many have been read by then.
+    """
+    articles, done, sound = read(files, max_characters, sheet), 0, 0
+    while window := list(islice(articles, _WINDOW)):
+        done += len(window)
+        if done > before or sound < shown:
+            yield done, window
+        sound += sum(isinstance(one, Article) for one in window)
+
+
+def _reader(known: Actors, folder: Path) -> partial[tuple[int, list[ArticleEvents | Failure]]]:
+    predictor = load_predictor(folder)
+    return partial(_read, predictor, known, dyad_finder(predictor, folder, known))
+
+
+def _read(
+    predictor: Predictor, known: Actors, finder: DyadFinder, item: tuple[int, list[Article | Failure]]
+) -> tuple[int, list[ArticleEvents | Failure]]:
+    done, window = item
+    return done, list(events_of(window, predictor, known, finder))
 
 
 def _is_result(path: Path) -> bool:
@@ -158,20 +205,20 @@ def _report(notes: Sequence[str], others: Sequence[str], failures: Sequence[Fail
 def network(
     request: Request, *, input: str | None,  # noqa: A002 -- the key's name
     output: str | None, pair: str | None, series: str | None,
-    directions: Literal["summed", "apart"], since: str | None, until: str | None, min_probability: Annotated[float, Field(ge=0, le=1)],
+    since: str | None, until: str | None, min_probability: Annotated[float, Field(ge=0, le=1)],
     min_events: Annotated[int, Field(ge=1)], topic: str | None, stance: str | None, inside: Literal["merge", "keep"], language: Language,
 ) -> None:  # fmt: skip
     """Draw an archive."""
     # Events have the stances of this scheme, whose labels have names.
     scheme = scheme_of("diplomacy", request.config_dir)
     if output is None and series is None and pair is None:
-        raise UserError("name what to draw: output=FILE.html for network and matrix, or pair=USA,RUS series=FILE.png (or .html)")
+        raise UserError("name what to draw: output=FILE.html for network and matrix, or pair=USA,RUS series=FILE.png")
     page = output_file(output)
     if page is not None and page.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"output is '{output}'; network and matrix are one HTML page, name it output=FILE.html")
-    files, actors = _of_series(series, pair)
+    wanted = _of_series(series, pair)
     if input is None:
-        raise UserError("name the archive: input=FILE, which haltung events wrote (output=FILE.jsonl or table=FILE.csv), or a folder")
+        raise UserError("name the archive: input=FILE, which haltung events wrote (output=FILE.jsonl), or a folder")
     first, last = day(since, "since"), day(until, "until", last=True)
     if first and last and first > last:
         raise UserError(f"since={since} is after until={until}; no event is between them")
@@ -188,18 +235,14 @@ def network(
         notes.append(say(language, "merged"))
     if page:
         _network(events, archive, min_events, page, notes, scheme, language)
-    if actors:
+    if wanted:
+        path, actors = wanted
         drawn = networks.series(events, archive, actors, since=first, until=last)
-        for path in files:
-            if path.suffix.lower() == ".png":
-                with writing(path):
-                    style.save(figure(drawn, directions, language), path)
-                continue
-            with written(path) as file:
-                file.write(series_page(drawn, archive, scheme["stance"], language, directions=directions, notes=notes))
-        count = f"{len(drawn.events):,} events between {actors[0]} and {actors[1]} in {len(drawn.months):,} months"
-        print(f"{count}, {drawn.gaps:,} of them without an article, written to {' and '.join(map(str, files))}")
-    for note in (*archive.notes, *archives.suspicious_dates(events)):
+        with writing(path):
+            style.save(figure(drawn, language), path)
+        count = f"{drawn.events:,} events between {actors[0]} and {actors[1]} in {len(drawn.months):,} months"
+        print(f"{count}, {sum(drawn.is_gap):,} of them without an article, written to {path}")
+    for note in archive.notes:
         print(f"haltung: {note}", file=sys.stderr)
 
 
@@ -216,23 +259,20 @@ def _network(
         print(f"haltung: {'the events are of one month' if months else 'no event has a date'}, so the page has no slider", file=sys.stderr)
 
 
-def _of_series(series: str | None, pair: str | None) -> tuple[list[Path], tuple[str, str] | None]:
-    """Return the files and the pair of a series; none where no series is asked for."""
+def _of_series(series: str | None, pair: str | None) -> tuple[Path, tuple[str, str]] | None:
+    """Return the file and the pair of a series; None where no series is asked for."""
     if series is None and pair is None:
-        return [], None
-    if pair is None:
-        raise UserError("name the two actors of the series, as in pair=USA,RUS")
-    if series is None:
-        raise UserError(f"pair={pair} asks for a series; name its file: series=FILE.png, series=FILE.html, or series=FILE for both")
-    path = Path(series)
-    if path.suffix.lower() not in ("", ".png", ".html") or not path.name:
-        raise UserError(f"series is '{series}'; name it FILE.png, FILE.html, or without a suffix for both")
-    names = [series] if path.suffix else [f"{path}{kind}" for kind in (".png", ".html")]
-    files = [file for name in names if (file := output_file(name))]
+        return None
+    if pair is None or series is None:
+        raise UserError("a series needs its two actors and its file, as in pair=USA,RUS series=FILE.png; one of them is not named")
+    path = Path(series if Path(series).suffix else f"{series}.png").expanduser()
+    if path.suffix.lower() != ".png" or not Path(series).name:
+        raise UserError(f"series is '{series}', but a series is a picture: name it FILE.png; output=FILE.html is a page with the sentences")
+    output_file(str(path))
     codes = _several(pair)
     if len(codes) != 2 or codes[0] == codes[1]:
         raise UserError(f"pair is '{pair}'; expected two different codes with a comma between them, as in pair=USA,RUS")
-    return files, (codes[0].upper(), codes[1].upper())
+    return path, (codes[0].upper(), codes[1].upper())
 
 
 def _several(text: str) -> list[str]:

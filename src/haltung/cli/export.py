@@ -61,7 +61,8 @@ def run(
         trained = TrainedModel(first.name, tracking.bundle_folder(first), first)
         check_exportable(trained.bundle, form)
         if first is not record:
-            print(f"{record.name} has {len(others) + 1} seeds; this is the first, {first.name}", file=sys.stderr)
+            which = "trained a model of all rows" if record.kind == "folds" else f"has {len(others) + 1} seeds; this is the first"
+            print(f"{record.name} {which}, {first.name}", file=sys.stderr)
         settings = {**settings, "corpus": first.config["corpus"]} if own_corpus else settings
     corpus = corpus_of(settings, request.config_dir)
     for task in corpus.scheme.names if hub and form == "transformers" else ():
@@ -72,6 +73,8 @@ def run(
             register=register, form=form, callback=lambda step: status.update(f"exporting: {step}"),
         )  # fmt: skip
     Console().print(_table(result, corpus.scheme, language))
+    if own_corpus and trained.record and trained.record.of_all_rows:
+        print("this macro-F1 is on rows that the model has learned from; its own is out-of-fold, in the model card")
     if registered and trained.record is not None:
         print(f"registered as {registered}; make it the champion: haltung promote run={trained.record.id[:8]}")
     for name, why in {**result.skipped, **result.refused}.items():

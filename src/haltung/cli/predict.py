@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from haltung.cli.build import Language, command, make, output_file, typed
+from haltung.corpus.readers.sheet import Sheet
 from haltung.errors import UserError, listed
-from haltung.evaluation.report.i18n import word
+from haltung.evaluation.report.i18n import estimate, word
 from haltung.events import dyads as dyad_model
 from haltung.events.archive.pages import counted
+from haltung.events.text.read import SHEETS
 from haltung.experiments.journal import BROKEN, JOURNAL, LEFT, digest
 from haltung.experiments.predict import (
     answers,
@@ -32,6 +34,7 @@ from haltung.experiments.predict import (
     written,
 )
 from haltung.experiments.ray_engine import Cluster
+from haltung.experiments.sheets import OpenSheet, open_sheet
 from haltung.inference.client import TOKENS_PER_BATCH
 from haltung.labels import STANCE, Scheme
 from haltung.models import bundle as bundles
@@ -42,7 +45,7 @@ from haltung.serving.engine import Settings, open_engine
 
 Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
 
-_MANY = 256  # texts, from which on it is worth a second to look for the faster runtime, the first time
+_MANY = 256  # texts, from which on it is worth the time that the faster runtime takes to load
 
 # How many of a task's labels are shown with their probabilities.
 _SHOWN = 3
@@ -52,18 +55,23 @@ _SHOWN = 3
 @command("predict", verbatim=("text", "context", "target"))
 def run(
     *, run: str | None, bundle: str | None, text: str | None, context: str, target: str, input: str | None,  # noqa: A002 -- the key's name
+    table: str | None, reader: Mapping[str, Any],
     output: str | None, abstain: float | None, window: Annotated[int, Field(ge=1)], resume: bool | None, runtime: Runtime,
     engine: Literal["local", "ray"], ray: Mapping[str, Any], language: Language, tracking: Mapping[str, Any],
 ) -> int:  # fmt: skip
     """Label a text or files of texts; return 1 if some rows could not be used."""
-    if (text is None) == (input is None):
-        raise UserError("name what to label: text='…' for one text, or input=FILE.jsonl for many; one of the two")
+    if [text, input, table].count(None) != 2:
+        one_of_them = "text='…' for one text, table=FILE.xlsx for a sheet, or input=FILE.jsonl for many; one of the three"
+        raise UserError(f"name what to label: {one_of_them}")
+    if input is not None and not kind_of(Path(input)) and Path(input).suffix.lower() in SHEETS:
+        table, input = input, None  # noqa: A001 -- the key's name
     if (engine == "ray" or "://" in f"{input} {output}") and (input is None or output is None):
         raise UserError("engine=ray and files elsewhere need both input=… and output=…; name the other one, too")
     cluster = typed(Cluster, ray, "ray") if engine == "ray" else None
     deliver, shown = None, output
     if "://" in f"{input} {output}":
         input, output, deliver = nearby(str(input), str(output))  # noqa: A001 -- the key's name
+    sheet = None if table is None else _opened(typed(Sheet, {**reader, "path": table}, "reader"), output, engine, resume)
     paths = [] if input is None else find(input)
     several = input is not None and paths != [Path(input).expanduser()]
     to = None if not paths or output is None else Path(output).expanduser()
@@ -79,8 +87,13 @@ def run(
     if to and not several:
         output_file(output, paths)
         kind = kind_of(paths[0]) or "jsonl"
-        if kind_of(to) not in ("", kind) or (to.suffix == ".gz" and "parquet" in (kind, to.stem.lower().rpartition(".")[2])):
-            raise UserError(f"{to} can't be the output of {paths[0]}, since rows go to another file of the same kind (Parquet never .gz)")
+        if (
+            to.suffix.lower() == ".xlsx"
+            or kind_of(to) not in ("", kind)
+            or (to.suffix == ".gz" and "parquet" in (kind, to.stem.lower().rpartition(".")[2]))
+        ):
+            found = f"{to} can't be the output of {paths[0]}, since rows go to another file of the same kind (Parquet never .gz)"
+            raise UserError(f"{found}; table={paths[0].name} goes to a sheet of any kind")
     segments = [] if text is None else [single_text(text, context, target)]
     for path in paths:
         first = opening(rows_of(path), str(path), _MANY if to else sys.maxsize)
@@ -89,7 +102,7 @@ def run(
     folder = compact.find(bundle) if run is None else bundle_of(make(tracking, "tracking"), run)
     # For one text the graph: importing torch takes longer than the answer. Workers have no GPU.
     graph = text is not None or cluster is not None or not Path("/dev/nvidiactl").exists()
-    many = cluster is None and bool(paths) and (several or len(first.rows) >= _MANY)
+    many = several or len(sheet.rows if sheet else first.rows if paths else ()) >= _MANY
     labeller = _labeller(folder, runtime, abstain, graph, many)
     model, thresholds, dyads = labeller.args
     for task in (task for task, threshold in thresholds.items() if threshold is None):
@@ -98,6 +111,13 @@ def run(
         (prediction,) = model.predict(segments)
         _show(model.scheme, prediction, language, abstained(prediction, thresholds), dyads)
         return 0
+    if sheet:
+        for task, metrics in sheet.label(labeller, model.scheme, language).items():
+            figures = ((name, getattr(metrics, name), metrics.intervals.get(name)) for name in ("accuracy", "macro_f1"))
+            said = ", ".join(f"{word(name, language)} {estimate(value, ends, language)}" for name, value, ends in figures)
+            print(f"{task} against {sheet.columns[task]}: {said} ({metrics.n:,} of {len(sheet.rows):,} rows)")
+        print(*sheet.sheet.said, f"{counted('en', 'predictions', len(sheet.window.segments))} written to {shown}", sep="\n")
+        return int(bool(sheet.window.broken))
     if to is None:
         sys.stdout.write(written(paths[0], first, labeller(first.segments, True)))
         return 0
@@ -108,7 +128,7 @@ def run(
         "window": window,
         "abstain": abstain,
     }
-    make_one = partial(_labeller, runtime=runtime, abstain=abstain, graph=True)
+    make_one = partial(_labeller, runtime=runtime, abstain=abstain, graph=True, many=many)
     labelled = on_ray(cluster, folder, make_one, paths, window) if cluster else local(labeller, window)
     others = sorted(one.name for one in Path(str(input)).expanduser().glob("[!.]*") if not kind_of(one) and not one.name.endswith(LEFT))
     made = (label(labelled, path, one, depends, resume) for path, one in zip(paths, targets, strict=True))
@@ -123,6 +143,19 @@ def run(
     if counts["broken"]:
         print(f"haltung: {counted('en', 'rows', counts['broken'])} left out; {shown}{'/*' * several}{BROKEN} says why", file=sys.stderr)
     return int(counts["broken"] > 0)
+
+
+def _opened(sheet: Sheet, output: str | None, engine: str, resume: bool | None) -> OpenSheet:
+    to = output_file(output, [Path(str(sheet.path)).expanduser()])
+    if to is None or engine != "local" or resume is not None:
+        name = f"output={Path(str(sheet.path)).stem}.labelled.xlsx (or .csv, .tsv, .parquet)"
+        raise UserError(f"a sheet is labelled at once, and goes to another one: give {name}, and neither engine= nor resume=")
+    opened = open_sheet(sheet, to)
+    if not opened.window.segments:
+        raise UserError(f"{opened.window.broken[0].where}: {opened.window.broken[0].reason}")
+    for row in opened.window.broken:
+        print(f"haltung: {row.where}: {row.reason}; it gets no labels", file=sys.stderr)
+    return opened
 
 
 def _labeller(folder: Path, runtime: Runtime, abstain: float | None, graph: bool, many: bool = False) -> partial[Iterator[dict[str, Any]]]:

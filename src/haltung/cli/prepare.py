@@ -1,19 +1,36 @@
-"""``haltung prepare corpus=NAME`` and ``haltung check corpus=NAME limits=NAME``."""
+"""``haltung prepare``, ``annotate``, ``agree``, ``suggest``, ``issues``: texts and their labels."""
 
-from typing import Annotated, Literal
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
-from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.table import Column, Table
 from rich.text import Text
 
-from haltung.cli.build import CorpusOptions, command, corpus_of, make, scheme_of, typed
+from haltung import tracking
+from haltung.actors.finder import Actors
+from haltung.cli import hint
+from haltung.cli.build import CorpusOptions, Language, Seed, command, corpus_of, make, output_file, scheme_for, scheme_of, typed
 from haltung.cli.config import Request
-from haltung.corpus.quality import INSTALL_HUNSPELL, has_hunspell, inspect
+from haltung.corpus.parsing.rows import read_unlabelled
 from haltung.corpus.split import SPLITS
 from haltung.corpus.store import REASONS, Prepared, label_rows
+from haltung.errors import UserError
+from haltung.evaluation.metrics.agreement import agreement
+from haltung.evaluation.predictions import read_predictions
+from haltung.evaluation.report import agreement as report
+from haltung.evaluation.report.i18n import word
+from haltung.evaluation.report.page import PREDICTIONS
 from haltung.evaluation.report.tables import Grid
+from haltung.experiments.compare import FOLDS
+from haltung.experiments.journal import writing
+from haltung.experiments.labelling import issues as doubts
+from haltung.experiments.labelling import suggest as next_ones
+from haltung.experiments.predict import bundle_of
+from haltung.labels import STANCE
+from haltung.models import bundle as bundles
+from haltung.models import compact
 
 
 @command("prepare")
@@ -24,39 +41,102 @@ def run(request: Request) -> None:
     print(f"written to {prepared.folder}")
 
 
-@command("check")
-def check(
-    request: Request, *, spelling: Literal["auto", "required", "off"], shown: Annotated[int, Field(ge=0)],
-    only_splits: tuple[Literal["train", "dev", "test"], ...] | None,
-) -> int:  # fmt: skip
-    """Hold a corpus against its limits; return 1 if one of them is not met."""
+@command("annotate", single="one coder at a time; start haltung annotate again for another one, with another port", lists=("settle",))
+def annotate(
+    request: Request, *, coder: Annotated[str, Field(pattern=r"^[\w-]{1,40}$")], output: str | None, settle: tuple[Path, ...],
+    dyads: bool, actors: Path | None, host: str, port: Annotated[int, Field(ge=0, le=65535)], key_file: str | None,
+) -> None:  # fmt: skip
+    """Serve the page on which a coder labels, or settles what others disagree on."""
+    try:
+        from haltung.annotation import app, work
+        from haltung.serving.engine import KEY_VARIABLE, secret
+    except ModuleNotFoundError as error:
+        raise UserError(f"the page needs the library {error.name}, which is not installed; pip install 'haltung[serve,events]'") from None
+    if not request.settings.get("corpus"):
+        raise UserError("name what is to be labelled: corpus=jsonl corpus.reader.path=FILE, or table=FILE, with its label scheme")
+    if not (key := secret(key_file)) and host not in app.LOOPBACK:
+        raise UserError(f"host={host} lets other machines in; set a key for coders to give: key_file=FILE, or {KEY_VARIABLE}")
     corpus = typed(CorpusOptions, request.settings["corpus"], "corpus")
-    limits, reader = make(request.settings["limits"], "limits"), make(corpus.reader, "corpus.reader")
     scheme = scheme_of(corpus.labels, request.config_dir)
-    console = Console()
-    spells = spelling == "required" or (spelling == "auto" and has_hunspell())
-    segments = reader.read(scheme).segments
-    if only_splits is not None:
-        segments = tuple(segment for segment in segments if segment.split in only_splits)
-    with Console(stderr=True).status(f"{corpus.name}: checking {len(segments)} segments"):
-        countries = reader.countries() if hasattr(reader, "countries") else {}
-        measures = list(inspect(segments, limits, scheme, countries, spells))
-    heads = ("measure", Column("found", justify="right"), "allowed", "")
-    grid = Table(*heads, title=f"{corpus.name}: {len(segments):,} segments", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for measure in measures:
-        grid.add_row(measure.name, measure.found, measure.allowed, Text("ok", "green") if measure.holds else Text("not met", "bold red"))
-    console.print(grid)
-    for measure in measures:
-        if not measure.holds and measure.faults:
-            console.print(Text(f"{measure.name}: {len(measure.faults)}", "bold"))
-            for fault in measure.faults[:shown]:
-                console.print(Text(f"  {fault}"))
-            if len(measure.faults) > shown:
-                console.print(f"  … and {len(measure.faults) - shown} more (shown={len(measure.faults)} lists them all)")
-    if limits.spelling is not None and not spells:
-        why = "switched off" if spelling == "off" else f"hunspell is not installed; {INSTALL_HUNSPELL}"
-        console.print(Text(f"Note: spelling was not checked: {why}.", "yellow"))
-    return 0 if all(measure.holds for measure in measures) else 1
+    scheme = scheme if corpus.tasks is None else scheme.only(corpus.tasks)
+    reading = read_unlabelled(make(corpus.reader, "corpus.reader"), scheme)
+    finder = Actors.load(actors) if dyads and STANCE in scheme.names else None
+    file = work.AnswersFile(output_file(output or f"{corpus.name}-{coder}.jsonl", settle) or Path(), scheme)
+    page = work.Work(scheme, reading.segments, coder, file, settle, finder)
+    print(file.mended or f"{len(page.described()['answered'])} answers so far")
+    app.annotate(page, host, port, key)
+
+
+@command("agree")
+def agree(request: Request, *, settle: str | None, language: Language, output: str | None) -> None:
+    """Print how far coders agree, write the page, and a sheet of what is to be settled."""
+    if not request.settings.get("corpus"):
+        raise UserError("name what several people have coded: table=FILE with coders=[A,B], or corpus=NAME with corpus.reader.path=FILE")
+    corpus, sheet = typed(CorpusOptions, request.settings["corpus"], "corpus"), output_file(settle)
+    if sheet is not None and (sheet.suffix != ".xlsx" or sheet.exists()):
+        raise UserError(f"settle={settle}: expected a new file that ends with .xlsx; one that exists may hold decisions, so it stays")
+    reader = make(corpus.reader, "corpus.reader")
+    scheme = scheme_for(reader, corpus, request.config_dir)
+    reading = (replace(reader, annotators="first") if hasattr(reader, "annotators") else reader).read(scheme)
+    result, console = agreement(corpus.name, reading, scheme), Console()
+    for grid in report.grids(result, scheme, language):
+        console.print(grid.rich())
+    for note in (*reading.notes, *report.notes(result, language)):
+        console.print(Text(note, "dim"))
+    folder = Path(output or f"experiments/reports/agreement-{corpus.name}")
+    with writing(folder):
+        report.write(folder, result, scheme, language, {word("command", language): " ".join(["haltung", *request.command])})
+    hint("page", str(folder / report.PAGE))
+    if sheet is not None:
+        with writing(sheet):
+            rows = report.write_open(sheet, reading, result.coders, [scheme[name] for name in result.tasks])
+        hint("to settle", f"{rows} rows at the top of {sheet}; then: haltung train table={sheet} 'label=[{','.join(result.tasks)}]'")
+
+
+@command("suggest")
+def suggest(
+    request: Request, *, n: Annotated[int, Field(ge=1)], strategy: next_ones.Strategy, articles: bool | None, run: str | None,
+    bundle: str | None, seed: Seed, format: next_ones.Format, output: str | None, language: Language,  # noqa: A002 -- the key's name
+) -> None:  # fmt: skip
+    """Write what to label next, and say in a line what was chosen and why."""
+    if not request.settings.get("corpus"):
+        raise UserError("name the texts: table=FILE with labels=SCHEME, or corpus=NAME")
+    corpus, model = corpus_of(request.settings, request.config_dir, unlabelled=True), None
+    to = output_file(output or f"{corpus.name}.next.{'json' if format == 'labelstudio' else 'jsonl'}")
+    if to is None or to.exists():
+        raise UserError(f"{to} exists and may hold labels, so it stays; name another file: output=FILE")
+    if strategy not in next_ones.MODELLESS:
+        model = bundles.load(bundle_of(make(request.settings["tracking"], "tracking"), run) if run else compact.find(bundle))
+        if model.scheme.digest() != corpus.scheme.digest():
+            other = f"strategy={strategy} asks a model, and {run or bundle or compact.DEFAULT} has other labels than {corpus.name}"
+            raise UserError(f"{other}; name one with these labels, run=… or bundle=…, or choose strategy=random or diversity")
+    found = next_ones.suggest(corpus, strategy, n, seed, model, articles)
+    files = next_ones.write(to, found, corpus.scheme, format, language)
+    what = f"{len(found):,} segments of {len({one.group for one in found}):,} articles, of the train split of {corpus.name}"
+    print(f"{what}; {strategy}: {word(f'suggest_{strategy}', language)}")
+    hint("to label", " and ".join(map(str, files)))
+
+
+@command("issues")
+def issues(request: Request, *, run: str | None, n: Annotated[int, Field(ge=1)], language: Language, output: str | None) -> None:
+    """Write which labels of a cross-validated corpus are likely wrong."""
+    if run is None:
+        raise UserError("name the cross-validation by which each label is judged, as in run=pensions-folds-42; haltung runs lists them")
+    store = make(request.settings["tracking"], "tracking")
+    record = tracking.find(store, run)
+    record = tracking.find(store, record.parent) if record.of_all_rows else record
+    if record.kind != FOLDS:
+        raise UserError(f"{record.name} is no cross-validation, which each label is judged by; train it with folds=5, and name that run")
+    whole = {**record.config["corpus"], "split": {**record.config["corpus"]["split"], "fold": 0}}
+    corpus = corpus_of({**request.settings, "corpus": whole}, request.config_dir, drafts=False)
+    split = read_predictions(tracking.artifact(record, f"evaluation/{FOLDS}/{PREDICTIONS}"))
+    segments = corpus.segments("train")
+    folder = Path(output or f"experiments/reports/issues-{record.name}")
+    with writing(folder):
+        count = doubts.write(folder, split, segments, n, language, {"run": record.id, "command": " ".join(["haltung", *request.command])})
+    hint("page", str(folder / doubts.PAGE))
+    again = f"haltung train table={folder / doubts.SHEET} 'label=[{','.join(corpus.scheme.names)}]' labels={whole['labels']}"
+    hint("to correct", f"{count} labels at the top of {folder / doubts.SHEET}; then: {again}; or label {folder / doubts.ROWS} anew")
 
 
 def table(prepared: Prepared) -> Group:

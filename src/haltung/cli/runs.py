@@ -1,10 +1,7 @@
-"""``haltung runs``: what has been run, filtered and sorted; ``haltung ui``: MLflow's own pages."""
+"""What has been run: ``haltung runs``, a list; ``report``, a text; ``ui``, MLflow's own pages."""
 
-import csv
 import json
 import re
-import signal
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -12,18 +9,20 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from rich.console import Console
 
-from haltung.cli.build import Language, command, make
-from haltung.errors import UserError, listed, nearest
+from haltung.cli import hint
+from haltung.cli.build import Language, command, make, output_file
+from haltung.errors import UserError, listed, nearest, one_of
+from haltung.evaluation.report import documents
 from haltung.evaluation.report.i18n import number
 from haltung.evaluation.report.tables import Grid
-from haltung.tracking.read import RunRecord, list_runs
-from haltung.tracking.store import page
+from haltung.experiments.journal import writing
+from haltung.tracking.read import RunRecord, find, list_runs
+from haltung.tracking.store import serve_pages
 
 Kind = Literal["train", "seeds", "ensemble", "sweep", "trial", "folds", "curve", "compare"]
 Status = Literal["running", "finished", "failed", "killed", "pruned"]
 
 _SORTED_BY = ("when", "name", "kind", "corpus", "seed", "status")
-_CSV = ("name", "id", "when", "kind", "corpus", "seed", "status", "parent")
 
 _WIDTH = 130
 _UNITS = {"d": "days", "h": "hours", "w": "weeks"}
@@ -48,24 +47,42 @@ def run(
     if format == "table":
         _table(shown, len(rows), language)
     elif format == "csv":
-        _csv(shown)
+        import pandas as pd
+
+        print(pd.json_normalize(shown, sep="_").to_csv(index=False), end="")
     else:
         print(json.dumps(shown, indent=2, ensure_ascii=False))
 
 
+@command("report", single="one run at a time, since output= is one file", texts=("run", "output"))
+def report(
+    *, run: str | None, format: Literal["methods"], language: Language, output: str | None,  # noqa: A002, ARG001 -- keys
+    tracking: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """Print or write the text on a run."""
+    from haltung.experiments.methods import methods
+
+    if not run:
+        raise UserError("name the run to write about, as in run=ID; haltung runs lists them")
+    path = output_file(output)
+    if path is not None:
+        one_of("the ending of output", path.suffix.lower(), documents.ENDINGS)
+    text = methods(find(make(tracking, "tracking"), run), language)
+    if path is None:
+        print(text)
+    else:
+        with writing(path):
+            documents.write(path, text, language)
+        hint("written", str(path))
+
+
 @command("ui", single="one store at a time; start haltung ui again for another one, with another port")
 def ui(host: str, port: Annotated[int, Field(ge=1, le=65535)], tracking: Mapping[str, Any]) -> None:
-    """Start the pages, print their address, and wait until the user stops them."""
+    """Print the address of the pages; serve those of a local store until the user stops them."""
     store = make(tracking, "tracking")
-    if not store.local:
-        print(f"the runs are on a server, which has its own pages: {store.address}")
-        return
-    # Stopped by a supervisor, the pages have to go too, as they do with Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with page(store, host, port) as (address, process):
-        print(f"runs of {store.label}: {address}   (Ctrl-C stops it)", flush=True)
-        code = process.wait()
-    raise UserError(f"MLflow has ended with exit code {code}; start haltung ui again")
+    if store.local:
+        serve_pages(store, host, port)
+    print(f"the runs are on a server, which has its own pages: {store.address}")
 
 
 def _since(text: str, now: datetime) -> datetime:
@@ -116,16 +133,11 @@ def _sorted(rows: Sequence[dict[str, Any]], by: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row[split or "dev"].get(task, float("-inf")))
 
 
-def _columns(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return the splits and tasks that the rows have metrics of, such as ``("dev", "stance")``."""
-    return [(split, task) for split in ("dev", "test") for task in sorted({name for row in rows for name in row[split]})]
-
-
 def _table(rows: Sequence[Mapping[str, Any]], total: int, language: str) -> None:
     if not rows:
         print("no run passes these filters; haltung runs without filters lists all")
         return
-    columns = _columns(rows)
+    columns = [(split, task) for split in ("dev", "test") for task in sorted({name for row in rows for name in row[split]})]
     cells = tuple(
         (
             f"{'  ' if row['parent'] else ''}{row['name']}",
@@ -140,10 +152,3 @@ def _table(rows: Sequence[Mapping[str, Any]], total: int, language: str) -> None
     title = f"{len(rows)} runs, macro-F1" if len(rows) == total else f"{len(rows)} of {total} runs (limit={total} lists all), macro-F1"
     # Narrower, rich would cut the numbers off; a terminal that is narrower wraps the lines instead.
     Console(width=max(_WIDTH, Console().width)).print(Grid(title, heads, cells, left=6).rich())
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> None:
-    columns, writer = _columns(rows), csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([*_CSV, *(f"{split}_{task}_macro_f1" for split, task in columns)])
-    for row in rows:
-        writer.writerow([*(row[name] for name in _CSV), *(row[split].get(task, "") for split, task in columns)])

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import Field
 from rich.console import Console
@@ -16,6 +16,7 @@ from haltung.cli.config import Request, compose, keys, overrides_of, plain
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError
 from haltung.evaluation.report import tables
+from haltung.experiments.combined import folds_for
 from haltung.experiments.sweep.search import Sweep, SweepResult, brief, table, verdict
 from haltung.experiments.sweep.search import search as search_best
 from haltung.experiments.sweep.spaces import Value, check_spaces, spaces_of, start_values
@@ -23,7 +24,7 @@ from haltung.experiments.sweep.trials import Trial, Trials
 from haltung.experiments.train import Plan
 
 # The keys that a training lacks, or that each training sets for itself.
-_SWEEP_KEYS = ("search", "trials", "workers", "startup", "warmup", "final_seeds", "storage", "sweeps", "name", "resume", "seed")
+_SWEEP_KEYS = ("search", "trials", "startup", "warmup", "final_seeds", "storage", "sweeps", "name", "resume", "seed")
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,14 @@ class Composed:
     def training(self, values: Mapping[str, Value]) -> str:
         """Return the command that trains this recipe with these values."""
         words = [word for word in self.request.overrides if word.partition("=")[0].lstrip("+") not in _SWEEP_KEYS]
-        folder = [] if self.request.config_dir is None else ["--config-dir", str(self.request.config_dir)]
-        return shlex.join(["haltung", "train", *words, *overrides_of(values), *folder])
+        more = ["folds=1"] if folds_for(self.corpus) > 1 else []  # on the splits of the sweep
+        more += [] if self.request.config_dir is None else ["--config-dir", str(self.request.config_dir)]
+        return shlex.join(["haltung", "train", *words, *overrides_of(values), *more])
 
     @cached_property
     def corpus(self) -> Prepared:
         """The corpus that the recipe learns from."""
         return corpus_of(self.settings({}), self.request.config_dir)
-
-    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
-        # A worker opens the corpus itself.
-        return type(self), (self.request,)
 
 
 _SINGLE = "a sweep draws its values from search/NAME.yaml; give each key one value, and lists in brackets"
@@ -61,11 +59,10 @@ _SINGLE = "a sweep draws its values from search/NAME.yaml; give each key one val
 
 @command("sweep", numbers=("final_seeds",), single=_SINGLE)
 def run(
-    request: Request, *, trials: Annotated[int, Field(ge=1)], workers: Annotated[int, Field(ge=1, le=256)],
-    startup: Annotated[int, Field(ge=0)], warmup: Annotated[int, Field(ge=0)], final_seeds: tuple[Seed, ...], sweeps: str,
-    search: Mapping[str, Any], storage: str | None,
+    request: Request, *, trials: Annotated[int, Field(ge=1)], startup: Annotated[int, Field(ge=0)], warmup: Annotated[int, Field(ge=0)],
+    final_seeds: tuple[Seed, ...], sweeps: str, search: Mapping[str, Any], storage: str | None,
 ) -> None:  # fmt: skip
-    """Search, print trials and importances, and the metrics of the best recipe."""
+    """Search, print trials, and the metrics of the best recipe."""
     recipe, composed, spaces = recipe_of(request.settings), Composed(request), spaces_of(search)
     given = {word.partition("=")[0].lstrip("+") for word in request.overrides}
     check_spaces(spaces, composed, keys(compose("sweep", request.overrides, request.config_dir)), given)
@@ -74,11 +71,12 @@ def run(
     store, common = make(request.settings["tracking"], "tracking"), recipe.options
     name = common.name or f"{recipe.name(composed.corpus.name)}-sweep"
     planned = Trials(Path(sweeps) / name, spaces, trials, common.seed, startup, warmup, start_values(spaces, composed), storage or "")
-    sweep = Sweep(name, planned, workers, final_seeds, common.resume, request.settings, request.command, common.language)
+    sweep = Sweep(name, planned, final_seeds, common.resume, request.settings, request.command)
     console = Console()
     console.print(f"[bold]{name}[/]: {trials} trials over {len(spaces)} keys, {planned.folder}", highlight=False, soft_wrap=True)
     if (result := search_best(sweep, composed, store, print_trial)) is None:
-        console.print("its trials have ended; the process that began the sweep, or resumed it, shows the result", soft_wrap=True)
+        told = "its trials have ended; the process that began the sweep, or resumed it, shows the result; if it has died, run this again"
+        console.print(told, soft_wrap=True)
     else:
         _show(result, name, composed, final_seeds, common.language, console)
 
@@ -86,7 +84,7 @@ def run(
 def print_trial(trial: Trial) -> None:
     """Print one line for a trial that has ended."""
     score = "" if trial.score is None else f" {trial.score:.3f}"
-    why = f" ({trial.why})" if trial.why else f" (same values as trial {trial.twin})" if trial.twin is not None else ""
+    why = f" ({trial.why})" if trial.why else ""
     print(f"trial {trial.number}: {trial.state}{score}{why}  {brief(trial.values)}", flush=True)
 
 
@@ -94,9 +92,6 @@ def _show(result: SweepResult, name: str, recipe: Composed, seeds: Sequence[int]
     corpus = recipe.corpus
     console.print(table(result, language).rich())
     console.print(verdict(result, language), highlight=False, markup=False)
-    if result.importance:
-        importance = ", ".join(f"{key} {share:.2f}" for key, share in result.importance.items())
-        console.print(f"importance of the keys (fANOVA): {importance}", highlight=False)
     for outcome in result.outcomes if len(result.outcomes) == 1 else ():
         tables.show(outcome.evaluation, corpus.scheme, console, language)
     if result.final is not None and len(result.outcomes) > 1:

@@ -1,4 +1,4 @@
-"""``haltung train``, once or for each seed, fold, share or combination; ``haltung ensemble``."""
+"""``haltung train``, once or for each seed, fold or combination; ``haltung ensemble``."""
 
 import shlex
 from collections.abc import Sequence
@@ -11,10 +11,11 @@ from haltung.cli.build import Language, command, corpus_of, make, recipe_of
 from haltung.cli.config import Request, compose, each, plain
 from haltung.errors import UserError
 from haltung.evaluation.report import tables
-from haltung.experiments.combined import combine, cross_validate, learning_curve, table
+from haltung.experiments.combined import MIN_ARTICLES, combine, cross_validate, folds_for
 from haltung.experiments.evaluate import models_named
 from haltung.experiments.train import Plan, TrainingOutcome, follow, launch, train_seeds
 from haltung.models.spec import NetworkSpec
+from haltung.records import Segment
 from haltung.tracking import Store
 from haltung.training.recipe import place
 
@@ -31,21 +32,26 @@ def run(arguments: Sequence[str]) -> None:
     for words, requests in groups.items():
         recipes = [recipe_of(request.settings) for request in requests]
         options, processes, (rank, started) = recipes[0].options, recipes[0].processes, place()
-        if options.folds and options.shares:
-            raise UserError("folds and shares ask for two different experiments; give one of the two")
         seeds = [recipe.options.seed for recipe in recipes]
         if len(set(seeds)) < len(seeds):
             raise UserError(f"seed is {','.join(map(str, seeds))}: one is given twice, and would count twice in mean and spread")
         store = make(requests[0].settings["tracking"], "tracking")
-        if options.folds:
+        folds, final = options.folds or 1, options.final
+        if folds == 1:
+            corpus = corpus_of(requests[0].settings, requests[0].config_dir)
+            splits = [word for word in words if word.startswith((_SPLIT, "corpus.split", "share="))]
+            if not (options.folds or options.teacher or processes > 1 or splits) and (folds := folds_for(corpus)) > 1:
+                final = final is not False
+                few = f"{sum(corpus.manifest.articles.values())} articles (fewer than {MIN_ARTICLES}) are too few to hold some out once"
+                print(f"cross-validation by article in {folds} folds, since {few}; folds=1 trains on one split instead")
+        if folds > 1:
             for request in requests:
-                _cross_validate(request, options.folds, store)
+                _cross_validate(request, folds, bool(final), store)
             continue
-        corpus = corpus_of(requests[0].settings, requests[0].config_dir)
+        if final:
+            raise UserError("final=true trains on all rows what folds have held out in turn; give folds=5 too")
         plans = [recipe.plan(corpus, requests[0].command) for recipe in recipes]
-        if options.shares:
-            _learning_curve(plans, options.shares, store)
-        elif processes > started:
+        if processes > started:
             folder = [] if requests[0].config_dir is None else ["--config-dir", str(requests[0].config_dir)]
             launch(plans, processes, ["train", *words, f"seed={','.join(map(str, seeds))}", *folder], store)
         elif rank:
@@ -71,45 +77,48 @@ def _train(plans: Sequence[Plan], store: Store) -> None:
 
     done = train_seeds(plans, store, show)
     outcome = done.outcomes[-1]
+    if not outcome.evaluation.tasks:  # as of a model that has learned from descriptions alone
+        likely = "a model like it, of descriptions alone, reached a macro-F1 of 0.14 for ten stances of real news"
+        console.print(f"no segment of dev has a label, so nothing says how good this is ({likely}): label some, as by haltung suggest")
     if len(plans) > 1:
         console.print(tables.seeds(done.summary, corpus.scheme, language).rich())
     console.print(f"run [bold]{done.run}[/] ({done.name})", highlight=False, soft_wrap=True)
     hint("plots and report", str(outcome.bundle.parent / "dev" / "report.html"))
     hint("look at it", outcome.where)
     hint("open test", f"haltung evaluate run={done.run[:8]} split=test")
-    texts = (segment.text for segment in corpus.segments("dev"))
+    _try(outcome, corpus.segments("dev"))
+
+
+def _try(outcome: TrainingOutcome, segments: Sequence[Segment]) -> None:
+    texts = (segment.text for segment in segments)
     text = next((text for text in texts if len(text) <= 120 and text.isprintable()), "Die USA warnen Russland vor einem Angriff.")
     hint("try it", f"haltung predict run={outcome.run[:8]} text={shlex.quote(text)}")
 
 
-def _cross_validate(request: Request, folds: int, store: Store) -> None:
+def _cross_validate(request: Request, folds: int, final: bool, store: Store) -> None:
     for word in request.overrides:
         if word.startswith(f"{_SPLIT}=") and word != f"{_SPLIT}=kfold":
             raise UserError(f"folds={folds} splits the corpus anew for each fold (kfold); leave out {word}")
     rest = [word for word in request.overrides if not word.startswith((f"{_SPLIT}=", "corpus.split.folds=", "corpus.split.fold="))]
-    words = [[*rest, f"{_SPLIT}=kfold", f"corpus.split.folds={folds}", f"corpus.split.fold={fold}"] for fold in range(1, folds + 1)]
+    numbers = range(0 if final else 1, folds + 1)
+    words = [[*rest, f"{_SPLIT}=kfold", f"corpus.split.folds={folds}", f"corpus.split.fold={fold}"] for fold in numbers]
     settings = [plain(compose("train", one, request.config_dir)) for one in words]
     recipes, corpora = [recipe_of(one) for one in settings], [corpus_of(one, request.config_dir) for one in settings]
     plans = [recipe.plan(corpus, request.command) for recipe, corpus in zip(recipes, corpora, strict=True)]
-    console, language, scheme = _announced(plans[:1]), plans[0].language, corpora[0].scheme
-    run, folder, evaluation, summary = cross_validate(
-        plans, store, lambda result: console.print(tables.headline(result, scheme, language).rich())
+    parts = plans[1:] if final else plans
+    console, language, scheme = _announced(parts[:1]), plans[0].language, corpora[0].scheme
+    done = cross_validate(
+        parts, store, lambda result: console.print(tables.headline(result, scheme, language).rich()), plans[0] if final else None
     )
-    tables.show(evaluation, scheme, console, language)
-    console.print(tables.seeds(summary, scheme, language).rich())
-    console.print(f"run [bold]{run.id}[/] ({run.name})", highlight=False, soft_wrap=True)
-    hint("out-of-fold predictions and report", str(folder))
-    hint("look at it", run.where)
-
-
-def _learning_curve(plans: Sequence[Plan], shares: Sequence[float], store: Store) -> None:
-    console, language = _announced(plans), plans[0].language
-    progress = "share {0.share:g}: {0.segments} segments"
-    run, plot, points = learning_curve(plans, shares, store, lambda point: console.print(progress.format(point), highlight=False))
-    console.print(table(points, plans[0].corpus, language).rich())
-    console.print(f"run [bold]{run.id}[/] ({run.name})", highlight=False, soft_wrap=True)
-    hint("plot", str(plot))
-    hint("look at it", run.where)
+    tables.show(done.evaluation, scheme, console, language)
+    console.print(tables.seeds(done.summary, scheme, language).rich())
+    console.print(f"run [bold]{done.run.id}[/] ({done.run.name})", highlight=False, soft_wrap=True)
+    hint("out-of-fold predictions and report", str(done.folder))
+    hint("look at it", done.run.where)
+    if done.final:
+        console.print(f"trained on all rows: run [bold]{done.final.run}[/] ({plans[0].title})", highlight=False, soft_wrap=True)
+        hint("compare", f"haltung compare 'runs=[{done.final.run[:8]},OTHER]'")
+        _try(done.final, corpora[0].segments("train"))
 
 
 def _announced(plans: Sequence[Plan]) -> Console:
@@ -117,6 +126,8 @@ def _announced(plans: Sequence[Plan]) -> Console:
     console, corpus = Console(), plans[0].corpus
     counts = ", ".join(f"{corpus.manifest.segments[split]} {split}" for split in ("train", "dev"))
     console.print(f"[bold]{plans[0].name}[/]: {corpus.name} ({counts} segments), seed {', '.join(str(plan.seed) for plan in plans)}")
+    for note in corpus.manifest.notes:
+        console.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
     return console
 
 

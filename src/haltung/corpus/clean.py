@@ -8,27 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from haltung.errors import UserError
+from haltung.files import patterns
 from haltung.labels import Scheme
 from haltung.records import Segment, label_ids, well_formed
 
 # The fields that models read.
 _READ = ("text", "context", "target", "headline")
 
-# The tags of scraped news; a closed list, because "<Name>" or "a < b" in a text is no markup.
-_TAGS = (
-    "a|abbr|article|aside|b|blockquote|body|br|caption|center|cite|code|dd|div|dl|dt|em|figcaption|figure|font|footer|form|h[1-6]|head|header|hr|html|"
-    "i|iframe|img|input|li|link|main|meta|nav|nowiki|ol|p|picture|pre|q|ref|references|s|script|section|small|source|span|strike|strong|style|sub|"
-    "sup|svg|table|tbody|td|tfoot|th|thead|title|tr|u|ul|video"
-)
-_TAG = re.compile(rf"</?(?P<name>{_TAGS})(?:\s[^<>]*)?/?>", re.IGNORECASE)
-_COMMENT = re.compile(r"<!--.*?-->|<!doctype[^<>]*>", re.IGNORECASE | re.DOTALL)
-_SILENT = re.compile(r"<(script|style|ref)(?:\s[^<>]*)?>.*?</\1>", re.IGNORECASE | re.DOTALL)
+_MARKUP = patterns("haltung.corpus", "markup")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-_TEMPLATE = re.compile(r"\{\{[^{}]*\}\}|\{\|.*?\|\}", re.DOTALL)
-_WIKI_LINK = re.compile(r"\[\[(?:[^\[\]|]*\|)*([^\[\]|]*)\]\]")
-_WEB_LINK = re.compile(r"\[https?://\S+(?:\s+([^\[\]]*))?\]")
-_EMPHASIS = re.compile(r"'{3,}")
-_HEADING = re.compile(r"^(={2,6})\s*(\S.*?)\s*\1\s*$", re.MULTILINE)
 # Tags that begin a new line or cell: the words on both sides are separate.
 _BREAKS = re.compile(r"^(?:br|p|div|li|ul|ol|tr|td|th|table|h[1-6]|hr|blockquote|section|article|dd|dt)$", re.IGNORECASE)
 
@@ -170,7 +158,7 @@ def find_markup(text: str) -> str:
     """Return the first piece of HTML or wiki markup in the text, "" if there is none."""
     if not any(sign in text for sign in ("<", "&", "[", "{", "'''", "==")):
         return ""
-    for pattern in (_COMMENT, _SILENT, _TAG, _TEMPLATE, _WIKI_LINK, _WEB_LINK, _EMPHASIS, _HEADING):
+    for pattern in _MARKUP.values():
         if match := pattern.search(text):
             return match.group()
     # html.unescape leaves what is no entity ("R&D;") unchanged.
@@ -179,15 +167,15 @@ def find_markup(text: str) -> str:
 
 def strip_markup(text: str) -> str:
     """Remove HTML and wiki markup but not its words: ``[[Bonn|in Bonn]]`` becomes ``in Bonn``."""
-    for pattern in (_COMMENT, _SILENT):
+    for pattern in (_MARKUP["comment"], _MARKUP["silent"]):
         text = pattern.sub(" ", text)
     before = None
     while before != text:  # templates and links are nested
         before = text
-        text = _WIKI_LINK.sub(r"\1", _TEMPLATE.sub(" ", text))
-    text = _WEB_LINK.sub(lambda match: match.group(1) or "", text)
-    text = _HEADING.sub(r"\2", _EMPHASIS.sub("", text))
-    text = _TAG.sub(lambda match: " " if _BREAKS.match(match["name"]) else "", text)
+        text = _MARKUP["wiki_link"].sub(r"\1", _MARKUP["template"].sub(" ", text))
+    text = _MARKUP["web_link"].sub(lambda match: match.group(1) or "", text)
+    text = _MARKUP["heading"].sub(r"\2", _MARKUP["emphasis"].sub("", text))
+    text = _MARKUP["tag"].sub(lambda match: " " if _BREAKS.match(match["name"]) else "", text)
     return " ".join(html.unescape(text).split())
 
 

@@ -95,7 +95,7 @@ def exact_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: 
     """Return exact duplicates and conflicts among the segments of each given split."""
     same: dict[object, list[int]] = {}
     for index, segment in enumerate(segments):
-        same.setdefault((segment.split, _key(segment, rules)), []).append(index)
+        same.setdefault((_pool(segment), _key(segment, rules)), []).append(index)
     drops: Drops = {}
     for indices in same.values():
         if len(indices) > 1:
@@ -130,7 +130,7 @@ def near_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: S
     indices = [index for index, segment in enumerate(segments) if not _is_formulaic(segment, rules)]
     for index, sketch in zip(indices, sketches([segments[index].text for index in indices]), strict=True):
         segment = segments[index]
-        pool = (segment.split, normal(segment.target))
+        pool = (_pool(segment), normal(segment.target))
         for other, similarity in near.find(segment.text, sketch, pool):
             # Exact copies follow the rules for duplicates and conflicts.
             if normal(segment.text) != normal(segments[other].text) and _adds_nothing(segment, segments[other], scheme):
@@ -184,6 +184,10 @@ def _leaks(segments: Sequence[Segment], later: Sequence[tuple[str, Segment]], ru
             split, other = long[key]
             drops[index] = ("near_leakage", f"similarity {similarity:.3f} to {_name(other)} in {split}: {excerpt(segments[index].text)}")
     return drops
+
+
+def _pool(segment: Segment) -> str:
+    return segment.split if segment.split in SPLITS else "train"  # of which what stands beside is part
 
 
 def _key(segment: Segment, rules: CleaningRules) -> object:

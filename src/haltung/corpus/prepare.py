@@ -14,8 +14,8 @@ import haltung
 from haltung.corpus import clean, store
 from haltung.corpus.clean import CleaningRules, Repaired
 from haltung.corpus.deduplicate import Drops, exact_duplicates, near_duplicates, separate
-from haltung.corpus.parsing.rows import Dropped, Reader, Reading, source_files
-from haltung.corpus.split import SPLITS, Given, Split, TestOnly
+from haltung.corpus.parsing.rows import Dropped, Reader, Reading, read_unlabelled, source_files
+from haltung.corpus.split import BESIDE, SPLITS, Given, Split, TestOnly, divide
 from haltung.corpus.store import Manifest, Prepared, load
 from haltung.errors import UserError, listed
 from haltung.files import atomic_folder, sha256
@@ -34,12 +34,16 @@ class CleanedSegments(Reading):
     notes: tuple[str, ...] = ()
 
 
-def prepare(name: str, reader: Reader, scheme: Scheme, rules: CleaningRules, split: Split, out: Path, fingerprint: str = "") -> Prepared:
+def prepare(
+    name: str, reader: Reader, scheme: Scheme, rules: CleaningRules, split: Split, out: Path, fingerprint: str = "",
+    unlabelled: bool = False,
+) -> Prepared:  # fmt: skip
     """Prepare the corpus ``name`` in the folder ``out/name`` and return it.
 
     The manifest records the digests of the reader's files, and ``fingerprint`` for ``is_current``.
-    Raises ``UserError`` if the name is no name of a folder; the source is broken, or nothing of it
-    remains; it cannot be split like this; the folder cannot be written, so an earlier one stays.
+    The source may be ``unlabelled``. Raises ``UserError`` if the name is no name of a folder; the
+    source is broken, or nothing of it remains; it cannot be split like this; the folder cannot be
+    written, so an earlier one stays.
     """
     from rich.console import Console
 
@@ -47,9 +51,10 @@ def prepare(name: str, reader: Reader, scheme: Scheme, rules: CleaningRules, spl
     if not _NAME.match(name):
         raise UserError(f"the corpus's name is '{name}'; allowed are letters, digits and _ . - (it names a folder)")
     with status(f"{name}: reading"):
-        reading = reader.read(scheme)
+        reading = read_unlabelled(reader, scheme) if unlabelled else reader.read(scheme)
         sources = tuple(store.source(path) for path in source_files(reader))
-    segments = reading.segments if isinstance(split, Given) else tuple(replace(segment, split="") for segment in reading.segments)
+    is_given = isinstance(split, Given)
+    segments = tuple(one if is_given or one.split == BESIDE else replace(one, split="") for one in reading.segments)
     if not segments:
         raise UserError(f"the corpus {name} is empty: no segment was read{_reasons(reading.dropped)}")
     with status(f"{name}: cleaning {len(segments)} segments"):
@@ -58,17 +63,18 @@ def prepare(name: str, reader: Reader, scheme: Scheme, rules: CleaningRules, spl
     if not cleaned.segments:
         raise UserError(f"the corpus {name} is empty: of {len(segments)} segments none is left{_reasons(dropped)}")
     with status(f"{name}: splitting {len(cleaned.segments)} segments"):
-        splits, leaked = separate(split.split(cleaned.segments, scheme), rules)
+        splits, leaked = separate(divide(cleaned.segments, split, scheme), rules)
     dropped += leaked
     if not splits["train"] and not isinstance(split, TestOnly):
-        raise UserError(f"the corpus {name} has an empty train split: all of it is in dev or test too{_reasons(leaked)}")
+        raise UserError(f"the corpus {name} has an empty train split: all of it is in dev or test{_reasons(leaked)}")
     manifest = Manifest(
         format=store.FORMAT, name=name, scheme=scheme.to_dict(), scheme_digest=scheme.digest(),
         segments={part: len(splits[part]) for part in SPLITS},
         articles={part: len({segment.group for segment in splits[part]}) for part in SPLITS},
         labels=store.label_counts(splits, scheme),
         dropped=dict(sorted(Counter(item.reason for item in dropped).items())),
-        repaired=dict(sorted(Counter(item.what for item in cleaned.repaired).items())), notes=cleaned.notes, rules=asdict(rules),
+        repaired=dict(sorted(Counter(item.what for item in cleaned.repaired).items())), notes=reading.notes + cleaned.notes,
+        rules=asdict(rules),
         split={"kind": type(split).__name__, **json.loads(json.dumps(vars(split), default=str))},
         digests={part: store.split_digest(splits[part], scheme) for part in SPLITS}, digest=store.corpus_digest(splits, scheme),
         sources=sources, files={}, fingerprint=fingerprint, haltung=haltung.__version__,
@@ -114,7 +120,7 @@ def clean_segments(segments: Sequence[Segment], rules: CleaningRules, scheme: Sc
     notes = [f"{lone} of {len(remaining)} segments {_UNGROUPED}"] if lone else []
     for reason, count in sorted(spared.items()):
         notes.append(f"{count} of the given test split would have been dropped for {reason}; a published test split is kept whole")
-    return CleanedSegments(tuple(remaining), tuple(dropped), tuple(repaired), tuple(notes))
+    return CleanedSegments(tuple(remaining), tuple(dropped), repaired=tuple(repaired), notes=tuple(notes))
 
 
 def fingerprint(config: Mapping[str, Any], files: Iterable[Path] = ()) -> str:

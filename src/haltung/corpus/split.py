@@ -11,6 +11,7 @@ from haltung.labels import Scheme
 from haltung.records import Segment, by_group
 
 SPLITS = ("train", "dev", "test")
+BESIDE = "beside"  # train, whatever the split: no dev or test is cut of it
 
 Splits = dict[str, tuple[Segment, ...]]
 
@@ -24,6 +25,13 @@ class Split(Protocol):
         Raises ``UserError`` if sizes do not fit together, a required date, target or split is
         missing, or there are too few articles.
         """
+
+
+def divide(segments: Sequence[Segment], kind: Split, scheme: Scheme) -> Splits:
+    """Return the splits of ``kind``, with the segments ``BESIDE`` in train (see ``Split``)."""
+    splits = kind.split([segment for segment in segments if segment.split != BESIDE], scheme)
+    held_out = {segment.id for name in ("dev", "test") for segment in splits[name]}
+    return {**splits, "train": tuple(segment for segment in segments if segment.id not in held_out)}
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ class Given:
         split_of = {segment.id: segment.split for segment in segments}
         if self.dev and counts["train"] and not counts["dev"]:
             _cut_dev("given", segments, split_of, scheme, self.dev, self.seed)
-        return _parts("given", segments, split_of, ("train",))
+        return _parts("given", segments, split_of, ())
 
 
 @dataclass(frozen=True)
@@ -169,9 +177,10 @@ class KFold:
     """Cross-validation by article: ``folds`` stratified parts of equal size.
 
     Part ``fold`` (from 1 on) is test; ``dev`` (a share of the rest, or a number of segments) is cut
-    from the rest, stratified too. The parts depend on ``seed`` alone, so that the tests of all
-    folds together are the whole corpus. They do not come from scikit-learn's StratifiedGroupKFold,
-    which handles one label per row: here a row has one for each task, or several.
+    from the rest, stratified too. Fold 0 holds out nothing: all is train. The parts depend on
+    ``seed`` alone, so that the tests of all folds together are the whole corpus. They do not come
+    from scikit-learn's StratifiedGroupKFold, which handles one label per row: here a row has one
+    for each task, or several.
     """
 
     folds: int = 5
@@ -183,8 +192,10 @@ class KFold:
         """Return the splits of one fold (see ``Split``)."""
         if self.folds < 2:
             raise UserError(f"split=kfold: folds is {self.folds}; expected a whole number of at least 2")
-        if not 1 <= self.fold <= self.folds:
-            raise UserError(f"split=kfold: fold is {self.fold}; expected a whole number from 1 to {self.folds}, the number of folds")
+        if not 0 <= self.fold <= self.folds:
+            raise UserError(f"split=kfold: fold is {self.fold}; expected a whole number from 1 to {self.folds}, or 0 to hold out nothing")
+        if not self.fold:
+            return {"train": tuple(segments), "dev": (), "test": ()}
         from haltung.corpus.stratify import assign
 
         groups = by_group(segments)
@@ -194,7 +205,9 @@ class KFold:
         in_test = {group for group, index in zip(groups, part, strict=True) if index == self.fold - 1}
         split_of = {segment.id: "test" if segment.group in in_test else "train" for segment in segments}
         if self.dev:
-            _cut_dev("kfold", segments, split_of, scheme, self.dev, self.seed)
+            # Of few articles a tenth may be less than half of one.
+            dev = self.dev if _whole(self.dev) else max(self.dev, 1 / (len(groups) - len(in_test)))
+            _cut_dev("kfold", segments, split_of, scheme, dev, self.seed)
         return _parts("kfold", segments, split_of, ("train", "test"))
 
 

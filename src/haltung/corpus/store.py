@@ -102,7 +102,8 @@ class Prepared:
             dyads = tuple(Dyad(**dyad) for dyad in row["dyads"])
             # A corpus that an older version has prepared has no headlines and positions.
             texts = {name: row[name] or "" for name in TEXT_COLUMNS}
-            segments.append(Segment(**texts, labels=answers, dyads=dyads, split=split, position=row["position"]))
+            soft = json.loads(row["soft"] or "{}")
+            segments.append(Segment(**texts, labels=answers, dyads=dyads, split=split, position=row["position"], soft=soft))
         return in_context(segments)
 
 
@@ -158,12 +159,12 @@ def split_digest(segments: Iterable[Segment], scheme: Scheme) -> str:
 def corpus_digest(splits: Mapping[str, Iterable[Segment]], scheme: Scheme) -> str:
     """Return a SHA-256 of the scheme and all rows with all their columns, in any order.
 
-    A row without headline and position counts as before there were such columns.
+    A row without headline, position or soft labels counts as before there were such columns.
     """
     lines = []
     for split, segments in splits.items():
         for row in (segment.to_row(scheme) for segment in segments):
-            columns = {name: value for name, value in row.items() if name not in ("headline", "position") or value not in ("", None)}
+            columns = {key: cell for key, cell in row.items() if key not in ("headline", "position", "soft") or cell not in ("", None)}
             lines.append(json.dumps([split, columns], ensure_ascii=True, sort_keys=True))
     return hashlib.sha256("\n".join([scheme.digest(), *sorted(lines)]).encode()).hexdigest()
 

@@ -1,7 +1,4 @@
-"""Several systems on the same split: how good each one is, and for each pair whether one is better.
-
-Published results stand beside them for orientation; without predictions they are never compared.
-"""
+"""Systems on the same split: how good each one is, and for each pair whether one is better."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,12 +7,12 @@ from itertools import combinations
 import numpy as np
 
 from haltung.errors import UserError, listed, one_of
-from haltung.evaluation.metrics.classification import Counts, article_counts, sample_metrics, segment_counts
+from haltung.evaluation.metrics.classification import Counts, article_counts, sample_metrics
 from haltung.evaluation.metrics.results import HEADLINE, Stored, Summary
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.statistics import significance
 from haltung.evaluation.statistics.bootstrap import DRAWS, LEVEL, MIN_ARTICLES, SEED, Interval
-from haltung.evaluation.statistics.significance import Estimate, McNemar, Sampled
+from haltung.evaluation.statistics.significance import Estimate, Sampled
 from haltung.labels import Task
 
 CORRECTIONS = ("holm", "none")
@@ -25,12 +22,15 @@ _MACRO_F1, _ACCURACY = HEADLINE.index("macro_f1"), HEADLINE.index("accuracy")
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """One run's predictions, or several seeds'; ``seen`` segments are known from its training."""
+    """One run's predictions, or several seeds'; ``seen`` segments are known from its training,
+    which is ``fixed`` if nothing in it is random.
+    """
 
     name: str
     runs: tuple[ScoredSplit, ...]
     ids: tuple[str, ...] = ()
     seen: int = 0
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,6 @@ class SystemPair:
     ``corrected`` is the p of macro-F1's difference after the correction, and ``verdict`` rests on
     it alone: ``first`` is better, worse, or not distinguishable from ``second``. ``needed``: how
     many articles it would take (see ``articles_needed``; None where no number would do).
-    ``mcnemar`` is None where a side has several seeds, for it compares two single runs.
     """
 
     first: str
@@ -61,7 +60,6 @@ class SystemPair:
     accuracy: Estimate
     corrected: float
     randomisation: float
-    mcnemar: McNemar | None
     verdict: str
     needed: int | None
 
@@ -78,30 +76,12 @@ class TaskComparison:
 
 
 @dataclass(frozen=True)
-class PublishedResult:
-    """A system's published macro-F1 on a split, from ``references`` of a corpus config.
-
-    ``segments`` is the size of the split that it holds for: on one of another size it is not
-    shown. ``train_segments`` is what the system was trained on, ``source`` the paper.
-    """
-
-    system: str
-    task: str
-    split: str
-    segments: int
-    macro_f1: float
-    train_segments: int
-    source: str
-
-
-@dataclass(frozen=True)
 class Comparison(Stored):
     """Systems compared on one split.
 
     ``alone``: every segment stands alone, so that "articles" are segments. ``unshared`` are the
-    tasks that some system has not learned, so that they are not compared. ``references`` are
-    published results to show beside; ``left_out`` are those for a split of another size. ``seen``
-    maps a system to how many of the ``segments`` it knows from its training, if any.
+    tasks that some system has not learned, so that they are not compared. ``seen`` maps a system to
+    how many of the ``segments`` it knows from its training; ``fixed`` systems have no randomness.
     """
 
     corpus: str
@@ -116,10 +96,9 @@ class Comparison(Stored):
     seed: int
     alone: bool
     unshared: tuple[str, ...] = ()
-    references: tuple[PublishedResult, ...] = ()
-    left_out: tuple[PublishedResult, ...] = ()
     segments: int = 0
     seen: Mapping[str, int] = field(default_factory=dict)
+    fixed: tuple[str, ...] = ()
 
 
 def compare(
@@ -145,14 +124,8 @@ def compare(
         tasks={task.name: _task(systems, task, correction, draws, seed) for task in labelled},
         correction=correction, level=LEVEL, draws=draws, seed=seed, alone=len(set(first.groups)) == len(first), unshared=unshared,
         segments=len(first), seen={system.name: system.seen for system in systems if system.seen},
+        fixed=tuple(system.name for system in systems if system.fixed),
     )  # fmt: skip
-
-
-def with_published(comparison: Comparison, published: Sequence[PublishedResult]) -> Comparison:
-    """Return the comparison with the results for its split, those for another size as left out."""
-    on_split = [one for one in published if one.split == comparison.split and one.task in comparison.tasks]
-    holding = tuple(one for one in on_split if one.segments == comparison.tasks[one.task].n)
-    return replace(comparison, references=holding, left_out=tuple(one for one in on_split if one not in holding))
 
 
 def with_intervals_of_means(summary: Summary, runs: Sequence[ScoredSplit]) -> Summary:
@@ -215,7 +188,6 @@ def _task(systems: Sequence[System], task: Task, correction: str, draws: int, se
     corrected = significance.holm(values) if correction == "holm" else values
     # How many of the values come before each in Holm's order.
     ranks = np.argsort(np.argsort(values, kind="stable")).tolist()
-    right = [segment_counts(system.runs[0], task).exact == 1 for system in systems]
     pairs = []
     for index, (a, b) in enumerate(order):
         level = (1 - LEVEL) / (len(order) - ranks[index] if correction == "holm" else 1)
@@ -224,7 +196,6 @@ def _task(systems: Sequence[System], task: Task, correction: str, draws: int, se
             first=systems[a].name, second=systems[b].name, macro_f1=differences[index], corrected=corrected[index],
             accuracy=significance.difference(samples[a], samples[b], _ACCURACY),
             randomisation=significance.randomisation(sums[0], sums[1], lambda part: counts[0][0].of(part).macro_f1(), draws, seed),
-            mcnemar=significance.mcnemar(right[a], right[b]) if len(counts[a]) == len(counts[b]) == 1 else None,
             verdict=OPEN if corrected[index] > 1 - LEVEL else BETTER if differences[index].value > 0 else WORSE,
             needed=significance.articles_needed(differences[index], articles, level),
         )  # fmt: skip

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from haltung.errors import UserError, listed, nearest
 from haltung.files import atomic_file
 from haltung.labels import Scheme, Task, parse
-from haltung.records import MULTI_THRESHOLD, Answer, Prediction, Segment, label_ids
+from haltung.records import MULTI_THRESHOLD, TEXT_COLUMNS, Answer, Prediction, Segment, label_ids
 
 # Stands in gold where a row was not labelled for the task.
 UNLABELLED = -1
@@ -100,12 +100,13 @@ def gold(segments: Sequence[Segment], task: Task) -> Ints:
     return _encode([segment.labels.get(task.name) for segment in segments], task, [segment.where or segment.id for segment in segments])
 
 
-def write_predictions(path: Path, split: ScoredSplit) -> Path:
+def write_predictions(path: Path, split: ScoredSplit, segments: Sequence[Segment] = ()) -> Path:
     """Write a predictions file, one row for each segment, atomically.
 
     Its columns are ``id``, ``article``, and for each task ``TASK_gold``, ``TASK_predicted``,
     ``TASK_probabilities``. Labels are ids (lists of them for a multi-label task, null where not
     labelled), probabilities a struct with a field per label. Metadata: scheme, corpus and split.
+    If the ``segments`` are given, their text and other columns stand before those of the tasks.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -114,6 +115,9 @@ def write_predictions(path: Path, split: ScoredSplit) -> Path:
         "id": pa.array(split.ids, pa.string()),
         "article": pa.array(["" if group.startswith("\0") else group for group in split.groups], pa.string()),
     }
+    for name in (*TEXT_COLUMNS[1:], "position") if segments else ():
+        kept = pa.array([getattr(one, name) for one in segments], pa.int32() if name == "position" else pa.string())
+        columns.setdefault(name, kept)
     for task in split.scheme:
         kind = pa.string() if task.kind == "single" else pa.list_(pa.string())
         labelled, values = split.labelled(task.name), split.probabilities[task.name]

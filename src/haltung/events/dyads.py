@@ -154,12 +154,8 @@ def sides(actors: Sequence[ActorAnswer], side: str) -> tuple[Side, ...]:
 
 
 def write_thresholds(folder: Path, thresholds: Thresholds, tuned_on: Mapping[str, Any]) -> None:
-    """Write thresholds and what they were tuned on into a bundle; ``UserError`` if that fails."""
-    path = folder / THRESHOLDS
-    try:
-        write_text(path, json.dumps({"thresholds": asdict(thresholds), **tuned_on}, indent=2, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise UserError(f"{path} can't be written: {error.strerror}; copy the bundle to a folder that you may write to") from None
+    """Write thresholds and what they were tuned on into a bundle."""
+    write_text(folder / THRESHOLDS, json.dumps({"thresholds": asdict(thresholds), **tuned_on}, indent=2, ensure_ascii=False) + "\n")
 
 
 def load(folder: Path) -> DyadModel:
@@ -172,5 +168,4 @@ def load(folder: Path) -> DyadModel:
     except FileNotFoundError:
         return DyadModel()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        remedy = "write it with haltung dyads tune=true split=dev, or remove it"
-        raise UserError(f"{folder / THRESHOLDS} holds no thresholds of dyads; {remedy}") from None
+        raise UserError(f"{folder / THRESHOLDS} holds no thresholds of dyads; remove it, or export the bundle again") from None

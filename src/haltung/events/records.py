@@ -5,11 +5,14 @@ import io
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from haltung.actors.finder import Mention
 from haltung.events.text.read import Article, Language
 from haltung.events.text.sentences import Removed
+from haltung.files import csv_cell
 from haltung.records import Dyad, Prediction, Segment, Span
 
 
@@ -59,11 +62,11 @@ class Event:
     target: str
     stance: str
     topic: str
-    probability: float
+    probability: Annotated[float, Field(ge=0, le=1, strict=True)]
     plover: str
     mode: str
-    quad: int | None
-    intensity: float | None
+    quad: Annotated[int, Field(ge=1, le=4, strict=True)] | None
+    intensity: Annotated[float, Field(ge=-10, le=10, strict=True)] | None
     start: int
     end: int
     source_span: Span | None
@@ -131,5 +134,5 @@ def as_table(articles: Iterable[ArticleEvents], header: bool) -> str:
     table = csv.writer(out)
     table.writerows([COLUMNS] * header)
     rows = ([getattr(event, name) for name in COLUMNS] for one in articles for event in one.events)
-    table.writerows([round(cell, 4) if isinstance(cell, float) else cell for cell in row] for row in rows)
+    table.writerows([round(cell, 4) if isinstance(cell, float) else csv_cell(cell) for cell in row] for row in rows)
     return out.getvalue()

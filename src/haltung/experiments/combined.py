@@ -1,13 +1,12 @@
-"""Several trainings as one tracked run: of folds, of growing parts of train, or as an ensemble.
+"""Several trainings as one tracked run: of folds, or as an ensemble.
 
-Cross-validation joins the predictions of its folds, a learning curve has a point for each part, and
-an ensemble is one model of trained ones, with weights fitted on dev.
+Cross-validation joins the predictions of its folds, and an ensemble is one model of trained ones,
+with weights fitted on dev.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +14,60 @@ import numpy as np
 
 from haltung import tracking
 from haltung.corpus.store import Prepared, split_digest
-from haltung.corpus.stratify import subsample
 from haltung.errors import UserError
 from haltung.evaluation.metrics import classification
-from haltung.evaluation.metrics.results import EvaluationResult, Spread, Summary
+from haltung.evaluation.metrics.calibration import measure
+from haltung.evaluation.metrics.results import EvaluationResult, Summary
 from haltung.evaluation.predictions import ScoredSplit
-from haltung.evaluation.report import page, plots, style
-from haltung.evaluation.report.i18n import count, word
-from haltung.evaluation.report.tables import Grid, spread
+from haltung.evaluation.report import page
+from haltung.evaluation.report.i18n import word
 from haltung.experiments.compare import FOLDS
 from haltung.experiments.evaluate import TrainedModel, evaluate_model
 from haltung.experiments.train import Plan, TrainingOutcome, directory_of, save, tags_of, tracked, train
 from haltung.files import sha256
 from haltung.models import bundle
 from haltung.models.ensemble import Member, pool
+from haltung.models.predictor import Calibration
 from haltung.tracking import Run, Store
+from haltung.training.calibration import OutOfFold, calibration_for, recalibrated
+
+# Of a tenth of fewer, dev, there is no interval: experiments/2026-12-01-small-samples.md.
+MIN_ARTICLES = 100
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """A cross-validation: its run, the folder of its report, the result over the out-of-fold
+    predictions, the summary of the folds, and the model of all rows, if one was trained.
+    """
+
+    run: Run
+    folder: Path
+    evaluation: EvaluationResult
+    summary: Summary
+    final: TrainingOutcome | None = None
+
+
+def folds_for(corpus: Prepared, most: int = 5) -> int:
+    """Return in how many folds a corpus should be cross-validated; 1 if it is large enough for one
+    dev and one test split, these are given, or a task has too few labels to score.
+    """
+    articles = sum(corpus.manifest.articles.values())
+    drawn = corpus.manifest.split["kind"] in ("ByGroup", "Stratified")
+    counts = [[count for part in task.values() for label, count in part.items() if label] for task in corpus.manifest.labels.values()]
+    return max(1, min(most, articles // 2)) if drawn and articles < MIN_ARTICLES and min(map(sum, counts)) >= most else 1
 
 
 def cross_validate(
-    plans: Sequence[Plan], store: Store, callback: Callable[[EvaluationResult], None]
-) -> tuple[Run, Path, EvaluationResult, Summary]:
+    plans: Sequence[Plan], store: Store, callback: Callable[[EvaluationResult], None], final: Plan | None = None
+) -> CrossValidation:
     """Train each fold, score it on its held-out part, and join the predictions.
 
     There is a plan for each fold, all of one name; the test splits of their corpora are disjoint,
     and together they are the whole corpus. ``callback`` gets the result of each fold on its
-    held-out part. Return the run, the folder of report and predictions, the result over the
-    out-of-fold predictions, and the summary of the folds. Raises ``UserError`` as ``train``, or if
+    held-out part. Temperatures and thresholds come from the out-of-fold predictions; figures are
+    of temperatures fitted for each fold on the others. The plan ``final``, whose corpus is all
+    train, gets the temperatures of all and these figures. Raises ``UserError`` as ``train``, or if
     two folds hold out the same segment.
     """
     first, name = plans[0], f"{plans[0].name}-folds"
@@ -58,21 +85,37 @@ def cross_validate(
         **tracking.provenance(first.command),
     }  # fmt: skip
     with tracked(directory, f"{name}-{first.seed}", store, tags, {**first.config, "seed": first.seed}, resume=first.resume) as parent:
-        folds = []
+        folds, bare, costs = [], [], []
         for plan, segments in zip(plans, held_out, strict=True):
             trained = train(plan, store, parent)
             model = TrainedModel(plan.title, trained.bundle, tracking.find(store, trained.run))
             folder = trained.bundle.parent / "test"
             folds.append(evaluate_model(model, segments, plan.corpus, "test", folder, plan.command, plan.language))
             callback(folds[-1].result)
-        scored = joined([fold.scored for fold in folds])
+            bare.append(recalibrated(folds[-1].scored, bundle.load(trained.bundle).calibration, Calibration()))
+            costs.append({key: value for key, value in tracking.find(store, trained.run).metrics.items() if key.startswith("cost/")})
+        whole_corpus = joined(bare)
+        calibration = calibration_for(whole_corpus)
+        others = [calibration_for(joined([part for part in bare if part is not one]), tasks=calibration.temperatures) for one in bare]
+        scored = joined([recalibrated(part, Calibration(), other) for part, other in zip(bare, others, strict=True)])
+        report = measure(scored, calibration.temperatures, {}, whole_corpus)  # thresholds would be scored on what chose them
         result = classification.with_intervals(classification.evaluate(scored), scored)
         summary = over_folds([fold.result for fold in folds])
-        details = {"run": parent.id, "command": tags["haltung.command"], "folds": str(len(plans))}
-        page.write(directory / FOLDS, result, scored, language=first.language, title=name, details=details)
-        parent.metrics({FOLDS: {**result.headline(), **summary.metrics()}})
+        details = {"run": parent.id, "command": tags["haltung.command"], "folds": word("folds_explained", first.language, folds=len(plans))}
+        page.write(directory / FOLDS, result, scored, language=first.language, title=name, details=details, calibration=report)
+        parent.metrics({FOLDS: {**result.headline(), **summary.metrics(), **report.metrics()}})
         parent.artifact(directory / FOLDS, f"evaluation/{FOLDS}")
-    return parent, directory / FOLDS, result, summary
+        outcome = None
+        if final:
+            means = {key: float(np.mean([cost[key] for cost in costs])) for key in costs[0] if all(key in cost for cost in costs)}
+            undone = "cost/logit_adjustment_"
+            shares = {key.removeprefix(undone): mean for key, mean in means.items() if key.startswith(undone)}
+            # Without dev, the folds say which epoch is best.
+            training = replace(final.training, epochs=max(1, round(means.get("cost/best_epoch", final.training.epochs))))
+            whole_result = OutOfFold(len(plans), scored, calibration, report, str(tags[f"haltung.digest.{FOLDS}"]), shares)
+            outcome = train(replace(final, training=training, held_out=whole_result, share=1.0), store, parent)
+            parent.tags({tracking.MEMBERS: outcome.run})
+    return CrossValidation(parent, directory / FOLDS, result, summary, outcome)
 
 
 def joined(parts: Sequence[ScoredSplit]) -> ScoredSplit:
@@ -94,64 +137,6 @@ def over_folds(folds: Sequence[EvaluationResult]) -> Summary:
     Grandvalet 2004, "No unbiased estimator of the variance of k-fold cross-validation").
     """
     return Summary(folds[0].corpus, FOLDS, sum(fold.n for fold in folds), len(folds), classification.spreads(folds))
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """A share of train: its mean number of segments, and macro-F1 on dev over seeds, by task."""
-
-    share: float
-    segments: float
-    macro_f1: Mapping[str, Spread]
-
-
-def learning_curve(
-    plans: Sequence[Plan], shares: Sequence[float], store: Store, callback: Callable[[CurvePoint], None]
-) -> tuple[Run, Path, list[CurvePoint]]:
-    """Train on each share of train with each seed; return run, plot, and points by share.
-
-    There is a plan for each seed, all of one name. The smallest share comes first: it is done
-    soonest, and shows mistakes. Test is not opened. Each seed draws its own order of articles
-    (``corpus.stratify.subsample``), so the spread over seeds contains the luck of the draw; at the
-    full size it is that of the training alone. Raises ``UserError`` as ``train``.
-    """
-    first, name = plans[0], f"{plans[0].name}-curve"
-    rows = [[replace(plan, name=f"{plan.name}-{share:g}", share=share) for plan in plans] for share in sorted(set(shares))]
-    directory = directory_of(name, [plan for row in rows for plan in row])
-    tags = {"haltung.kind": "curve", "haltung.corpus": first.corpus.name, **tracking.provenance(first.command)}
-    config = {**first.config, "seed": ",".join(str(plan.seed) for plan in plans)}
-    train_split, scheme = first.corpus.segments("train"), first.corpus.scheme
-    with tracked(directory, name, store, tags, config, resume=first.resume) as parent:
-        points = []
-        for row in rows:
-            done = classification.summary([train(plan, store, parent).evaluation for plan in row])
-            sizes = [len(subsample(train_split, plan.share, plan.seed)) for plan in row]
-            macro_f1 = {task: metrics["macro_f1"] for task, metrics in done.tasks.items()}
-            points.append(CurvePoint(row[0].share, sum(sizes) / len(sizes), macro_f1))
-            step = round(points[-1].segments)
-            parent.history([{"step": step, **{f"curve/{task}_macro_f1": value.mean for task, value in macro_f1.items()}}])
-            callback(points[-1])
-        parent.metrics({"dev": {task: {"macro_f1": metrics["macro_f1"]} for task, metrics in done.metrics().items()}})
-        by_task = {
-            scheme[task].title(first.language): [(one.segments, one.macro_f1[task].mean, one.macro_f1[task].deviation) for one in points]
-            for task in done.tasks
-        }
-        figure = plots.learning_curve(by_task, f"{first.corpus.name} · dev", first.language)
-        plot = style.save(figure, directory / "learning_curve.png")
-        parent.artifact(plot, "curve")
-        parent.text(json.dumps([asdict(point) for point in points], indent=2) + "\n", "curve/points.json")
-    return parent, plot, points
-
-
-def table(points: Sequence[CurvePoint], corpus: Prepared, language: str = "en") -> Grid:
-    """Return a table with one row for each share."""
-    tasks = list(points[-1].macro_f1)
-    titles = [f"{corpus.scheme[task].title(language)}, {word('macro_f1', language)}" for task in tasks]
-    rows = tuple(
-        (f"{point.share:g}", count(round(point.segments), language), *(spread(point.macro_f1[task], language) for task in tasks))
-        for point in points
-    )
-    return Grid(f"{corpus.name} · dev", (word("share_of_train", language), word("segments", language), *titles), rows)
 
 
 def combine(
@@ -180,6 +165,8 @@ def combine(
         digests.append(sha256(member.bundle / bundle.DESCRIPTION))
     directory = folder / f"{name}-{hashlib.sha256('/'.join([name, *digests]).encode()).hexdigest()[:8]}"
     train_split, dev_split = corpus.segments("train"), corpus.segments("dev")
+    if not dev_split:
+        raise UserError(f"{names[0]} was trained on all rows, so no dev split is left to fit weights on; take members with one split")
     # What can't be pooled fails before there is a run.
     model, predictions = pool([Member(member.name, bundle.load_trained(member.bundle)) for member in members], dev_split, progress=True)
     tags = {**tags_of(corpus, "ensemble", command), "haltung.members": ", ".join(names)}

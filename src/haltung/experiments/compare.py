@@ -22,7 +22,8 @@ from haltung.tracking.models import ModelVersion, exported_version, set_alias, v
 
 # What a cross-validation calls the predictions of all its held-out parts together.
 FOLDS = "folds"
-# The parts of a config that are the recipe, and the keys of the corpus that its digest covers.
+# The parts of a config that are the recipe, and the keys of the corpus that are none of it: the
+# digest covers them, or (``references``, in configs of before 0.2.0) nothing depends on them.
 _RECIPE = ("encoder", "model", "training", "corpus")
 DIGESTED = ("reader", "rules", "split", "references")
 # A run that the user has named, or several joined by "+", each with the runs that count for it.
@@ -66,10 +67,8 @@ class Promotion:
         """Return the verdict on each task as a sentence."""
         if self.comparison is None or self.scheme is None:
             return []
-        return [
-            f"{self.scheme[name].title(language)}: {report.sentence(task.pairs[0], self.comparison, language)}"
-            for name, task in self.comparison.tasks.items()
-        ]
+        found, scheme = self.comparison, self.scheme
+        return [f"{scheme[name].title(language)}: {report.sentence(task.pairs[0], found, language)}" for name, task in found.tasks.items()]
 
 
 def read(store: Store, names: Sequence[str], split: str = "test", corpus: str | None = None) -> list[System]:
@@ -94,7 +93,8 @@ def read(store: Store, names: Sequence[str], split: str = "test", corpus: str | 
         name = title if titles.count(title) == 1 else f"{title} ({first.id[:8]})"
         of_split, runs, seen = zip(*(_predictions(member, split, corpus) for member in members), strict=True)
         digests.append((first, set(of_split)))
-        systems.append(System(name, runs, tuple(member.id for member in members), max(seen)))
+        fixed = all(member.params.get("model._target_", "").endswith(".LinearSpec") for member in members)
+        systems.append(System(name, runs, tuple(member.id for member in members), max(seen), fixed))
     _refuse_other_splits(digests, split, corpus)
     return systems
 
@@ -129,7 +129,7 @@ def recipe_of(config: Mapping[str, object]) -> dict[str, object]:
     """
     parts = {key: value for key, value in config.items() if key in _RECIPE and isinstance(value, Mapping)}
     parts["corpus"] = {key: value for key, value in parts.get("corpus", {}).items() if key not in DIGESTED}
-    recipe = {**tracking.flat_settings(parts), "shares": config.get("shares"), "teacher": config.get("teacher")}
+    recipe = {**tracking.flat_settings(parts), "share": config.get("share", 1), "teacher": config.get("teacher")}
     return {key: value for key, value in recipe.items() if key != "training.teacher_weight" or recipe["teacher"]}
 
 
@@ -252,6 +252,7 @@ def _predictions(record: RunRecord, split: str, corpus: str | None) -> tuple[str
     """Return digest and predictions of a split, and how many of its segments the run has seen."""
     # What `evaluate_model` calls this split of this corpus in this run.
     key = split if corpus in (None, record.tags.get("haltung.corpus")) else f"{corpus}.{split}"
+    key = FOLDS if key in ("dev", "test") and record.of_all_rows else key  # a model of all rows has no other figures
     digest, folder = record.tags.get(f"haltung.digest.{key}"), f"evaluation/{key}"
     if digest is None and key == "dev":
         # Every training stores its dev predictions; `evaluate split=dev` stores newer ones.

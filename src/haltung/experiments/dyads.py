@@ -20,7 +20,7 @@ from haltung.events.records import DyadFinder, LabelledArticle, ScoredDyad
 from haltung.files import atomic_file, write_text
 from haltung.labels import NEUTRAL, STANCE
 from haltung.models.predictor import Predictor
-from haltung.records import ActorAnswer, Dyad, Prediction, Segment, by_group
+from haltung.records import Dyad, Prediction, Segment, by_group
 
 # The values tried for each of the thresholds, one threshold after the other, in several rounds.
 GRID: Mapping[str, tuple[float, ...]] = {
@@ -55,23 +55,6 @@ class GoldArticles:
         """Return the dyads of each segment that anything finds."""
         found = {segment.id: row for article in self.articles for segment, row in zip(article.segments, finder(article), strict=True)}
         return [found[segment.id] for segment in self.segments]
-
-
-def among_gold(finder: DyadFinder) -> DyadFinder:
-    """Return a finder that is told who is in the gold dyads: nobody else can be a side.
-
-    A model's probabilities of those who remain are made to add up to 1.
-    """
-
-    def find(article: LabelledArticle) -> list[list[ScoredDyad]]:
-        known = [{""} | {code for dyad in segment.dyads for code in (dyad.source, dyad.target)} for segment in article.segments]
-        mentions = [[one for one in row if one.code in codes] for row, codes in zip(article.mentions, known, strict=True)]
-        predictions = [replace(one, actors=_among(one.actors, codes)) for one, codes in zip(article.predictions, known, strict=True)]
-        found = finder(replace(article, mentions=mentions, predictions=predictions))
-        # Word order takes the source of the sentence before, who may not be known here.
-        return [[one if one.source in codes else replace(one, source="") for one in row] for row, codes in zip(found, known, strict=True)]
-
-    return find
 
 
 def gold_articles(segments: Sequence[Segment], predictor: Predictor, actors: Actors, stances_given: bool = False) -> GoldArticles:
@@ -115,51 +98,16 @@ def best_thresholds(gold: Sequence[Collection[Dyad]], predictions: Sequence[Pred
     return best, high
 
 
-def role_swaps(segments: Sequence[Segment], found: Sequence[Collection[Dyad]]) -> dict[str, Any] | None:
-    """Return how consistent a system is on minimal pairs that exchange source and target, if any.
-
-    Of these ``pairs``, ``apart`` is the share in which the dyads found in one are those of the
-    other, exchanged, and ``both`` the share with (source, target) right in both.
-    """
-    if not minimal_pairs.are_minimal_pairs(segments):
-        return None
-    gold, given = ([{(dyad.source, dyad.target) for dyad in row} for row in rows] for rows in ([one.dyads for one in segments], found))
-    gold_swapped, given_swapped = ([{(target, source) for source, target in row} for row in rows] for rows in (gold, given))
-    pairs = [(a, b) for a, b in minimal_pairs.pair_rows(segments)[0].tolist() if gold[a] and gold[a] != gold[b] == gold_swapped[a]]
-    apart = sum(bool(given[a]) and given_swapped[a] == given[b] for a, b in pairs)
-    both = sum(given[a] == gold[a] and given[b] == gold[b] for a, b in pairs)
-    return {"pairs": len(pairs), "apart": apart / len(pairs), "both": both / len(pairs)} if pairs else None
-
-
 @dataclass(frozen=True)
 class DyadScores:
     """Dyads of ``rules`` and perhaps ``model`` on a split, and their metrics.
 
-    ``settings`` has the metrics by what is given, ``found`` each system's dyads end to end,
-    ``swaps`` how consistent these are on role swaps, ``precisions`` the model's by probability.
+    ``settings`` has the metrics by what is given, ``found`` each system's dyads end to end.
     """
 
     segments: Sequence[Segment]
     found: _Found
     settings: Mapping[str, metrics.SystemsCompared]
-    swaps: Mapping[str, Mapping[str, Any] | None]
-    precisions: tuple[metrics.Precision, ...]
-
-
-def tune(bundle: Path, corpus: Prepared, split: str, command: str, actors: Path | None = None) -> tuple[dyad_model.Thresholds, float]:
-    """Write the thresholds that are best on a split into a bundle; return them and their mean F1.
-    Raises ``UserError`` as ``score``, if the split is test, or the bundle's model finds no dyads.
-    """
-    if split == "test":
-        raise UserError("tune=true needs split=dev: nothing is ever tuned on the test split")
-    segments, predictor = _segments(corpus, split), load_predictor(bundle)
-    if not predictor.finds_dyads:
-        raise UserError(f"the model in {bundle} finds no dyads, and word order has no thresholds to tune; name a bundle of model=article")
-    predictor.actors = known = Actors.load(extra=actors)
-    gold = gold_articles(segments, predictor, known)
-    best, f1 = best_thresholds(gold.dyads, gold.predictions)
-    dyad_model.write_thresholds(bundle, best, {"corpus": corpus.name, "split": split, "command": command, "f1": f1})
-    return best, f1
 
 
 def score(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None) -> DyadScores:
@@ -178,11 +126,8 @@ def score(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None
     settings = {
         metrics.END_TO_END: _compared(gold, found),
         metrics.STANCES_GIVEN: _compared(given, {name: given.found_by(one) for name, one in finders.items()}),
-        metrics.ACTORS_GIVEN: _compared(given, {name: given.found_by(among_gold(one)) for name, one in finders.items()}),
     }
-    swaps = {name: role_swaps(segments, rows) for name, rows in found.items()}
-    scored = [[(one.probability, one.dyad) for one in row] for row in found.get(_MODEL, ())]
-    return DyadScores(segments, found, settings, swaps, metrics.precisions(gold.dyads, scored) if scored else ())
+    return DyadScores(segments, found, settings)
 
 
 def tune_trained(
@@ -213,11 +158,8 @@ def write(scores: DyadScores, folder: Path, title: str, source: Mapping[str, Any
     """
     folder.mkdir(parents=True, exist_ok=True)
     style.save(plots.dyads(scores.settings, title, language), folder / "dyads.png")
-    data = {
-        **source, "settings": {name: asdict(compared) for name, compared in scores.settings.items()}, "role_swaps": scores.swaps,
-        "precisions": [asdict(one) for one in scores.precisions],
-    }  # fmt: skip
-    write_text(folder / "dyads.json", json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    settings = {name: asdict(compared) for name, compared in scores.settings.items()}
+    write_text(folder / "dyads.json", json.dumps({**source, "settings": settings}, indent=2, ensure_ascii=False) + "\n")
     with atomic_file(folder / "found.jsonl") as scratch, scratch.open("w", encoding="utf-8") as file:
         for number, segment in enumerate(scores.segments):
             row = {"id": segment.id, "article": segment.article, "gold": [asdict(one) for one in segment.dyads]}
@@ -253,16 +195,6 @@ def _with_true_stances(segments: Sequence[Segment], predictor: Predictor) -> lis
         )
         for one, stance in zip(predictor.predict(segments, progress=True, stances=true), true, strict=True)
     ]  # fmt: skip
-
-
-def _among(actors: Sequence[ActorAnswer], codes: Collection[str]) -> tuple[ActorAnswer, ...]:
-    def shares(side: str) -> list[dict[str, float]]:
-        known = [{role: value for role, value in getattr(one, side).items() if code_as(one.code, role) in codes} for one in actors]
-        total = sum(sum(one.values()) for one in known) or 1.0
-        return [{role: value / total for role, value in one.items()} for one in known]
-
-    rows = zip(actors, shares("source"), shares("target"), strict=True)
-    return tuple(replace(one, source=source, target=target) for one, source, target in rows)
 
 
 def _aim(gold: Sequence[Collection[Dyad]], questions: Sequence[dyad_model.Question], thresholds: dyad_model.Thresholds) -> float:

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from pkgutil import resolve_name
 
 from rich.console import Console
 
@@ -13,26 +12,25 @@ from haltung import tracking
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, listed, one_of
 from haltung.evaluation.comparison import with_intervals_of_means
-from haltung.evaluation.error_analysis.analysis import ErrorAnalysis, Mistakes, Word, find_mistakes
+from haltung.evaluation.error_analysis.analysis import ErrorAnalysis, Mistakes, find_mistakes
 from haltung.evaluation.error_analysis.name_sensitivity import name_sensitivity
 from haltung.evaluation.error_analysis.slices import slices
 from haltung.evaluation.metrics import classification, minimal_pairs
-from haltung.evaluation.metrics.calibration import CalibrationReport, measure
 from haltung.evaluation.metrics.results import EvaluationResult, Summary, TaskMetrics
-from haltung.evaluation.predictions import ScoredSplit, score
+from haltung.evaluation.predictions import ScoredSplit, score, write_predictions
 from haltung.evaluation.report import page
 from haltung.evaluation.report.i18n import brackets, number, word
 from haltung.evaluation.statistics.bootstrap import wilson
 from haltung.events import dyads as dyad_model
 from haltung.experiments.dyads import end_to_end
+from haltung.experiments.explain import explained
 from haltung.files import sha256, shipped
 from haltung.labels import STANCE, Scheme, Task, parse
 from haltung.models import bundle, compact
-from haltung.models.ensemble import EnsembleModel
-from haltung.models.explain import Attribution, pooled
-from haltung.models.predictor import Predictor, uncalibrated
+from haltung.models.predictor import Predictor
 from haltung.records import Segment
 from haltung.tracking import RunRecord, Store
+from haltung.training.calibration import calibration_of
 
 # The share of a split that a model may know by coincidence: short sentences such as
 # "Das Gericht bestätigte das" are in several articles.
@@ -45,9 +43,6 @@ _SCORED = (
 _TAUGHT = "so its student would know them too; name a teacher that does not know them, or give seen=allow to learn from it all the same"
 # How many mistakes of each task are listed.
 _LISTED = 300
-
-# What explains the predictions of each kind of model.
-_EXPLAINERS = {"linear": "linear:contributions", "network": "neural:attribute", "article": "neural:attribute_in_articles"}
 
 
 @dataclass(frozen=True)
@@ -144,6 +139,8 @@ def evaluate(
     """
     one_of("split", split, ("dev", "test"))
     for model in models if own_corpus else ():
+        if model.record and model.record.of_all_rows:
+            raise UserError(model.record.of_all_rows)
         digest = corpus.manifest.digests[split]
         trained = model.record.tags.get(f"haltung.split_digest.{split}", digest) if model.record else digest
         if trained != digest:
@@ -215,14 +212,9 @@ def evaluate_model(
         run.metrics({"primer": primer.metrics()} if primer else {})
         run.tags({f"haltung.digest.{key}": corpus.manifest.digests[split], f"{tracking.SEEN}.{key}": seen})
         run.artifact(folder, f"evaluation/{key}")
+    # Behind the run's copy: the texts stay on this machine.
+    write_predictions(folder / page.PREDICTIONS, scored, segments)
     return ModelEvaluation(trained.name, folder, result, scored, primer)
-
-
-def calibration_of(model: Predictor, scored: ScoredSplit) -> CalibrationReport:
-    """Return the calibration metrics of a model on a split, with and without its temperatures."""
-    calibration = model.calibration
-    before = replace(scored, probabilities=uncalibrated(scored.probabilities, scored.scheme, calibration))
-    return measure(scored, calibration.temperatures, calibration.thresholds, before)
 
 
 def analyse_errors(
@@ -231,14 +223,13 @@ def analyse_errors(
     """Return slices, name sensitivity, and mistakes with the words that led to them.
 
     ``scored`` holds predictions and gold of these segments, in their order. ``explain`` mistakes,
-    over all tasks, get word attributions (0 needs no captum); ``draws`` are those of each
-    bootstrap. Raises ``UserError`` if captum or cleanlab is not installed, or no segment labelled.
+    over all tasks, get weights of words (about 170 sentences are read for each); ``draws`` are
+    those of each bootstrap. Raises ``UserError`` if no segment is labelled.
     """
-    mistakes, gap = _explained(model, segments, find_mistakes(scored, segments, _LISTED), explain)
+    mistakes = _explained(model, segments, find_mistakes(scored, segments, _LISTED), explain)
     by_slice = slices(scored, segments, draws=draws)
     names = name_sensitivity(scored, segments, model.predict, draws, in_articles=model.reads_articles)
-    explained = sum(bool(mistake.words) for mistake in mistakes.mistakes)
-    return ErrorAnalysis(scored.corpus, scored.split, by_slice, names, mistakes, explained, gap)
+    return ErrorAnalysis(scored.corpus, scored.split, by_slice, names, mistakes, sum(bool(mistake.words) for mistake in mistakes.mistakes))
 
 
 def primer_of(model: Predictor) -> PrimerResult | None:
@@ -287,41 +278,13 @@ def _count_seen(
     return len(known)
 
 
-def _explained(model: Predictor, segments: Sequence[Segment], mistakes: Mistakes, explain: int) -> tuple[Mistakes, float | None]:
-    """Add words to the most confident mistakes of each task; return also ``explanation_gap``."""
-    # A graph, of a bundle without weights, has no gradients.
-    if isinstance(model, bundle.ExportedModel):
-        return mistakes, None
-    numbers = {segment.id: number for number, segment in enumerate(segments)}
-    tasks = [task for task, wrong in mistakes.wrong.items() if wrong]
-    out, attributions = list(mistakes.mistakes), list[Attribution]()
+def _explained(model: Predictor, segments: Sequence[Segment], mistakes: Mistakes, explain: int) -> Mistakes:
+    """Add words to the most confident mistakes of each task."""
+    tasks, out, chosen = [task for task, wrong in mistakes.wrong.items() if wrong], list(mistakes.mistakes), list[int]()
     for turn, task in enumerate(tasks):
         # What the first tasks leave over goes to the later ones.
-        share = -(-(explain - len(attributions)) // (len(tasks) - turn))
-        rows = [row for row, mistake in enumerate(out) if mistake.task == task][:share]
-        chosen = [out[row] for row in rows]
-        explained = _attributions(model, segments, [numbers[one.id] for one in chosen], task, [one.label for one in chosen])
-        attributions += explained
-        for row, mistake, attribution in zip(rows, chosen, explained, strict=True):
-            # Three digits are more than a shade of colour can show, and keep the report small.
-            words = (Word(word.part, word.start, word.end, round(word.value, 3)) for word in attribution.normalised())
-            out[row] = replace(mistake, words=tuple(words), surroundings=attribution.surroundings)
-    total = sum(abs(attribution.logit - attribution.baseline) for attribution in attributions)
-    gap = sum(abs(attribution.gap) for attribution in attributions) / total if total else None
-    return replace(mistakes, mistakes=tuple(out)), gap
-
-
-def _attributions(
-    model: Predictor, segments: Sequence[Segment], rows: Sequence[int], task: str, labels: Sequence[str]
-) -> list[Attribution]:
-    if not rows:
-        return []
-    if isinstance(model, EnsembleModel):
-        each = [_attributions(member.model, segments, rows, task, labels) for member in model.members]
-        return [pooled(attributions, model.weights[task]) for attributions in zip(*each, strict=True)]
-    kind = getattr(model, "kind", "")
-    if kind not in _EXPLAINERS:
-        raise TypeError(f"no word attributions are known for a model such as {type(model).__name__}; pass explain=0")
-    # The neighbours of a segment play a part in a model of articles.
-    chosen = (segments, rows) if kind == "article" else ([segments[row] for row in rows],)
-    return list(resolve_name(f"haltung.models.explain.{_EXPLAINERS[kind]}")(model, *chosen, task, labels))
+        share = -(-(explain - len(chosen)) // (len(tasks) - turn))
+        chosen += [row for row, mistake in enumerate(out) if mistake.task == task][:share]
+    for row, mistake in zip(chosen, explained(model, segments, [out[row] for row in chosen]), strict=True):
+        out[row] = mistake
+    return replace(mistakes, mistakes=tuple(out))

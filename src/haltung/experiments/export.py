@@ -8,8 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from haltung import tracking
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, listed
+from haltung.evaluation.metrics import results
+from haltung.evaluation.report import page
+from haltung.experiments.compare import FOLDS
 from haltung.experiments.evaluate import TrainedModel, check_scheme
 from haltung.export import pipeline
 from haltung.export.write import ExportResult, ReferenceSplit, export
@@ -28,15 +32,15 @@ def export_model(
 ) -> tuple[ExportResult, str]:  # fmt: skip
     """Export a trained model into a folder, where an exported bundle is replaced.
 
-    The formats are compared on the dev split of ``corpus``; ``own_corpus`` says whether it is the
-    one that the model was trained on, as it was then. ``licence`` is that of the data, for the
-    model card. ``int8`` asks for weights in 8 bits too, ``register`` for a version of the
-    registered model, which needs a run. ``form`` is ``onnx``, ``transformers`` (a folder for each
-    task), or ``compact``: the compact form of the bundle, in fp32 alone, whose weights are rounded
-    before all comparisons. ``callback`` gets the name of each step before it begins. Return the
-    result, and name and version of the registered model, "" where there is none. Raises
-    ``UserError`` if the model has another scheme, the corpus has changed, or as
-    ``check_exportable``, ``compact.difference`` and the ``export`` of the form.
+    The formats are compared on the dev split of ``corpus`` (those of a model of all rows on these);
+    ``own_corpus`` says whether it is the one that the model was trained on, as it was then.
+    ``licence`` is that of the data, for the model card. ``int8`` asks for weights in 8 bits too,
+    ``register`` for a version of the registered model, which needs a run. ``form`` is ``onnx``,
+    ``transformers`` (a folder for each task), or ``compact``: the compact form of the bundle, in
+    fp32 alone, whose weights are rounded before all comparisons. ``callback`` gets the name of each
+    step before it begins. Return the result, and name and version of the registered model, "" where
+    there is none. Raises ``UserError`` if the model has another scheme, the corpus has changed, or
+    as ``check_exportable``, ``compact.difference`` and the ``export`` of the form.
     """
     left_out = check_exportable(trained.bundle, form)
     description = bundle.describe(trained.bundle)
@@ -49,7 +53,10 @@ def export_model(
         )
     check_scheme(parse(description["scheme"]), corpus)
     formats = ("bf16",) if form == "compact" else (*_FORMATS[description["kind"]], *(("int8",) if int8 else ()))
-    dev = corpus.segments("dev")
+    dev, reference = corpus.segments("dev"), ReferenceSplit(corpus.name, "dev", corpus.segments("dev"))
+    if own_corpus and trained.record and trained.record.of_all_rows:
+        dev, found = corpus.segments("train"), tracking.artifact(trained.record, f"evaluation/{FOLDS}/{page.METRICS}")
+        reference = ReferenceSplit(corpus.name, FOLDS, dev, results.read(found))
     tags = trained.record.tags if trained.record else {}
     commit, encoder = tags.get("haltung.git.commit"), description.get("encoder", {}).get("license")
     provenance |= {
@@ -60,7 +67,7 @@ def export_model(
     def exported(source: Path, to: Path) -> ExportResult:
         listed_in = source / bundle.LEARNED
         beside = [listed_in] if listed_in.is_file() else []
-        result = export(bundle.load_trained(source), to, ReferenceSplit(corpus.name, "dev", dev), provenance, formats, callback, beside)
+        result = export(bundle.load_trained(source), to, reference, provenance, formats, callback, beside)
         # The thresholds of dyads belong to a model that finds them wherever it goes.
         if result.folder is not None and (tuned := source / bundle.THRESHOLDS).is_file():
             shutil.copyfile(tuned, result.folder / bundle.THRESHOLDS)
@@ -70,7 +77,7 @@ def export_model(
         return _compact(trained.bundle, folder, exported), ""
     if form == "transformers":
         network: Any = bundle.load_trained(trained.bundle)
-        return pipeline.export(network, folder, ReferenceSplit(corpus.name, "dev", dev), provenance, left_out, callback), ""
+        return pipeline.export(network, folder, reference, provenance, left_out, callback), ""
     result, registered = exported(trained.bundle, folder), ""
     if result.folder is not None and register and trained.record is not None:
         version = log_exported(trained.record.connection, trained.record.id, result.folder, dev[:3])

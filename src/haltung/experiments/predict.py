@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from haltung import tracking
 from haltung.corpus.parsing.fields import Fields
-from haltung.corpus.parsing.lines import existing, json_rows, separator_of
+from haltung.corpus.parsing.lines import existing, json_rows
 from haltung.corpus.parsing.rows import Fault, SourceRow
+from haltung.corpus.readers.cells import separator_in
 from haltung.corpus.readers.tables import Csv, Parquet
 from haltung.errors import UserError, first_line, listed
 from haltung.events.dyads import DyadModel
@@ -128,13 +129,14 @@ def rows_of(path: Path) -> Iterator[SourceRow]:
     """Yield the rows of a file, broken ones with a fault; ``UserError`` if it can't be read."""
     if kind_of(path) == "parquet":
         return Parquet("").rows(path)
-    return Csv("", separator=separator_of(path)).rows(path) if kind_of(path) == "csv" else json_rows(path)
+    return Csv("", separator=separator_in(path, "utf-8")).rows(path) if kind_of(path) == "csv" else json_rows(path)
 
 
-def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
+def windows(source: Iterable[SourceRow], size: int, columns: Mapping[str, str] | None = None) -> Iterator[Window]:
     """Yield the rows of a source in windows of ``size`` rows, longer where an article goes on.
 
-    Rows have ``text``, and optionally ``id`` (by default their number), ``context`` and ``target``.
+    Rows have ``text``, and optionally ``id`` (by default their number), ``context`` and ``target``,
+    in columns of these names or those that ``columns`` gives for them.
     With ``article`` and ``position``, the number of the text in it, and optionally ``headline``,
     the texts of an article are read together or in context (see ``in_context``). Raises
     ``UserError`` if the source can't be read, or an article comes back in a later window.
@@ -143,7 +145,7 @@ def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
     window, current = Window([], [], []), ""
     for number, row in enumerate(source, 1):
         try:
-            read: Segment | Failure = _segment(row, number, ids)
+            read: Segment | Failure = _segment(row, number, ids, columns or {})
         except Fault as fault:
             read = Failure(row.where, str(fault), row.raw if row.fault else row.data)
         article = current if isinstance(read, Failure) else read.article if read.position is not None else ""
@@ -164,9 +166,9 @@ def windows(source: Iterable[SourceRow], size: int) -> Iterator[Window]:
         yield window._replace(segments=in_context(window.segments))
 
 
-def _segment(row: SourceRow, number: int, ids: set[int]) -> Segment:
+def _segment(row: SourceRow, number: int, ids: set[int], columns: Mapping[str, str]) -> Segment:
     """Return a row as a segment, by default with its number as id; ``ids`` has those before."""
-    fields = Fields(row.fields(), {})
+    fields = Fields(row.fields(), columns)
     given = fields.word("id")
     id = given or str(number)
     segment = Segment(
@@ -268,16 +270,16 @@ def written(path: Path, window: Window, answers: Iterable[Mapping[str, Any]], he
     if kind_of(path) not in ("csv", "parquet"):
         return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in answers)
     said = iter(answers)
-    cells = [None if row is None else _cells(row, next(said)) for row in window.rows]
+    cells = [None if row is None else cells_of(row, next(said)) for row in window.rows]
     if kind_of(path) == "parquet":
         return "".join((json.dumps(one) if one else "") + "\n" for one in cells)
     out, rows = io.StringIO(), [{**row.data, **one} for row, one in zip(window.rows, cells, strict=True) if row and one]
     # The keys of a row are the header.
-    csv.writer(out, delimiter=separator_of(path), lineterminator="\n").writerows([*rows[:header], *(row.values() for row in rows)])
+    csv.writer(out, delimiter=separator_in(path, "utf-8"), lineterminator="\n").writerows([*rows[:header], *(row.values() for row in rows)])
     return out.getvalue()
 
 
-def _cells(row: SourceRow, answer: Mapping[str, Any]) -> dict[str, Any]:
+def cells_of(row: SourceRow, answer: Mapping[str, Any]) -> dict[str, Any]:
     """Return an answer as cells, open where the model abstains; of labels the least probability."""
     cells: dict[str, Any] = {} if "id" in row.data else {"id": answer["id"]}
     for task, values in answer["probabilities"].items():

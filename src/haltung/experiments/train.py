@@ -23,19 +23,21 @@ from haltung.corpus.stratify import subsample
 from haltung.encoders.load import Encoder
 from haltung.errors import UserError
 from haltung.evaluation.metrics import classification, results
-from haltung.evaluation.metrics.calibration import PRECISIONS, thresholds
 from haltung.evaluation.metrics.results import EvaluationResult, Summary
-from haltung.evaluation.predictions import ScoredSplit, score, write_predictions
+from haltung.evaluation.predictions import score, write_predictions
 from haltung.evaluation.report import page
+from haltung.evaluation.report.i18n import word
+from haltung.experiments.compare import FOLDS
 from haltung.experiments.dyads import tune_trained
-from haltung.experiments.evaluate import PrimerResult, TrainedModel, calibration_of, primer_of
+from haltung.experiments.evaluate import PrimerResult, TrainedModel, primer_of
 from haltung.files import write_text
 from haltung.models import bundle, predictor
-from haltung.models.predictor import Calibration, Model, calibrated, fitted
-from haltung.models.spec import LinearSpec, NetworkSpec
+from haltung.models.predictor import Model
+from haltung.models.spec import FewShotSpec, LinearSpec, NetworkSpec
 from haltung.records import Prediction, Segment
 from haltung.tracking import Run, Store
 from haltung.tracking.store import environment
+from haltung.training.calibration import OutOfFold, calibrate, calibration_of
 from haltung.training.recipe import Training, place
 
 if TYPE_CHECKING:
@@ -51,7 +53,8 @@ class Plan:
 
     ``config`` is the resolved config, as it is tracked. ``folder`` is the parent of all run
     directories. With a ``share`` below 1 the model learns from a part of the train split
-    (``corpus.stratify.subsample``). ``suffix`` is appended to the run directory's name.
+    (``corpus.stratify.subsample``). ``suffix`` is appended to the run directory's name. A model of
+    all rows has no dev split, but what folds have ``held_out``.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Plan:
     share: float = 1.0
     fsdp: Mapping[str, Any] | None = None
     teacher: TrainedModel | None = None
+    held_out: OutOfFold | None = None
 
     @property
     def title(self) -> str:
@@ -83,7 +87,7 @@ class Plan:
         encoder, training = ({key: value for key, value in asdict(of).items() if value is not None} for of in (self.encoder, self.training))
         weight = training.pop("teacher_weight")
         parts = [encoder, asdict(self.model), training, self.seed, corpus.manifest.digest, self.name]
-        parts += [self.share] if self.share < 1 else []
+        parts += [self.share] * (self.share < 1) + ([self.held_out.folds, self.held_out.digest] if self.held_out else [])
         parts += [self.teacher.id, weight] if self.teacher else []
         parts += [corpus.scheme.names] if corpus.scheme.digest() != corpus.manifest.scheme_digest else []
         key = hashlib.sha256(json.dumps(parts, sort_keys=True, default=dict).encode()).hexdigest()[:8]
@@ -141,20 +145,23 @@ def _train(plan: Plan, store: Store, parent: Run | None) -> TrainingOutcome:
     directory, corpus = plan.run_directory, plan.corpus
     state = read_state(directory)
     if plan.resume and state.get("finished"):
-        result = results.read(directory / "dev" / page.METRICS)
+        result = results.read(directory / (FOLDS if plan.held_out else "dev") / page.METRICS)
         return TrainingOutcome(state["run"], state["where"], directory / "bundle", result, resumed=True)
     tags, teacher = tags_of(corpus, "train", plan.command, plan.share), plan.teacher
     tags |= {"haltung.teacher": teacher.id} if teacher else {}
+    tags |= {f"haltung.digest.{FOLDS}": plan.held_out.digest} if plan.held_out else {}
     with tracked(directory, plan.title, store, tags, {**plan.config, "seed": plan.seed}, parent, plan.resume) as run:
         run.artifact(corpus.folder / "manifest.json", "corpus")
         learned, dev_split = subsample(corpus.segments("train"), plan.share, plan.seed), corpus.segments("dev")
-        model, history, cost, predictions = _fit(plan, learned, dev_split, lambda point: run.history([point]))
+        held_out = set(plan.held_out.scored.ids if plan.held_out else ())  # without dev, in its place
+        tuned_on = dev_split or [segment for segment in learned if segment.id in held_out]
+        model, history, cost, predictions = _fit(plan, learned, tuned_on, lambda point: run.history([point]))
         start = Path(plan.encoder.path) if isinstance(plan.model, NetworkSpec) and plan.encoder.origin == "folder" else None
         made_of = [one for one in (teacher.bundle if teacher else None, start) if one and (one / bundle.DESCRIPTION).is_file()]
         outcome = save(
             model, run, corpus, learned, dev_split, directory, title=plan.title, command=tags["haltung.command"],
             provenance={"seed": plan.seed, **({"teacher": teacher.id} if teacher else {})}, language=plan.language, history=history,
-            cost=cost, predictions=predictions, made_of=made_of,
+            cost=cost, predictions=predictions, made_of=made_of, held_out=plan.held_out,
         )  # fmt: skip
     shutil.rmtree(directory / "checkpoints", ignore_errors=True)
     return outcome
@@ -164,6 +171,7 @@ def save(
     model: Model, run: Run, corpus: Prepared, learned: Sequence[Segment], dev_split: Sequence[Segment], directory: Path, *,
     title: str, command: str, provenance: Mapping[str, Any], language: str = "en", history: Sequence[Point] = (),
     cost: Mapping[str, float] | None = None, predictions: Sequence[Prediction] | None = None, made_of: Sequence[Path] = (),
+    held_out: OutOfFold | None = None,
 ) -> TrainingOutcome:  # fmt: skip
     """Calibrate a new model on dev, write its bundle and its report on dev, and track both.
 
@@ -171,49 +179,38 @@ def save(
     model was trained on, ``dev_split`` the whole dev split, for which ``predictions`` may be known
     already, ``made_of`` the bundles of other models that are in it. ``directory`` gets ``bundle``
     and ``dev``, the bundle's provenance holds ``provenance`` beside run, corpus and command;
-    ``cost`` is what the training took.
+    ``cost`` is what the training took. With ``held_out`` its figures, temperatures and thresholds
+    are those of the folds, in ``folds`` instead of ``dev``.
     """
     manifest = corpus.manifest
     # Calibrated before the bundle is written: what is evaluated here is what is loaded from it.
-    predictions = predictions or model.predict(dev_split, progress=True)
-    scored = calibrate(model, score(dev_split, predictions, corpus.scheme, manifest.name, "dev"))
+    if held_out:
+        model.calibration, scored, predictions = held_out.calibration, held_out.scored, ()
+    else:
+        predictions = predictions or model.predict(dev_split, progress=True)
+        scored = calibrate(model, score(dev_split, predictions, corpus.scheme, manifest.name, "dev"))
     source = {"run": run.id, "corpus": manifest.name, "corpus_digest": manifest.digest, **provenance, "command": command}
     folder = bundle.save(model, directory / "bundle", source, [*learned, *dev_split], made_of)
-    result = classification.with_intervals(classification.evaluate(scored), scored)
-    if model.finds_dyads:
+    result = classification.with_intervals(classification.evaluate(scored, required=False), scored)
+    if model.finds_dyads and not held_out:
         # As the bundle answers: with calibrated stances.
         answers = predictor.predictions(scored.ids, scored.probabilities, scored.scheme, [one.actors for one in predictions])
         tuned_on = {"corpus": manifest.name, "split": "dev", "command": command}
         result = replace(result, dyads=tune_trained(folder, dev_split, answers, tuned_on))
-    calibration = calibration_of(model, scored)
+    calibration, split = held_out.report if held_out else calibration_of(model, scored), scored.split
+    note = {FOLDS: word("final_explained", language, folds=held_out.folds, n=len(scored))} if held_out else {}
     page.write(
-        directory / "dev", result, scored, language=language, history=history, title=title, calibration=calibration,
-        details={"run": run.id, "command": command, "corpus digest": manifest.digest[:16]},
+        directory / split, result, scored, language=language, history=history, title=title, calibration=calibration,
+        details={"run": run.id, "command": command, "corpus digest": manifest.digest[:16], **note},
     )  # fmt: skip
     primer = primer_of(model)
     run.history(history)
-    run.metrics({"dev": {**result.headline(), **calibration.metrics()}, **({"cost": dict(cost)} if cost else {})})
+    found = {split: {**result.headline(), **calibration.metrics()}, "cost": dict(cost or {})}
+    run.metrics({name: values for name, values in found.items() if values})
     run.metrics({"primer": primer.metrics()} if primer else {})
-    run.artifact(directory / "dev", "dev")
+    run.artifact(directory / split, "dev" if split == "dev" else f"evaluation/{split}")
     run.bundle(folder, learned[:3])
     return TrainingOutcome(run.id, run.where, folder, result, primer)
-
-
-def calibrate(model: Model, scored: ScoredSplit, precisions: Sequence[float] = PRECISIONS) -> ScoredSplit:
-    """Fit temperatures and thresholds on dev, set them in the model, return calibrated predictions.
-
-    The model is uncalibrated, and ``scored`` holds its predictions for dev. Each single-label task
-    gets a threshold for each of ``precisions``. No predicted label changes, so dev would choose the
-    same epoch and hyperparameters.
-    """
-    temperatures = {}
-    for task in scored.scheme:
-        rows = scored.labelled(task.name)
-        if rows.any():
-            temperatures[task.name] = fitted(scored.probabilities[task.name][rows], scored.gold[task.name][rows], task.kind)
-    after = replace(scored, probabilities=calibrated(scored.probabilities, scored.scheme, Calibration(temperatures)))
-    model.calibration = Calibration(temperatures, thresholds(after, precisions))
-    return after
 
 
 def train_trial(
@@ -367,6 +364,10 @@ def _fit(
         from haltung.models import linear
 
         model: Model = linear.fit(train_split, plan.corpus.scheme, plan.model, plan.seed)
+    elif isinstance(plan.model, FewShotSpec):
+        from haltung.training import few_shot
+
+        model = few_shot.fit(train_split, plan.corpus.scheme, plan.encoder, plan.model, plan.seed)
     else:
         from haltung.training.adjustment import adjust
         from haltung.training.finetune import finetune
@@ -387,7 +388,8 @@ def _fit(
         model, history, predictions = tuned.model, tuned.history, tuned.predictions
         cost = {"tokens_per_second": tuned.tokens / max(tuned.seconds, 1e-9), "best_epoch": tuned.best_epoch}
         if plan.training.logit_adjustment:
-            shares = adjust(tuned.model, train_split, dev_split, plan.training.class_weight, predictions)
+            known = plan.held_out.shares if plan.held_out else None
+            shares = adjust(tuned.model, train_split, dev_split, plan.training.class_weight, predictions, known)
             predictions = None if any(shares.values()) else predictions
             cost |= {f"logit_adjustment_{task}": share for task, share in shares.items()}
     # ru_maxrss is in KiB on Linux and in bytes on macOS.

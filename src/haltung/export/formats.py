@@ -13,14 +13,13 @@ from haltung.actors.candidates import ROLES
 from haltung.errors import UserError, listed
 from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.predictions import ScoredSplit
-from haltung.export import golden
 from haltung.files import sha256
 from haltung.inference.sessions import has_bf16, is_installed
-from haltung.models.predictor import Model
+from haltung.models.predictor import Model, tables
 from haltung.models.units import SLOTS
 from haltung.records import Prediction
 
-# What writes each kind, in a module of ``graphs`` that is imported late: networks need torch.
+# What writes each kind, in a module of ``graphs`` that is imported late, since it needs torch.
 _GRAPHS = {"linear": "linear:write", "network": "neural:write", "article": "neural:write_articles"}
 
 # What a model that finds dyads says besides the probabilities of tasks.
@@ -94,7 +93,7 @@ def compare(
     reference: ScoredSplit, expected_sides: Mapping[str, np.ndarray], predicted: Sequence[Prediction], seconds: float
 ) -> FormatComparison:
     """Compare a format's predictions and its ``sides`` with those of the model."""
-    probabilities, found = golden.expected(predicted, reference.scheme), sides(predicted)
+    probabilities, found = tables([one.probabilities for one in predicted], reference.scheme), sides(predicted)
     scored = dataclasses.replace(reference, probabilities=probabilities)
     flips = {side: float((found[side].argmax(axis=1) != values.argmax(axis=1)).mean()) for side, values in expected_sides.items()}
     for task in reference.scheme:

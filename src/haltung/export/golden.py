@@ -13,8 +13,8 @@ from haltung.errors import UserError
 from haltung.inference.client import file_of
 from haltung.labels import Scheme
 from haltung.models.bundle import broken_parts
-from haltung.models.predictor import predictions, tables
-from haltung.records import Prediction, Segment
+from haltung.models.predictor import predictions
+from haltung.records import Segment
 
 FILE = "golden.jsonl"
 _INPUTS = "golden_inputs.jsonl"
@@ -87,8 +87,3 @@ def _segment(row: Mapping[str, Any]) -> Segment:
     text, context, target, article, headline = (str(row.get(name, "")) for name in _FIELDS[:-1])
     position = None if row.get("position") is None else int(row["position"])
     return Segment(str(row["id"]), text, context=context, target=target, article=article, headline=headline, position=position)
-
-
-def expected(answers: Sequence[Golden | Prediction], scheme: Scheme) -> dict[str, np.ndarray]:
-    """Return the probabilities of each task, ``[inputs, labels]``."""
-    return tables([answer.probabilities for answer in answers], scheme)

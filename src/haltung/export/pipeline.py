@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from haltung import __version__
 from haltung.errors import UserError, listed
-from haltung.evaluation.metrics.classification import evaluate
 from haltung.evaluation.predictions import score
 from haltung.export import documents, formats
 from haltung.export.write import ExportResult, NothingAgrees, ReferenceSplit, check_target, make_readable
@@ -123,7 +122,7 @@ def export(
                 "formats": {"fp32": entry}, "reference": {"corpus": own.corpus, "split": own.split, "segments": len(own)},
                 "provenance": provenance,
             }  # fmt: skip
-            documents.write_card(path, description, evaluate(own) if task.name in macro_f1 else None, library="transformers")
+            documents.write_card(path, description, reference.evaluation(own), library="transformers")
         if not sizes:
             raise NothingAgrees
         make_readable(scratch)

@@ -16,7 +16,7 @@ from haltung.inference.client import BundleError, file_of
 from haltung.inference.sessions import RUNTIMES, Graph, is_installed
 from haltung.labels import Scheme, parse
 from haltung.models import bundle
-from haltung.models.predictor import predictions
+from haltung.models.predictor import predictions, tables
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def verify(folder: Path, threads: int | None = None, callback: Callable[[str], N
     scheme = parse(description["scheme"], source=str(folder / bundle.DESCRIPTION))
     broken = _broken_files(folder, description, scheme)
     answers = golden.read(folder, scheme)
-    if wrong := _relabelled(answers, golden.expected(answers, scheme), scheme):
+    if wrong := _relabelled(answers, tables([one.probabilities for one in answers], scheme), scheme):
         broken.append(f"{golden.FILE}: the labels of {', '.join(wrong[:5])} are not those of their probabilities; export the bundle again")
     formats = {**description["formats"], "weights": {"runtime": "scikit-learn" if description["kind"] == "linear" else "torch"}}
     runs = [
@@ -95,7 +95,7 @@ def _check(folder: Path, name: str, runtime: str, entry: Mapping[str, Any], thre
         return failed(str(error))
     except Exception as error:  # noqa: BLE001 -- a graph that was changed can make a runtime raise anything
         return failed(f"can't be run: {(str(error).splitlines() or [type(error).__name__])[0]}")
-    expected = golden.expected(answers, scheme)
+    expected = tables([one.probabilities for one in answers], scheme)
     for task in scheme:
         shape = probabilities[task.name].shape
         if shape != expected[task.name].shape:

@@ -6,13 +6,14 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from haltung import __version__
 from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate
+from haltung.evaluation.metrics.results import EvaluationResult
 from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.export import documents, formats, golden
 from haltung.export.formats import SIDES, FormatComparison
@@ -33,11 +34,22 @@ _TAKEN_BY_ARTICLES = ("positions", "sentence", "place", "kind", *VECTORS, *SIDES
 
 @dataclass(frozen=True)
 class ReferenceSplit:
-    """The split on which formats are compared with the trained model."""
+    """The split on which formats are compared with the trained model.
+
+    ``figures``, where given, are the model's instead of those on the segments: of a model of all
+    rows, which has learned from them, the out-of-fold ones.
+    """
 
     corpus: str
     split: str
     segments: Sequence[Segment] = field(repr=False)
+    figures: EvaluationResult | None = None
+
+    def evaluation(self, scored: ScoredSplit) -> EvaluationResult | None:
+        """Return the figures for the tasks of ``scored``, None where nothing is labelled."""
+        if self.figures:
+            return replace(self.figures, tasks={name: task for name, task in self.figures.tasks.items() if name in scored.scheme.names})
+        return evaluate(scored) if scored.tasks else None
 
 
 @dataclass(frozen=True)
@@ -121,6 +133,8 @@ class _Export:
     def write(self, folder: Path, provenance: Mapping[str, Any], wanted: Sequence[str]) -> None:
         """Write all files into an empty folder, or raise ``NothingAgrees``."""
         model, scheme, reference = self.model, self.model.scheme, self.reference
+        evaluation = reference.evaluation(self.scored)
+        figures = {name: task.macro_f1 for name, task in evaluation.tasks.items()} if evaluation else {}
         parts = model.write(folder)
         if parts.get("encoder", {}).get("origin") == "folder":
             # The encoder's path on this machine is private.
@@ -133,7 +147,7 @@ class _Export:
             "format": FORMAT, "haltung": __version__, "kind": model.kind,
             "scheme": scheme.to_dict(), "scheme_digest": scheme.digest(), "outputs": {task.name: list(task.ids) for task in scheme},
             **parts, **graph, "calibration": model.calibration.to_dict(), "formats": self.formats, "refused": self.refused,
-            "reference": {"corpus": reference.corpus, "split": reference.split, "segments": len(self.scored), "macro_f1": self.macro_f1},
+            "reference": {"corpus": reference.corpus, "split": reference.split, "segments": len(self.scored), "macro_f1": figures},
             "provenance": dict(provenance),
         }  # fmt: skip
         write_description(folder, content)
@@ -149,7 +163,7 @@ class _Export:
             write_description(folder, content)
             self.admit(folder, name)
         documents.write_schemas(folder, scheme, model.calibration)
-        documents.write_card(folder, content, evaluate(self.scored) if self.macro_f1 else None)
+        documents.write_card(folder, content, evaluation)
         write_description(folder, content)
         make_readable(folder)
 

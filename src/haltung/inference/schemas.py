@@ -72,13 +72,10 @@ class ManyTexts(Body):
     abstain: Abstain = None
 
 
-def _one_or_many(data: Any) -> Literal["one", "many"]:
-    return "many" if isinstance(data, dict) and "segments" in data else "one"
-
-
-class ClassifyRequest(RootModel[
-    Annotated[Annotated[OneText, Tag("one")] | Annotated[ManyTexts, Tag("many")], Discriminator(_one_or_many)]
-]):  # fmt: skip
+class ClassifyRequest(RootModel[Annotated[
+    Annotated[OneText, Tag("one")] | Annotated[ManyTexts, Tag("many")],
+    Discriminator(lambda data: "many" if isinstance(data, dict) and "segments" in data else "one"),
+]]):  # fmt: skip
     """One text, or many."""
 
 

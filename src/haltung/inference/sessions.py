@@ -1,17 +1,11 @@
-"""Sessions that run an exported graph: ONNX Runtime or OpenVINO, whichever is faster here."""
+"""Sessions that run an exported graph: ONNX Runtime or OpenVINO."""
 
 from __future__ import annotations
 
-import gc
-import hashlib
 import importlib
-import json
 import platform
-import statistics
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -21,23 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from haltung import files, threads
+from haltung import threads
 from haltung.errors import UserError, first_line, one_of
-from haltung.inference.client import BundleError, Classifier, Run, session
-from haltung.records import Segment
+from haltung.inference.client import BundleError, Run, session
 
 RUNTIMES = ("onnxruntime", "openvino")
 # OpenVINO stores what it has prepared for each shape: 160 batches of any width grew it by 80 MB, in
 # steps of 8 by 16 MB.
 STEP = 8
-# Seconds of the runtimes' trial; with loading both, a start still takes less than four.
-_TRIAL = 0.6
-# What the trial reads: a news sentence of usual length, behind a headline and a lead.
-SAMPLE = Segment(
-    "",
-    "Die Regierung in Santiago warnte am Freitag vor neuen Zöllen auf Kupfer und kündigte eine Klage bei der Welthandelsorganisation an.",
-    context="Streit um Kupferzölle Chile und Peru verhandeln seit Montag über den Handel mit Metallen. Ein Ergebnis gibt es bisher nicht.",
-)
 _MODULES = {"scikit-learn": "sklearn"}  # of libraries that have another name
 # A graph's inputs by name.
 Feeds = Mapping[str, np.ndarray]
@@ -70,19 +55,6 @@ class Graph:
         return f"{self.runtime} {self.format}"
 
 
-@dataclass(frozen=True)
-class FastestGraph:
-    """The fastest graph, loaded, and the milliseconds that each one tried took for a text."""
-
-    graph: Graph
-    run: Run
-    milliseconds: Mapping[str, float]
-
-    def __str__(self) -> str:
-        tried = ", ".join(f"{name} {value:.1f} ms" for name, value in self.milliseconds.items())
-        return f"{self.graph} ({tried} a text in a short trial)" if tried else str(self.graph)
-
-
 def load(graph: Graph) -> Run:
     """Load a graph; what is returned may be called from one thread only.
 
@@ -98,6 +70,16 @@ def load(graph: Graph) -> Run:
 def is_installed(name: str) -> bool:
     """Return whether a library is installed."""
     return find_spec(_MODULES.get(name, name)) is not None
+
+
+def preferred(kind: str) -> tuple[str, ...]:
+    """Return the installed runtimes, first what is usually faster for a ``kind`` of model here.
+
+    On x86-64 that is OpenVINO, but for a linear model, which has another shape for each text: a
+    shape that is new to OpenVINO takes it longer than the whole graph takes ONNX Runtime.
+    """
+    names = reversed(RUNTIMES) if platform.machine() in ("x86_64", "AMD64") and kind != "linear" else RUNTIMES
+    return tuple(filter(is_installed, names))
 
 
 def version_of(distribution: str) -> str:
@@ -135,69 +117,6 @@ def processor() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def choose(graphs: Sequence[Graph], classifier: Classifier) -> FastestGraph:
-    """Return the faster of a bundle's graphs by an earlier trial on this machine, or by a new one.
-
-    ``UserError`` is raised as by ``fastest``.
-    """
-    formats = classifier.description["formats"]
-    # What the choice depends on; a library under another name (onnxruntime-gpu) has no version.
-    about = [[str(graph), formats[graph.format].get("sha256"), graph.threads, version_of(graph.runtime)] for graph in graphs]
-    name = hashlib.sha256(json.dumps([about, processor()]).encode()).hexdigest()[:24]
-    path = files.cache() / "serving" / f"{name}.json"
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        milliseconds = {str(graph): float(stored[str(graph)]) for graph in graphs}
-    except (OSError, ValueError, KeyError, TypeError):
-        # There was no earlier trial, or what it left can't be read.
-        trials = [next(classifier.batches([{"text": SAMPLE.text, "context": SAMPLE.context}] * count))[1] for count in (1, 4)]
-        choice = fastest(graphs, trials, _TRIAL)
-        # In a file system that can't be written to each start tries anew.
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files.write_text(path, json.dumps(dict(choice.milliseconds)))
-        return choice
-    best = min(graphs, key=lambda graph: milliseconds[str(graph)])
-    return FastestGraph(best, load(best), milliseconds)
-
-
-def fastest(graphs: Sequence[Graph], trials: Sequence[Feeds], seconds: float) -> FastestGraph:
-    """Run each graph on the same inputs and return the one that takes the least time for a text.
-
-    ``trials`` are typical inputs: a single text, and a batch. All runs together take about
-    ``seconds``; loading comes on top. Raises ``UserError`` if a graph can't be loaded.
-    """
-    milliseconds: dict[str, float] = {}
-    run: Run | None = None
-    for graph in graphs:
-        # One graph is loaded at a time, so that the trial takes no more memory than the service.
-        run = None
-        gc.collect()
-        run = load(graph)
-        milliseconds[str(graph)] = _milliseconds(run, trials, seconds / len(graphs))
-    best = min(graphs, key=lambda graph: milliseconds[str(graph)])
-    if run is None or best is not graphs[-1]:
-        run = None
-        gc.collect()
-        run = load(best)
-    return FastestGraph(best, run, milliseconds)
-
-
-def _milliseconds(run: Run, trials: Sequence[Feeds], seconds: float) -> float:
-    """Return the mean over the inputs of the median time for a text."""
-    means = []
-    for feeds in trials:
-        texts = len(next(iter(run(feeds).values())))  # the first run of a shape prepares it
-        times: list[float] = []
-        end = time.perf_counter() + seconds / len(trials)
-        while not times or time.perf_counter() < end:
-            began = time.perf_counter()
-            run(feeds)
-            times.append(time.perf_counter() - began)
-        means.append(1000 * statistics.median(times) / texts)
-    return statistics.fmean(means)
 
 
 def _openvino(graph: Graph) -> Run:

@@ -148,12 +148,8 @@ class ArticleNetwork(EncoderNetwork):
         width, layers, dropout = self.width, spec.layers, spec.dropout
         # One more than the window: a headline stands before it.
         self.positions, self.kinds = nn.Embedding(spec.window + 1, width), nn.Embedding(2, width)
-        self.sequence: nn.Module
-        if spec.sequence == "transformer":
-            layer = nn.TransformerEncoderLayer(width, max(1, width // 64), 2 * width, dropout, batch_first=True, norm_first=True)
-            self.sequence = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
-        else:
-            self.sequence = nn.LSTM(width, width // 2, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0, bidirectional=True)
+        layer = nn.TransformerEncoderLayer(width, max(1, width // 64), 2 * width, dropout, batch_first=True, norm_first=True)
+        self.sequence = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.heads = Heads({task.name: nn.Linear(2 * width, len(task)) for task in scheme})
         self.finds_dyads = dyads and STANCE in scheme.names and scheme[STANCE].kind == "single" and NEUTRAL in scheme[STANCE].ids
         self.neutral = scheme[STANCE].index(NEUTRAL) if self.finds_dyads else 0
@@ -210,36 +206,17 @@ class ArticleNetwork(EncoderNetwork):
             # A table may be filled up beyond the window.
             number = torch.arange(longest, device=kind.device).clamp(max=self.positions.num_embeddings - 1)
             known = self.positions(number) + self.kinds(kind.clamp(min=0))
-            read = self._by_size if self.training else self._sequence
-            seen = read(table.view(count, longest, -1) + known, kind < 0)
+            table, padding = table.view(count, longest, -1) + known, kind < 0
+            seen = self._by_size(table, padding) if self.training else self.sequence(table, src_key_padding_mask=padding)
             return torch.cat([sentences, seen.reshape(count * longest, seen.shape[-1])[place]], dim=-1)
 
     def _by_size(self, table: Tensor, padding: Tensor) -> Tensor:
-        """Return what ``_sequence`` does; single sentences, most of a batch, are not padded."""
+        """Return what ``sequence`` does; single sentences, most of a batch, are not padded."""
         out, single = torch.zeros_like(table), padding[:, 1:].all(dim=1)
         for rows, size in ((single, 1), (~single, table.shape[1])):
             if rows.any():
-                out[rows, :size] = self._sequence(table[rows, :size], padding[rows, :size])
+                out[rows, :size] = self.sequence(table[rows, :size], src_key_padding_mask=padding[rows, :size])
         return out
-
-    def _sequence(self, table: Tensor, padding: Tensor) -> Tensor:
-        lstm = self.sequence
-        if not isinstance(lstm, nn.LSTM):
-            seen: Tensor = lstm(table, src_key_padding_mask=padding)
-            return seen
-        # Each direction by itself: packed sequences can't be exported, and OpenVINO begins to read
-        # backwards in the padding, whatever lengths it is told.
-        lengths, number = (~padding).sum(dim=1, keepdim=True), torch.arange(table.shape[1], device=table.device)
-        turned = torch.arange(table.shape[0], device=table.device).unsqueeze(1), torch.where(number < lengths, lengths - 1 - number, number)
-        start = table.new_zeros(1, table.shape[0], lstm.hidden_size)
-        for layer in range(lstm.num_layers):
-            sides = []
-            for given, suffix in ((table, ""), (table[turned], "_reverse")):
-                weights = [getattr(lstm, f"{name}_l{layer}{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-                sides.append(torch.lstm(given, (start, start), weights, True, 1, 0.0, self.training, False, True)[0])
-            table = torch.cat([sides[0], sides[1][turned]], dim=-1)
-            table = functional.dropout(table, lstm.dropout, self.training and layer < lstm.num_layers - 1)
-        return table
 
     def logits(self, vectors: Tensor) -> dict[str, Tensor]:
         """Return the logits of each task, ``[sentences, labels]`` in float32."""
@@ -294,12 +271,13 @@ class ArticleModel(EncoderModel):
         return batch, [row for row in labelled if row is not None]
 
     def answers(
-        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None
-    ) -> Answers:
+        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None,
+        seek: bool = True,
+    ) -> Answers:  # fmt: skip
         """Return the calibrated probabilities, float64 ``[segments, labels]``, and the actors."""
+        every = units(segments, self.spec.window, actors=self.actors if seek else None)
         out = {task.name: np.zeros((len(segments), len(task))) for task in self.scheme}
         actors: list[tuple[ActorAnswer, ...]] = [()] * len(segments)
-        every = units(segments, self.spec.window, actors=self.actors)
         with predicting(self, precision, len(segments), progress) as done:
             for numbers in batches([len(unit.rows) for unit in every], _SENTENCES):
                 chosen = [every[number] for number in numbers]

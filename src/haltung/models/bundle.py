@@ -11,14 +11,14 @@ from dataclasses import replace
 from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from haltung import __version__
 from haltung.actors.finder import Actors
 from haltung.encoders.tokens import Tokens, encode
-from haltung.errors import UserError, first_line, listed
+from haltung.errors import UserError, first_line, listed, nearest, one_of
 from haltung.files import atomic_folder
 from haltung.inference import sessions
 from haltung.inference.client import FORMAT, TOKENS_PER_BATCH, BundleError, Classifier, Run, batches, file_of, pack, places, read
@@ -30,7 +30,7 @@ from haltung.records import ActorAnswer, Segment
 
 DESCRIPTION = "haltung.json"
 LEARNED = "learned.txt"  # hashes of the segments that the model was trained or chosen on
-THRESHOLDS = "dyads.json"  # what ``haltung dyads tune=true`` writes, perhaps after the export
+THRESHOLDS = "dyads.json"  # thresholds of dyads, tuned on dev at the end of a training
 _MEMBERS = "members"
 
 # The model of each kind that can be exported, its weights, and the library that reads them.
@@ -41,6 +41,8 @@ _EXPORTABLE = {
 }
 KINDS = (*_EXPORTABLE, EnsembleModel.kind)
 
+# The fastest format first; those that the export has refused are not in the bundle.
+_FASTEST = ("int8", "bf16", "fp32")
 ACTORS = "onnx/actors.onnx"  # the graph that scores the sides of dyads
 _BROKEN = (LookupError, TypeError, AttributeError, ValueError, OSError, RuntimeError, ArithmeticError, AssertionError, MemoryError)
 # What is read at once to find a wrong description: an article with a text to be cut, and a text.
@@ -48,15 +50,14 @@ _FIRST = (Segment("", "Wort " * 200, context="davor", target="Ziel", article="a"
 # What the graph of a model of articles says for it, besides the probabilities of tasks.
 VECTORS = ("tokens", "vectors", "likely")
 
+_Exported = TypeVar("_Exported", bound="ExportedModel")
+
 
 class ExportedModel(Predictor):
     """An exported bundle whose graph is run by ONNX Runtime or OpenVINO; torch is not needed."""
 
-    def __init__(self, bundle: Path | Classifier, graph: sessions.Graph, run: Run | None = None) -> None:
-        """Load a graph, unless what runs it is given.
-
-        ``UserError`` is raised if it or the bundle is broken, or the runtime is missing.
-        """
+    def __init__(self, bundle: Path | Classifier, graph: sessions.Graph) -> None:
+        """Load a graph; ``UserError`` if it or the bundle is broken, or the runtime is missing."""
         with broken_parts(graph.path):
             self.classifier = bundle if isinstance(bundle, Classifier) else Classifier(bundle, format=None)
         folder, description = self.classifier.folder, self.classifier.description
@@ -71,36 +72,31 @@ class ExportedModel(Predictor):
         with reading(folder, description) as part:
             # A server logs what fails, and tells its callers nothing of its files.
             load = sessions.load if isinstance(bundle, Classifier) else _told
-            self._run = run or load(replace(graph, path=part(Path(os.path.relpath(graph.path, folder)).as_posix())))
+            self._run = load(replace(graph, path=part(Path(os.path.relpath(graph.path, folder)).as_posix())))
             if description.get("dyads"):
                 # So small a graph gains nothing from a lower precision.
                 self._score_actors = load(replace(graph, path=part(ACTORS), bf16=False))
-            if not isinstance(bundle, Classifier):  # a server reads a first text by itself; what fails later is a mistake of ours
-                list(self.groups(self.units(_FIRST)))
-
-    def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
-        """Return the calibrated probabilities of each task, float64 ``[segments, labels]``."""
-        return self._answers(self.units(segments), progress).probabilities
+            # What fails later is a mistake of ours. No caller of a server waits for the first run,
+            # which prepares the graph.
+            list(self.groups(self.units(_FIRST)))
 
     def answers(
-        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None
-    ) -> Answers:
+        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None,
+        seek: bool = True,
+    ) -> Answers:  # fmt: skip
         """Return the probabilities, and the actors if the model finds dyads."""
-        return self._answers(self.units(segments, self.actors if self.finds_dyads else None), progress, stances)
-
-    def _answers(self, read: Sequence[Unit], progress: bool, stances: Sequence[str] | None = None) -> Answers:
         from tqdm import tqdm
 
-        count, folder = sum(unit.labelled for unit in read), self.classifier.folder
-        bar = tqdm(total=count, desc="predict", unit=" segments", delay=2, disable=not progress, leave=False)
-        with broken_parts(folder, MemoryError), bar:
+        read = self.units(segments, self.actors if seek and self.finds_dyads else None)
+        bar = tqdm(total=len(segments), desc="predict", unit=" segments", delay=2, disable=not progress, leave=False)
+        with broken_parts(self.classifier.folder, MemoryError), bar:
 
             def answered() -> Iterator[tuple[Unit, Answers]]:
                 for numbers, answers in self.groups(read, stances):
                     yield from zip((read[number] for number in numbers), answers, strict=True)
                     bar.update(sum(read[number].labelled for number in numbers))
 
-            return self.joined(answered(), count)
+            return self.joined(answered(), len(segments))
 
     def joined(self, answered: Iterable[tuple[Unit, Answers]], count: int) -> Answers:
         """Return the answers of units as those of their ``count`` segments, in order, float64."""
@@ -242,24 +238,54 @@ def load(folder: Path, graph: bool = False, many: bool = False) -> Predictor:
     """Load a trained or exported bundle by its weights, which predict as after the training.
 
     An exported bundle is run by its fp32 graph if its weights, or the library that reads them, are
-    missing; or if a ``graph`` is preferred and ONNX Runtime is installed, for ``many`` texts by the
-    faster runtime. ``UserError`` is raised if it is no bundle, or a part is missing or broken.
+    missing; or if a ``graph`` is preferred and ONNX Runtime is installed. For ``many`` texts that
+    may be OpenVINO's work, which takes longer to load. ``UserError`` is raised if it is no bundle,
+    or a part is missing or broken.
     """
     description = describe(folder)
     if is_exported(description) and sessions.is_installed("onnxruntime"):
         _, weights, library = _EXPORTABLE[description["kind"]]
         if graph or not (sessions.is_installed(library) and (folder / weights).is_file()):
             with broken_parts(folder):
-                entry = description["formats"]["fp32"]
-                graphs = [sessions.Graph.of_entry(folder, "fp32", entry, name) for name in sessions.RUNTIMES]
-                with suppress(UserError):  # ONNX Runtime may do what OpenVINO can't
-                    if many and sessions.is_installed("openvino"):
-                        with reading(folder, description) as part:
-                            part(entry["file"])
-                            choice = sessions.choose(graphs, Classifier(folder, format=None))
-                        return ExportedModel(folder, choice.graph, _told(choice.graph, choice.run))
-                return ExportedModel(folder, graphs[0])
+                graphs = graphs_for(folder, description, "auto" if many else "onnxruntime", "fp32")
+                return first_loaded(graphs, lambda one: ExportedModel(folder, one))
     return load_trained(folder)
+
+
+def graphs_for(
+    folder: Path, description: Mapping[str, Any], runtime: str = "auto", format: str = "auto",  # noqa: A002 -- the bundle's word
+    threads: int | None = None,
+) -> list[sessions.Graph]:  # fmt: skip
+    """Return what can run a bundle, the preferred runtime first, each with its fastest format.
+
+    ``UserError`` is raised if no runtime is installed, or none can run the format.
+    """
+    runtimes = sessions.preferred(description["kind"]) if runtime == "auto" else (one_of("runtime", runtime, sessions.RUNTIMES),)
+    if not runtimes:
+        raise UserError("neither onnxruntime nor openvino is installed; pip install 'haltung[serve]'")
+    formats = description["formats"]
+    slow = () if format != "auto" or sessions.has_bf16() else ("bf16",)
+    wanted = [name for name in (_FASTEST if format == "auto" else (format,)) if name in formats and name not in slow]
+    graphs = []
+    for one in runtimes:
+        fitting = (name for name in wanted if formats[name].get("runtime", one) == one)
+        graphs += [sessions.Graph.of_entry(folder, name, formats[name], one, threads) for name in islice(fitting, 1)]
+    if not graphs:
+        hint = "" if format in formats else nearest(format, formats)
+        asked = "" if format == "auto" else f" '{format}'{hint}"
+        raise UserError(f"{folder} has no format{asked} for {listed(runtimes)}; it has {listed(formats)}")
+    return graphs
+
+
+def first_loaded(graphs: Sequence[sessions.Graph], make: Callable[[sessions.Graph], _Exported]) -> _Exported:
+    """Return what is made of the first graph that its runtime can load and run.
+
+    ``UserError`` is raised, as by the last graph, if none can be.
+    """
+    for graph in graphs[:-1]:
+        with suppress(UserError):
+            return make(graph)
+    return make(graphs[-1])
 
 
 def load_trained(folder: Path) -> Model:
@@ -302,9 +328,9 @@ def _hash(segment: Segment) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def _told(graph: sessions.Graph, run: Run | None = None) -> Run:
-    """Load a graph unless its ``run`` is given; what fails when it is run is a ``UserError``."""
-    run = run or sessions.load(graph)
+def _told(graph: sessions.Graph) -> Run:
+    """Load a graph; what fails when it is run is a ``UserError``."""
+    run = sessions.load(graph)
 
     def told(feeds: sessions.Feeds, *asked: Sequence[str]) -> dict[str, np.ndarray]:
         try:

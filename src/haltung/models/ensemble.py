@@ -10,7 +10,7 @@ import numpy as np
 from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.labels import Scheme, Task
-from haltung.models.predictor import Answers, Calibration, Model, calibrated, indicators, predictions
+from haltung.models.predictor import Answers, Calibration, Model, calibrated, predictions, shares
 from haltung.records import ActorAnswer, Prediction, Segment
 
 _MAX_WEIGHT = 10.0  # where every prediction on dev is right, the loss falls without end
@@ -54,10 +54,11 @@ class EnsembleModel(Model):
                 member.model.actors = actors
 
     def answers(
-        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None
-    ) -> Answers:
+        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None,
+        seek: bool = True,
+    ) -> Answers:  # fmt: skip
         """Return the calibrated probabilities of each task, ``[segments, labels]``, and actors."""
-        return self.pooled([member.model.answers(segments, progress, precision, stances) for member in self.members])
+        return self.pooled([member.model.answers(segments, progress, precision, stances, seek) for member in self.members])
 
     def pooled(self, answers: Sequence[Answers]) -> Answers:
         """Return what ``answers`` does, given the answers of each member."""
@@ -132,7 +133,7 @@ def _fitted(member_logits: np.ndarray, segments: Sequence[Segment], task: Task) 
     equal = np.full(len(member_logits), 1 / len(member_logits))
     if not segments:
         return equal.tolist()
-    gold = indicators(task, segments)
+    gold = shares(task, segments)
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         logits = np.tensordot(weights, member_logits, axes=1)

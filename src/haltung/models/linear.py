@@ -20,7 +20,7 @@ from sklearn.svm import LinearSVC
 
 from haltung.errors import UserError
 from haltung.labels import Scheme
-from haltung.models.predictor import Calibration, Model, calibrated, indicators
+from haltung.models.predictor import Calibration, Model, calibrated, shares
 from haltung.models.spec import LinearSpec
 from haltung.records import Segment
 
@@ -148,27 +148,26 @@ def fit(segments: Sequence[Segment], scheme: Scheme, spec: LinearSpec, seed: int
             raise UserError(f"no features can be made of {len(segments)} training rows that read '{view}': {error}") from None
     weights = {}
     for task in scheme:
-        rows = [row for row, segment in enumerate(segments) if segment.labels.get(task.name) is not None]
+        rows = [row for row, segment in enumerate(segments) if segment.labels.get(task.name) is not None or task.name in segment.soft]
         if not rows:
             raise UserError(f"no training row has a label for the task '{task.name}', so there is nothing to fit")
-        weights[task.name] = _fit(tables[spec.reads_of(task.name)][rows], indicators(task, [segments[row] for row in rows]), spec, seed)
+        weights[task.name] = _fit(tables[spec.reads_of(task.name)][rows], shares(task, [segments[row] for row in rows]), spec, seed)
     return LinearModel(features, weights, scheme, spec)
 
 
 def _fit(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: int) -> LinearWeights:
-    """Fit one classifier per column of ``gold``, ``[rows, labels]`` of 0 and 1."""
+    """Fit one classifier per column of ``gold``, ``[rows, labels]`` of shares from 0 to 1."""
     labels = gold.shape[1]
     coefficients = np.zeros((labels, table.shape[1]), dtype=np.float32)
     intercept, scale, shift = np.zeros(labels), np.ones(labels), np.zeros(labels)
     for label in range(labels):
-        positive = int(gold[:, label].sum())
-        if positive in (0, len(gold)):
-            intercept[label] = -_CERTAIN if positive == 0 else _CERTAIN
+        if (gold[:, label] == gold[0, label]).all() and gold[0, label] in (0, 1):
+            intercept[label] = _CERTAIN if gold[0, label] else -_CERTAIN
             continue
         classifier, scale[label], shift[label] = _binary(table, gold[:, label], spec, seed)
         coefficients[label] = classifier.coef_[0]
         intercept[label] = classifier.intercept_[0]
-        if labels == 2 and (gold.sum(axis=1) == 1).all():
+        if labels == 2 and np.isclose(gold.sum(axis=1), 1).all():
             # The other of two labels is the same question reversed.
             coefficients[1], intercept[1], scale[1], shift[1] = -coefficients[0], -intercept[0], scale[0], -shift[0]
             break
@@ -176,18 +175,25 @@ def _fit(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: int
 
 
 def _binary(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: int) -> tuple[Any, float, float]:
-    """Fit one label against the rest; return also ``scale`` and ``shift`` of its margins."""
+    """Fit one label against the rest; return also ``scale`` and ``shift`` of its margins.
+
+    A row that a share of the annotators gave the label is one with it and one without, so weighted.
+    """
+    divided, weights = (gold > 0) & (gold < 1), None
+    if divided.any():
+        weights = np.concatenate([np.where(divided, gold, 1.0), 1.0 - gold[divided]])
+        table, gold = sparse.vstack([table, table[divided]], format="csr"), np.concatenate([gold > 0, np.zeros(divided.sum())])
     weight = "balanced" if spec.class_weight == "balanced" else None
     if spec.kind == "logistic":
-        # With this many features liblinear takes seconds, the other solvers minutes.
-        logistic = LogisticRegression(C=spec.C, class_weight=weight, solver="liblinear", random_state=seed)
-        return logistic.fit(table, gold), 1.0, 0.0
+        form: dict[str, Any] = {"dual": table.shape[1] > table.shape[0], "max_iter": 1000, "random_state": 0}  # the dual is faster there
+        logistic = LogisticRegression(C=spec.C, class_weight=weight, solver="liblinear", **form)
+        return logistic.fit(table, gold, weights), 1.0, 0.0
     svc = LinearSVC(C=spec.C, class_weight=weight, random_state=seed)
     folds = min(5, int(gold.sum()), int((1 - gold).sum()))
     if folds < 2:
         # A label with one row can't be calibrated; its margin is taken as its log odds.
-        return svc.fit(table, gold), 1.0, 0.0
-    calibrated = CalibratedClassifierCV(svc, cv=folds, ensemble=False).fit(table, gold).calibrated_classifiers_[0]
+        return svc.fit(table, gold, weights), 1.0, 0.0
+    calibrated = CalibratedClassifierCV(svc, cv=folds, ensemble=False).fit(table, gold, weights).calibrated_classifiers_[0]
     platt = calibrated.calibrators[0]
     # Platt's sigmoid is 1 / (1 + exp(a · margin + b)).
     return calibrated.estimator, -float(platt.a_), -float(platt.b_)

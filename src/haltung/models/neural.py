@@ -94,15 +94,14 @@ class MultiTaskNetwork(EncoderNetwork):
             nn.init.normal_(head.weight, std=0.02)  # type: ignore[arg-type]
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
+    def vectors(self, views: Sequence[Batch]) -> dict[str, Tensor]:
+        """Return what the head of each task reads, ``[batch, width]``."""
+        states = [hidden_states(self.encoder, view) for view in views]
+        return {task: pool(states[index], views[index], self.poolings[task]) for task, index in self.views.items()}
+
     def forward(self, views: Sequence[Batch]) -> dict[str, Tensor]:
         """Return the logits of each task, ``[batch, labels]`` in float32."""
-        states = [hidden_states(self.encoder, view) for view in views]
-        logits = {}
-        for task, head in self.heads.items():
-            index = self.views[task]
-            pooled = pool(states[index], views[index], self.poolings[task])
-            logits[task] = head(self.dropout(pooled)).float()
-        return logits
+        return {task: self.heads[task](self.dropout(vector)).float() for task, vector in self.vectors(views).items()}
 
 
 class EncoderModel(Model):
@@ -193,14 +192,28 @@ class NeuralModel(EncoderModel):
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return each task's calibrated probabilities: a softmax, or sigmoids if multi-label."""
-        encoded = self.encode(segments)
         out = {task.name: np.zeros((len(segments), len(task))) for task in self.scheme}
+        for rows, logits in self._read(self.network, segments, progress, precision):
+            for name, values in logits.items():
+                out[name][rows] = likely(values, self.scheme[name])
+        return calibrated(out, self.scheme, self.calibration)
+
+    def vectors(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
+        """Return what the head of each task reads, float64 ``[segments, width]``."""
+        out = {task.name: np.zeros((len(segments), self.network.width)) for task in self.scheme}
+        for rows, vectors in self._read(self.network.vectors, segments, progress, precision):
+            for name, values in vectors.items():
+                out[name][rows] = values.double().cpu().numpy()
+        return out
+
+    def _read(
+        self, part: Callable[[Sequence[Batch]], dict[str, Tensor]], segments: Sequence[Segment], progress: bool, precision: str
+    ) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+        encoded = self.encode(segments)
         with predicting(self, precision, len(segments), progress) as done:
             for rows in batches([max(map(len, views)) for views in zip(*encoded, strict=True)]):
-                for name, logits in self.network(self.batch(encoded, rows)).items():
-                    out[name][rows] = likely(logits, self.scheme[name])
+                yield rows, part(self.batch(encoded, rows))
                 done(len(rows))
-        return calibrated(out, self.scheme, self.calibration)
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write weights, tokenizer and config; return the model's part of the description."""

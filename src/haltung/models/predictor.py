@@ -49,7 +49,7 @@ class Calibration:
             return thresholds
         known = sorted({one for values in self.thresholds.values() for one, value in values.items() if value is not None})
         if not known:
-            raise UserError("the bundle has no thresholds to abstain by; train it again, and see which precision it reaches on dev")
+            raise UserError("the bundle has no thresholds to abstain by: dev reached no precision, or had too few labels (see its report)")
         has = listed(f"{one:g}" for one in known)
         raise UserError(f"the bundle has no threshold for the precision {precision:g}; it has those for {has}")
 
@@ -93,12 +93,13 @@ class Predictor(Protocol):
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return the calibrated probabilities of each task, float64 ``[segments, labels]``."""
-        return self.answers(segments, progress, precision).probabilities
+        return self.answers(segments, progress, precision, seek=False).probabilities
 
     def answers(
-        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None
-    ) -> Answers:
-        """Return the probabilities and the actors; ``stances`` are as of ``predict``."""
+        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None,
+        seek: bool = True,
+    ) -> Answers:  # fmt: skip
+        """Return the probabilities, and with ``seek`` actors; ``stances`` are as of ``predict``."""
         return Answers(self.probabilities(segments, progress, precision), [()] * len(segments))
 
     def predict(
@@ -147,9 +148,13 @@ def tables(answers: Sequence[Mapping[str, Mapping[str, float]]], scheme: Scheme)
     return {task.name: np.array(rows[task.name]).reshape(-1, len(task)) for task in scheme}
 
 
-def indicators(task: Task, segments: Sequence[Segment]) -> np.ndarray:
-    """Return the labels of labelled segments as ``[segments, labels]`` of 0 and 1."""
-    return np.array([[int(label in label_ids(segment.labels[task.name])) for label in task.ids] for segment in segments])
+def shares(task: Task, segments: Sequence[Segment]) -> np.ndarray:
+    """Return the share of annotators that gave a label, ``[segments, labels]``, NaN if none did."""
+    table = np.full((len(segments), len(task)), np.nan)
+    for row, segment in zip(table, segments, strict=True):
+        if (answer := segment.soft.get(task.name, segment.labels.get(task.name))) is not None:
+            row[:] = [answer.get(label, 0.0) if isinstance(answer, Mapping) else label in label_ids(answer) for label in task.ids]
+    return table
 
 
 def abstained(prediction: Prediction, thresholds: Mapping[str, float | None]) -> dict[str, bool]:
@@ -164,11 +169,6 @@ def abstained(prediction: Prediction, thresholds: Mapping[str, float | None]) ->
 def calibrated(probabilities: Mapping[str, np.ndarray], scheme: Scheme, calibration: Calibration) -> dict[str, np.ndarray]:
     """Apply each task's temperature to its probabilities, ``[n, labels]``."""
     return {task.name: tempered(probabilities[task.name], calibration.temperature(task.name), task.kind) for task in scheme}
-
-
-def uncalibrated(probabilities: Mapping[str, np.ndarray], scheme: Scheme, calibration: Calibration) -> dict[str, np.ndarray]:
-    """Undo ``calibrated``, up to rounding."""
-    return {task.name: tempered(probabilities[task.name], 1 / calibration.temperature(task.name), task.kind) for task in scheme}
 
 
 def tempered(probabilities: np.ndarray, temperature: float, kind: str) -> np.ndarray:

@@ -1,8 +1,8 @@
 """The configuration of models (``configs/model/NAME.yaml``); light to import."""
 
 from collections.abc import Mapping
-from dataclasses import field
-from typing import Annotated, Literal, Self
+from dataclasses import field, fields
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -20,6 +20,7 @@ _CHECKED = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, config=_CHECKED)
 class _Spec:
+    is_tuned: ClassVar[bool] = False  # whether a training changes it step by step
     reads: Mapping[str, Reads] = field(default_factory=lambda: {"default": "text"})
 
     def reads_of(self, task: str) -> str:
@@ -59,6 +60,7 @@ class NetworkSpec(_Spec):
         lora_rank: of the low-rank updates; ``lora_alpha``: their scale.
     """
 
+    is_tuned: ClassVar[bool] = True
     pooling: Mapping[str, Literal["mean", "cls", "text"]] = field(default_factory=lambda: {"default": "mean"})
     max_length: Annotated[int, Field(ge=8, le=8192)] = 128
     tune: Literal["full", "frozen", "lora"] = "full"
@@ -76,6 +78,27 @@ class NetworkSpec(_Spec):
 
 
 @dataclass(frozen=True, config=_CHECKED)
+class FewShotSpec(NetworkSpec):
+    """A frozen encoder with heads fitted by logistic regression, for few labels or none.
+
+    At most ``shots`` segments of each label are learned from (None: all), and its description, with
+    the weight of ``description`` segments. ``C`` is the inverse regularisation, for vectors of the
+    length 1. ``class_weight`` is ``balanced``, or None where all segments weigh the same.
+    """
+
+    is_tuned: ClassVar[bool] = False
+    shots: Annotated[int, Field(ge=0)] | None = None
+    description: Annotated[float, Field(ge=0)] = 1.0
+    C: Annotated[float, Field(gt=0)] = 1.0
+    class_weight: Literal["balanced"] | None = "balanced"
+
+    @property
+    def network(self) -> NetworkSpec:
+        """What the fitted model is."""
+        return NetworkSpec(**{one.name: getattr(self, one.name) for one in fields(NetworkSpec)})
+
+
+@dataclass(frozen=True, config=_CHECKED)
 class ArticleSpec(NetworkSpec):
     """An encoder that reads each sentence once, a small network over an article's sentences, heads.
 
@@ -83,7 +106,7 @@ class ArticleSpec(NetworkSpec):
     take the place of the context. ``pooling`` is the mean. ``max_length`` is a sentence's.
 
     Attributes:
-        sequence: the network over the sentences: ``transformer`` or ``lstm`` (bidirectional).
+        sequence: the network over the sentences, which bundles name.
         layers: its number of layers.
         window: the most sentences that are read together; longer articles are cut.
         alone: the share of the articles that fall apart into single sentences while it is trained,
@@ -91,7 +114,7 @@ class ArticleSpec(NetworkSpec):
         dyads: whether sources and targets are learned too, from a corpus that has dyads.
     """
 
-    sequence: Literal["transformer", "lstm"] = "transformer"
+    sequence: Literal["transformer"] = "transformer"
     layers: Count = 2
     window: Count = 32
     alone: Annotated[float, Field(ge=0, le=1)] = 0.5

@@ -5,12 +5,13 @@ import json
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request, Security
@@ -25,7 +26,7 @@ from starlette.staticfiles import StaticFiles
 from haltung import __version__
 from haltung.errors import UserError
 from haltung.files import rendered
-from haltung.serving import inference_protocol, routes
+from haltung.serving import routes
 from haltung.serving.engine import Settings
 from haltung.serving.middleware import Entrance, failure
 from haltung.serving.service import Service
@@ -57,21 +58,19 @@ def application(service: Service) -> FastAPI:
         await service.stop()
 
     settings = service.settings
-    layers = [Middleware(Entrance, service=service)]
+    layers = [Middleware(Entrance, service.metrics, partial(getattr, service, "stopping"), settings.key, settings.timeout, settings.bytes)]
     if settings.origins:
-        length = inference_protocol.LENGTH
         layers.insert(0, Middleware(
             CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "x-api-key", length], expose_headers=["retry-after", length],
+            allow_headers=["authorization", "content-type", "x-api-key"], expose_headers=["retry-after"],
         ))  # fmt: skip
     # FastAPI's documentation pages would load their scripts from another host.
     app = FastAPI(
         title="Haltung", version=__version__, description=_ABOUT, lifespan=lifespan, middleware=layers, docs_url=None, redoc_url=None,
-        exception_handlers={RequestValidationError: _invalid, HTTPException: _refused, UserError: _not_installed},
+        exception_handlers=refusals(lambda _, error: failure(501, str(error))),
         dependencies=[Security(APIKeyHeader(name="X-API-Key", auto_error=False))] if settings.key else [],
     )  # fmt: skip
     app.include_router(routes.router(service))
-    app.include_router(inference_protocol.router(service))
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
@@ -86,10 +85,8 @@ def application(service: Service) -> FastAPI:
     return app
 
 
-async def _invalid(request: Request, error: Exception) -> Response:
+async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    if request.url.path.startswith("/v2/"):
-        return failure(400, routes.sentence(error.errors(), inference_protocol.EXAMPLE))
     return failure(422, routes.sentence(error.errors()))
 
 
@@ -101,8 +98,9 @@ async def _refused(_: Request, error: Exception) -> Response:
     return failure(status, detail, error.headers)
 
 
-async def _not_installed(_: Request, error: Exception) -> Response:
-    return failure(501, str(error))
+def refusals(mistake: Callable[[Request, Exception], Response]) -> dict[Any, Callable[[Request, Exception], Any]]:
+    """Return what answers errors in one sentence; ``mistake`` answers a ``UserError``."""
+    return {RequestValidationError: _invalid, HTTPException: _refused, UserError: mistake}
 
 
 class Server(uvicorn.Server):
@@ -141,7 +139,7 @@ def serve(settings: Settings) -> None:
     """Serve until a signal comes; ``UserError`` if the bundle or the port can't be used."""
     start = time.perf_counter()
     # Before the model is loaded, so that a port in use is reported at once.
-    with _listener(settings.host, settings.port) as listener:
+    with listening(settings.host, settings.port) as listener:
         logging.basicConfig(format="%(asctime)s %(message)s")
         logging.getLogger("haltung.serving").setLevel(logging.INFO)
         service = Service(settings)
@@ -151,13 +149,14 @@ def serve(settings: Settings) -> None:
         )  # fmt: skip
         host, port = listener.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        print(f"runtime: {service.engine.choice}", flush=True)
+        print(f"runtime: {service.engine.graph}", flush=True)
         seconds = time.perf_counter() - start
         greeting = f"{settings.bundle} at {address} after {seconds:.1f} s; {address}/docs lists the endpoints (Ctrl-C stops it)"
         Server(config, service, greeting).run([listener])
 
 
-def _listener(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """Return a bound socket; ``UserError`` if nothing can listen there."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.socket(family, kind, protocol)

@@ -1,25 +1,20 @@
-"""The settings of a server, and its engine: a bundle on the runtime that is faster here."""
+"""The settings of a server, and its engine: a bundle whose graph is run in one thread."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from haltung import threads
-from haltung.errors import UserError, listed, nearest, one_of
+from haltung.errors import UserError
 from haltung.inference.client import Classifier
-from haltung.inference.sessions import RUNTIMES, SAMPLE, FastestGraph, Graph, choose, has_bf16, is_installed, load
-from haltung.models.bundle import ExportedModel, broken_parts, reading
+from haltung.inference.sessions import Graph
+from haltung.models.bundle import ExportedModel, broken_parts, first_loaded, graphs_for
 from haltung.models.units import Unit
 
 # The key can come from the environment, so that no list of processes shows it.
 KEY_VARIABLE = "HALTUNG_API_KEY"
-
-# The fastest format first; those that the export has refused are not in the bundle.
-_FASTEST = ("int8", "bf16", "fp32")
 
 # The longest estimate for a linear model, which reads a text of any length.
 _MAX_TOKENS = 512
@@ -95,9 +90,9 @@ class Engine(ExportedModel):
     At most ``tokens``, padding included, go through the graph together, or those of one article.
     """
 
-    def __init__(self, classifier: Classifier, choice: FastestGraph, tokens: int) -> None:
-        self.choice = choice
-        super().__init__(classifier, choice.graph, choice.run)
+    def __init__(self, classifier: Classifier, graph: Graph, tokens: int) -> None:
+        self.graph = graph
+        super().__init__(classifier, graph)
         # Sentences of articles leave no padding, of whatever length they are. The shortest come
         # first, so that their callers need not wait for the long ones.
         self.tokens, self.similar, self.shortest_first = tokens, 0.0 if self.reads_articles else _SIMILAR, True
@@ -111,35 +106,11 @@ class Engine(ExportedModel):
 
 
 def open_engine(settings: Settings) -> Engine:
-    """Read the bundle and load its graph, on the faster runtime unless the settings name one.
+    """Read the bundle and load its graph, by the preferred runtime unless the settings name one.
 
     ``UserError`` if the folder is no bundle, lacks the format, or no runtime can run it.
     """
     with broken_parts(settings.bundle):
         classifier = Classifier(settings.bundle, format=None)
-    names = list(filter(is_installed, RUNTIMES)) if settings.runtime == "auto" else [one_of("runtime", settings.runtime, RUNTIMES)]
-    if not names:
-        raise UserError("neither onnxruntime nor openvino is installed; pip install 'haltung[serve]'")
-    with reading(settings.bundle, classifier.description) as part:
-        graphs = [graph for name in names if (graph := _graph(classifier, name, settings, part)) is not None]
-        if not graphs:
-            formats = classifier.description["formats"]
-            hint = "" if settings.format in formats else nearest(settings.format, formats)
-            wanted = "" if settings.format == "auto" else f" '{settings.format}'{hint}"
-            raise UserError(f"{settings.bundle} has no format{wanted} for {listed(names)}; it has {listed(formats)}")
-        choice = FastestGraph(graphs[0], load(graphs[0]), {}) if len(graphs) == 1 else choose(graphs, classifier)
-        engine = Engine(classifier, choice, settings.tokens)
-        # The first run prepares the graph; no caller has to wait for that.
-        list(engine.groups(engine.units([SAMPLE])))
-    return engine
-
-
-def _graph(classifier: Classifier, runtime: str, settings: Settings, part: Callable[[str], Path]) -> Graph | None:
-    """Return what a runtime is to run: the format of the settings, or the fastest in the bundle."""
-    formats = classifier.description["formats"]
-    for name in _FASTEST if settings.format == "auto" else (settings.format,):
-        about = formats.get(name)
-        if about is None or about.get("runtime", runtime) != runtime or (settings.format == "auto" and name == "bf16" and not has_bf16()):
-            continue
-        return Graph(runtime, name, part(about["file"]), settings.threads or threads.count(), bf16=about.get("hint") == "bf16")
-    return None
+        graphs = graphs_for(settings.bundle, classifier.description, settings.runtime, settings.format, settings.threads)
+        return first_loaded(graphs, lambda graph: Engine(classifier, graph, settings.tokens))

@@ -6,7 +6,7 @@ import hmac
 import logging
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 
 from fastapi import HTTPException
@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from haltung.serving.service import Service
+from haltung.serving.metrics import Metrics
 
 log = logging.getLogger("haltung.serving")
 
@@ -42,7 +42,7 @@ _HEADERS = [
 ]
 
 # These reveal no text and cost nothing, so a browser and a supervisor need no key for them.
-_OPEN = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/docs", "/openapi.json", "/")
+_OPEN = ("/health/live", "/health/ready", "/docs", "/openapi.json", "/")
 
 
 def failure(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -57,9 +57,9 @@ class Entrance:
     and never a path as it was sent, a query or a body.
     """
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        self._app, self._service, self._settings = app, service, service.settings
-        self._key = _digest(self._settings.key) if self._settings.key else None
+    def __init__(self, app: ASGIApp, metrics: Metrics, stopping: Callable[[], bool], key: str | None, timeout: float, most: int) -> None:
+        self._app, self._metrics, self._stopping, self._timeout, self._most = app, metrics, stopping, timeout, most
+        self._key = _digest(key) if key else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it with an error."""
@@ -75,7 +75,7 @@ class Entrance:
                 # The model's answers stay out of caches.
                 cache = b"no-cache" if _is_open(scope["path"]) else b"no-store"
                 message["headers"] = [*message["headers"], *_HEADERS, (b"cache-control", cache)]
-                if self._service.stopping:
+                if self._stopping():
                     MutableHeaders(scope=message)["connection"] = "close"
             try:
                 await send(message)
@@ -99,11 +99,11 @@ class Entrance:
             status = _CLIENT_GONE
         route = getattr(scope.get("route"), "path", None) or "other"
         seconds = time.perf_counter() - start
-        self._service.metrics.answered(route, status, seconds)
+        self._metrics.answered(route, status, seconds)
         log.info("%s %s %d %.1f ms", scope["method"] if scope["method"] in _METHODS else "other", route, status, 1000 * seconds)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._service.stopping and not scope["path"].endswith("/live"):
+        if self._stopping() and not scope["path"].endswith("/live"):
             raise HTTPException(503, "the server is stopping; ask again in a moment", {"retry-after": "2"})
         request = Request(scope, receive)
         if self._key is not None and not _is_open(scope["path"]):
@@ -120,17 +120,17 @@ class Entrance:
             return next(messages, None) or await receive()
 
         try:
-            async with asyncio.timeout(self._settings.timeout):
+            async with asyncio.timeout(self._timeout):
                 await self._app(scope, receive_body, send)
         except TimeoutError:
-            sentence = f"the answer has taken more than {self._settings.timeout:g} s; send fewer texts at once, or ask again"
+            sentence = f"the answer has taken more than {self._timeout:g} s; send fewer texts at once, or ask again"
             raise HTTPException(504, sentence) from None
 
     async def _body(self, request: Request) -> bytes:
         """Return the whole body, also one that comes in pieces."""
         if request.headers.get("content-encoding", "identity") != "identity":
             raise HTTPException(415, "the body is compressed; send it as it is")
-        parts, size, most = list[bytes](), 0, self._settings.bytes
+        parts, size, most = list[bytes](), 0, self._most
         try:
             async with asyncio.timeout(_BODY_SECONDS), aclosing(request.stream()) as stream:
                 async for part in stream:

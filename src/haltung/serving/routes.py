@@ -5,7 +5,7 @@ A body is JSON; a mistake in one is one sentence that repeats no text.
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from typing import Any
@@ -28,21 +28,18 @@ from haltung.serving.metrics import CONTENT_TYPE
 from haltung.serving.service import Service
 
 # A text, and what the encoder may read before it; "" where there is none.
-FIELDS = ("text", "context", "target")
+_FIELDS = ("text", "context", "target")
 
-EXAMPLE = '{"text": "…"}'
+_EXAMPLE = '{"text": "…"}'
 
 _EXPECTED = {
     "string_type": "text", "list_type": "a list", "dict_type": "an object",
-    "model_type": "an object", "model_attributes_type": "an object",
-    "float_type": "a number", "int_type": "a whole number", "bool_type": "true or false",
+    "model_type": "an object", "model_attributes_type": "an object", "float_type": "a number",
 }  # fmt: skip
 
 # What a status means; the body is {"error": "one sentence"}.
 _STATUS = {
-    400: "The request does not follow the protocol",
     401: "The key is missing or wrong",
-    404: "There is no such thing",
     408: "The body came too slowly",
     413: "The body, a text or the number of texts is too large",
     415: "The body is compressed",
@@ -55,7 +52,7 @@ _STATUS = {
 }
 
 # What can happen to every request with texts.
-REFUSALS = (401, 408, 413, 415, 422, 429, 500, 503, 504)
+_REFUSALS = (401, 408, 413, 415, 422, 429, 500, 503, 504)
 
 
 class ErrorAnswer(BaseModel):
@@ -71,11 +68,6 @@ class ModelAnswer(BaseModel, extra="allow"):
     tasks: dict[str, Any]
 
 
-def as_segments(parts: Sequence[Mapping[str, str]]) -> list[Segment]:
-    """Return the texts that a caller sent as segments of no article."""
-    return [Segment("", part["text"], context=part.get("context", ""), target=part.get("target", "")) for part in parts]
-
-
 class JsonRequest(Request):
     """A request whose body is read by ``parse``."""
 
@@ -87,40 +79,38 @@ class JsonRequest(Request):
 class JsonRoute(APIRoute):
     """A route that reads every body as JSON in UTF-8, whatever its Content-Type says."""
 
-    request_class: type[Request] = JsonRequest
-
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return FastAPI's handler for a request of ``request_class``."""
+        """Return FastAPI's handler for a ``JsonRequest``."""
         # FastAPI reads a body without a Content-Type as JSON; newer versions must not be strict.
         self.strict_content_type = False
         handle = super().get_route_handler()
 
         async def read(request: Request) -> Response:
             headers = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
-            return await handle(self.request_class({**request.scope, "headers": headers}, request.receive))
+            return await handle(JsonRequest({**request.scope, "headers": headers}, request.receive))
 
         return read
 
 
-def parse(body: bytes, example: str = EXAMPLE, status: int = 422) -> Any:
+def parse(body: bytes) -> Any:
     """Return what a body says in JSON, with U+FFFD for each lone half of a surrogate pair.
 
-    Raises HTTPException of ``status`` where it is no JSON, or not in UTF-8.
+    Raises HTTPException 422 where it is no JSON, or not in UTF-8.
     """
     try:
         data = json.loads(body.decode("utf-8-sig"))
         # Only an escape can hold half a character.
         return json.loads(well_formed(json.dumps(data, ensure_ascii=False))) if b"\\ud" in body.lower() else data
     except UnicodeDecodeError as error:
-        raise HTTPException(status, f"the body is not UTF-8 (byte {error.start}); send JSON in UTF-8") from None
+        raise HTTPException(422, f"the body is not UTF-8 (byte {error.start}); send JSON in UTF-8") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise HTTPException(status, f"the body is no JSON ({where}); send an object such as {example}") from None
+        raise HTTPException(422, f"the body is no JSON ({where}); send an object such as {_EXAMPLE}") from None
     except (ValueError, RecursionError):
-        raise HTTPException(status, f"the body is nested too deeply or has too long a number; send an object such as {example}") from None
+        raise HTTPException(422, f"the body is nested too deeply or has too long a number; send an object such as {_EXAMPLE}") from None
 
 
-def sentence(errors: Sequence[ErrorDetails], example: str = EXAMPLE) -> str:
+def sentence(errors: Sequence[ErrorDetails]) -> str:
     """Return pydantic's first error as one sentence: the field and what is allowed there."""
     error = errors[0]
     path = [part for part in error["loc"] if part not in ("body", "one", "many")]
@@ -128,9 +118,9 @@ def sentence(errors: Sequence[ErrorDetails], example: str = EXAMPLE) -> str:
     match error["type"]:
         case "missing":
             problem = f"{_path(path[:-1])} has no '{path[-1]}'" if path else "the body is empty"
-            return f"{problem}; send an object such as {example}"
+            return f"{problem}; send an object such as {_EXAMPLE}"
         case expected if expected in _EXPECTED:
-            return f"{where} is {kind(error['input'])}; expected {_EXPECTED[expected]}" + ("" if path else f" such as {example}")
+            return f"{where} is {kind(error['input'])}; expected {_EXPECTED[expected]}" + ("" if path else f" such as {_EXAMPLE}")
         case "sentence":
             return f"{where} {error['msg']}"
         case _:
@@ -165,21 +155,22 @@ def router(service: Service) -> APIRouter:
 
     @routes.post(
         "/classify", tags=["Labels"], summary="Label one text, or many",
-        response_model=classify_answer, responses=errors(*REFUSALS),
+        response_model=classify_answer, responses=errors(*_REFUSALS),
     )  # fmt: skip
     async def classify(body: schemas.ClassifyRequest) -> Response:
         texts = body.root
         many = isinstance(texts, schemas.ManyTexts)
         segments = texts.segments if isinstance(texts, schemas.ManyTexts) else [texts]
-        parts = [{field: getattr(segment, field) or "" for field in FIELDS} for segment in segments]
+        parts = [{field: getattr(segment, field) or "" for field in _FIELDS} for segment in segments]
         service.check_parts(parts, "segments[{number}].{field}" if many else "{field}")
         service.check_abstain(texts.abstain)
-        predictions = await service.predict(as_segments(parts), [segment.id for segment in segments], texts.abstain)
+        given = [Segment("", part["text"], context=part["context"], target=part["target"]) for part in parts]
+        predictions = await service.predict(given, [segment.id for segment in segments], texts.abstain)
         return JSONResponse({"predictions": predictions} if many else predictions[0])
 
     @routes.post(
         "/article", tags=["Labels"], summary="Label every sentence of an article, each read with what stands around it",
-        response_model=article_answer, responses=errors(*REFUSALS, 501),
+        response_model=article_answer, responses=errors(*_REFUSALS, 501),
     )  # fmt: skip
     async def article(body: schemas.ArticleRequest) -> Response:
         parts = await asyncio.to_thread(pipeline.segments_of, checked(body))
@@ -193,7 +184,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.post(
         "/events", tags=["Labels"], summary="Who takes which stance towards whom in an article, and the PLOVER events of it",
-        response_model=events_answer, responses=errors(*REFUSALS, 501),
+        response_model=events_answer, responses=errors(*_REFUSALS, 501),
     )  # fmt: skip
     async def events(body: schemas.ArticleRequest) -> Response:
         given = checked(body)
@@ -232,7 +223,7 @@ def router(service: Service) -> APIRouter:
 
 def described(service: Service) -> dict[str, Any]:
     """Return what callers may want to know of the model: tasks, labels, limits, provenance, …."""
-    description, graph, settings = service.engine.classifier.description, service.engine.choice.graph, service.settings
+    description, graph, settings = service.engine.classifier.description, service.engine.graph, service.settings
     thresholds = description.get("calibration", {}).get("thresholds", {}).values()
     can_read = all(find_spec(name) for name in ("ahocorasick", "py3langid", "somajo"))
     return {
@@ -243,6 +234,5 @@ def described(service: Service) -> dict[str, Any]:
         "precisions": sorted({float(precision) for task in thresholds for precision, least in task.items() if least is not None}),
         "reference": description.get("reference"), "provenance": description.get("provenance"),
         "haltung": __version__, "exported_by": description["haltung"], "runtime": graph.runtime, "format": graph.format,
-        "milliseconds": dict(service.engine.choice.milliseconds),
         "limits": {"texts": settings.texts, "characters": settings.characters, "bytes": settings.bytes, "seconds": settings.timeout},
     }  # fmt: skip

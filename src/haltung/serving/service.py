@@ -27,7 +27,7 @@ class Service:
         # Whether new requests are refused.
         self.stopping = False
         self.engine = open_engine(settings)
-        graph = self.engine.choice.graph
+        graph = self.engine.graph
         self.metrics = Metrics({"scheme": self.engine.scheme.name, "runtime": graph.runtime, "format": graph.format})
         self._cache = AnswerCache(settings.cache, self.metrics)
         self._finder: DyadFinder = dyad_model.load(settings.bundle) if self.engine.finds_dyads else dyad_model.word_order

@@ -1,8 +1,8 @@
 """Bundles as MLflow models: logged, registered, and pointed to by aliases such as ``champion``.
 
 A logged model has code instead of a pickle, declared columns, and a tested example. A training logs
-its bundle for use within this project; the exported one, logged beside it for serving, loads
-without torch and without Haltung.
+its bundle for use within this project; the exported one, logged beside it for serving and
+registered, loads without torch and without Haltung.
 """
 
 from __future__ import annotations
@@ -67,29 +67,27 @@ class ModelVersion:
 
 
 def log_bundle(connection: Connection, run: str, folder: Path, examples: Sequence[Segment]) -> LoggedModel:
-    """Log a bundle to a run, and register it if the store names a model.
+    """Log a bundle to a run; only ``log_exported`` makes versions of a registered model.
 
     ``examples``, a few segments, become the model's input example, and the model is tested with
     them. Raises ``UserError`` if the folder holds no bundle, or there is no example.
     """
     description = describe(folder)
-    logged = _logged(connection, run, NAME, {NAME: str(folder)}, requirements(description["kind"]), description, examples)
-    return _registered(connection, run, logged) if connection.store.model else logged
+    return _logged(connection, run, NAME, {NAME: str(folder)}, requirements(description["kind"]), description, examples)
 
 
 def log_exported(connection: Connection, run: str, folder: Path, examples: Sequence[Segment]) -> LoggedModel:
     """Log an exported bundle to the run that it was made from, and register it.
 
     The model carries a copy of the code that reads it (``inference/client.py``). Its version is
-    tagged ``haltung.form=exported``, with scheme, corpus and run, and is described with the metrics
-    on dev; the run is tagged ``haltung.exported`` and ``haltung.exported_version``. Raises
-    ``UserError`` if the folder holds no exported bundle, there is no example, the store names no
-    model, or MLflow refuses.
+    tagged ``haltung.form=exported``, with scheme, corpus and run; the run is tagged
+    ``haltung.exported`` and ``haltung.exported_version``. Raises ``UserError`` if the folder holds
+    no exported bundle, there is no example, the store names no model, or MLflow refuses.
     """
     description = describe(folder)
     if not is_exported(description):
         raise UserError(f"{folder} holds a trained bundle that was not exported; write one with haltung export run={run[:8]} to=FOLDER")
-    _registered_name(connection)
+    name, client = _registered_name(connection), connection.client
     artifacts = {NAME: str(folder), "client": str(_PACKAGE / "inference" / "client.py")}
     needed = _pinned(("mlflow", "numpy", "pandas", "onnxruntime", "tokenizers"))
     with mlflow_errors(connection.store):
@@ -99,10 +97,14 @@ def log_exported(connection: Connection, run: str, folder: Path, examples: Seque
             "haltung.scheme_digest": description["scheme_digest"], "haltung.corpus": description.get("provenance", {}).get("corpus", ""),
             "haltung.run": run,
         }  # fmt: skip
-        named = _registered(connection, run, logged, tags, _summary(description))
-        connection.client.set_tag(run, "haltung.exported", named.uri)
-        connection.client.set_tag(run, "haltung.exported_version", f"{named.name}/{named.version}")
-    return named
+        with expected("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
+            client.create_registered_model(name)
+        # MLflow looks the logged model up by its global state, not by this client's.
+        with _addressed(connection.store.address):
+            created = client.create_model_version(name, source=logged.uri, run_id=run, tags=tags, model_id=logged.model_id)
+        client.set_tag(run, "haltung.exported", logged.uri)
+        client.set_tag(run, "haltung.exported_version", f"{name}/{created.version}")
+    return LoggedModel(logged.uri, logged.model_id, name, str(created.version))
 
 
 def exported_version(connection: Connection, run: str) -> ModelVersion | None:
@@ -195,31 +197,6 @@ def requirements(kind: str) -> list[str]:
 def _pinned(names: Sequence[str]) -> list[str]:
     # The suffix of a local build (2.9.1+cpu) is unknown to other package indexes.
     return [f"{name}=={version.partition('+')[0]}" for name in names if (version := version_of(name))]
-
-
-def _summary(description: Mapping[str, Any]) -> str:
-    reference = description.get("reference", {})
-    scores = ", ".join(f"{task} {value:.3f}" for task, value in reference.get("macro_f1", {}).items())
-    sizes = ", ".join(f"{name} ({one['bytes'] / 1e6:.1f} MB)" for name, one in description["formats"].items() if "bytes" in one)
-    lines = [f"Exported to ONNX, scheme {description['scheme']['name']}; it loads without torch and without Haltung."]
-    if scores:
-        where = f"{reference.get('corpus', '')} {reference.get('split', '')}".strip()
-        lines.append(f"Macro-F1 on {where} ({reference.get('segments', '?')} segments): {scores}.")
-    return "\n\n".join([*lines, f"Formats: {sizes}; served in fp32."])
-
-
-def _registered(
-    connection: Connection, run: str, logged: LoggedModel, tags: Mapping[str, str] | None = None, described: str | None = None
-) -> LoggedModel:
-    name, client = _registered_name(connection), connection.client
-    with expected("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
-        client.create_registered_model(name)
-    # MLflow looks the logged model up by its global state, not by this client's.
-    with _addressed(connection.store.address):
-        created = client.create_model_version(
-            name, source=logged.uri, run_id=run, tags=dict(tags or {}), description=described, model_id=logged.model_id
-        )
-    return LoggedModel(logged.uri, logged.model_id, name, str(created.version))
 
 
 @contextmanager

@@ -24,6 +24,13 @@ MEMBERS = "haltung.members"
 UNFINISHED = ("RUNNING", "SCHEDULED")
 _STOPPED = ("FAILED", "KILLED")
 
+# Kinds of runs that hold no model, and what to name instead; their parts are listed behind it.
+_WITHOUT_MODEL = {
+    "folds": "a cross-validation; compare such runs with split=folds, train with final=true for a model of all rows, or name a fold",
+    "compare": "a comparison and holds no model; name the runs that it compares",
+    "curve": "a learning curve, and its runs have learned from different shares of the train split; name one of them",
+}
+
 # How many of the newest runs are searched for a near name, and how many of them a message lists.
 _SEARCHED = 500
 _LISTED = 5
@@ -52,6 +59,16 @@ class RunRecord:
     def config(self) -> dict[str, Any]:
         """The resolved config that the run was made with; ``UserError`` if it has none."""
         return dict(yaml.safe_load(artifact(self, CONFIG).read_text(encoding="utf-8")) or {})
+
+    @property
+    def of_all_rows(self) -> str:
+        """Why the run has neither dev nor test, if it learned from all rows after folds, or ""."""
+        if self.kind != "train" or "haltung.digest.folds" not in self.tags:
+            return ""
+        return (
+            f"{self.name} was trained on all rows of {self.tags['haltung.corpus']}, so no dev or test split is left; its figures are "
+            "out-of-fold, as haltung compare takes them; score it on other texts: haltung evaluate table=FILE, or corpus=NAME"
+        )
 
 
 def find(store: Store, run: str) -> RunRecord:
@@ -104,18 +121,8 @@ def members(record: RunRecord) -> list[RunRecord]:
     a learning curve, a comparison, a search that trained none, a group with missing seeds.
     """
     which = f"the run {record.name} ({record.id[:8]})"
-    if record.kind == "folds":
-        raise UserError(
-            f"{record.name} is a cross-validation, whose out-of-fold metrics it holds already; compare such runs with split=folds "
-            "(haltung compare 'runs=[A,B]' split=folds), or name one of its folds"
-        )
-    if record.kind == "compare":
-        raise UserError(f"{which} is a comparison and holds no model; name the runs that it compares")
-    if record.kind == "curve":
-        raise UserError(
-            f"{record.name} is a learning curve, and its runs have learned from different shares of the train split; "
-            f"name one of them{_listed(children(record))}"
-        )
+    if record.kind in _WITHOUT_MODEL and not record.tags.get(MEMBERS):
+        raise UserError(f"{record.name} is {_WITHOUT_MODEL[record.kind]}{_listed(children(record))}")
     if record.kind == "sweep":
         inner = _of_sweep(record)
         if inner is None:
@@ -124,7 +131,7 @@ def members(record: RunRecord) -> list[RunRecord]:
                 "train that recipe with the command that the sweep ends with, and name that run"
             )
         return members(inner)
-    return _of_seeds(record, which) if record.kind == "seeds" else [record]
+    return _of_seeds(record, which) if record.kind in ("seeds", "folds") else [record]
 
 
 def group(record: RunRecord) -> RunRecord | None:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
-import signal
 import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from filelock import FileLock, Timeout
 
@@ -30,9 +25,6 @@ _SQLITE = "sqlite:///"
 
 # Seconds to wait for another training to create the database: minutes on a slow network disk.
 _CREATE_TIMEOUT = 300.0
-
-# Seconds until MLflow's pages have to answer: it takes ten to import, on a busy machine minutes.
-_UI_TIMEOUT = 180.0
 
 
 @dataclass(frozen=True)
@@ -102,25 +94,19 @@ def open_store(store: Store, create: bool = True) -> Connection:
         return Connection(store, client, _experiment(store, client, create))
 
 
-@contextmanager
-def page(store: Store, host: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Serve MLflow's pages on a local store; yield address and process once they answer. Raises
-    ``UserError`` if there is no such store, the port is taken or not allowed, or MLflow does not
-    start.
+def serve_pages(store: Store, host: str, port: int) -> NoReturn:
+    """Become MLflow's server of pages on a local store, which ends with Ctrl-C; ``UserError`` if
+    there is no such store, or the port can't be opened.
     """
     open_store(store, create=False)
-    _check_port(host, port)
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise UserError(f"port {port} of {host} can't be opened ({error.strerror}); choose another, as in port={port + 1}") from None
+    print(f"runs of {store.label}: http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}   (Ctrl-C stops it)", flush=True)
     # MLflow reads the local artifacts itself; its proxy would create a folder mlartifacts here.
     options = ["--backend-store-uri", store.address, "--no-serve-artifacts", "--host", host, "--port", str(port), "--workers", "1"]
-    command = [sys.executable, "-m", "mlflow", "server", *options]
-    # A process group, since MLflow starts further processes, and all of them have to be stopped.
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
-    try:
-        address = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
-        _wait_for(address, process)
-        yield address, process
-    finally:
-        _stop(process)
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "server", *options])
 
 
 def mlflow() -> ModuleType:
@@ -152,8 +138,9 @@ def mlflow_errors(store: Store) -> Iterator[None]:
                 f"{store.label} was written by another version of MLflow; make a copy of it, then run: mlflow db upgrade '{store.address}'"
             ) from error
         if not store.local and ("API request to" in text or "Max retries" in text or "timed out" in text):
+            reason = text.splitlines()[0].rpartition(": ")[2].rstrip(".)'\"")
             raise UserError(
-                f"the MLflow server {store.address} can't be reached ({_reason(text)}); start it (mlflow server --port 5000), "
+                f"the MLflow server {store.address} can't be reached ({reason}); start it (mlflow server --port 5000), "
                 "correct tracking.uri, or use tracking=local"
             ) from error
         raise UserError(f"MLflow at {store.label} refused: {first_line(error)}") from error
@@ -238,46 +225,3 @@ def _experiment(store: Store, client: MlflowClient, create: bool) -> str:
             f"{experiment.experiment_id}), or name another in tracking.experiment"
         )
     return str(experiment.experiment_id)
-
-
-def _reason(text: str) -> str:
-    no_host = ("Name or service not known", "nodename nor servname", "Failed to resolve")
-    signs = {"Connection refused": "connection refused", "timed out": "no answer in time", **dict.fromkeys(no_host, "no such host")}
-    signs["CERTIFICATE"] = "its certificate is not trusted"
-    last = text.splitlines()[0].rpartition(": ")[2].rstrip(".)") or "no answer"
-    return next((reason for sign, reason in signs.items() if sign in text), last)
-
-
-def _check_port(host: str, port: int) -> None:
-    try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
-    except PermissionError:
-        raise UserError(f"port {port} may not be used by everybody; choose one from 1024 on, as in port=5001") from None
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise UserError(f"port {port} is taken by another program; choose another one, as in port={port + 1}") from None
-        raise UserError(f"host is '{host}', which is no address of this machine; expected 127.0.0.1, or 0.0.0.0 for all") from None
-
-
-def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
-    ends = time.monotonic() + _UI_TIMEOUT
-    # The environment's proxies can't reach this machine.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    while time.monotonic() < ends:
-        if process.poll() is not None:
-            lines = process.stderr.read().decode(errors="replace").strip().splitlines() if process.stderr else []
-            raise UserError(f"MLflow has ended with exit code {process.returncode}: {lines[-1] if lines else 'without a message'}")
-        with suppress(OSError), opener.open(f"{address}/health", timeout=5):
-            return
-        time.sleep(0.2)
-    raise UserError(f"MLflow has not answered at {address} within {_UI_TIMEOUT:.0f} seconds; try it again, or run mlflow server yourself")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-    if process.stderr:
-        process.stderr.close()

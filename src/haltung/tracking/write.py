@@ -3,7 +3,6 @@
 import getpass
 import json
 import logging
-import os
 import platform
 import re
 import shlex
@@ -20,6 +19,7 @@ import yaml
 
 from haltung import __version__, threads
 from haltung.errors import UserError
+from haltung.inference import machine
 from haltung.inference.sessions import processor, version_of
 from haltung.records import Segment
 from haltung.tracking.models import LoggedModel, log_bundle
@@ -113,7 +113,7 @@ class Run:
         """Store a bundle with the run as an MLflow model (see ``models.log_bundle``)."""
         with mlflow_errors(self.connection.store):
             logged = log_bundle(self.connection, self.id, folder, examples)
-        self.tags({"haltung.bundle": logged.uri} | ({"haltung.registered": f"{logged.name}/{logged.version}"} if logged.version else {}))
+        self.tags({"haltung.bundle": logged.uri})
         return logged
 
     def _curve(self, key: str) -> set[tuple[int, float]]:
@@ -279,8 +279,8 @@ def _git(folder: Path, *words: str) -> str | None:
 
 def _hardware() -> dict[str, str]:
     hardware = {"cpu": processor(), "cores": str(threads.cores()), "threads": str(threads.count()), "system": platform.platform()}
-    with suppress(ValueError, OSError, AttributeError):
-        hardware["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"
+    if size := machine.memory():
+        hardware["memory"] = f"{size:.1f} GiB"
     # A training on a GPU has loaded torch; loading it only for this would take seconds.
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():

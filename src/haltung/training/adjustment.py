@@ -1,15 +1,17 @@
-"""Class weights are undone in a trained model's logits, as far as dev says."""
+"""What makes rare labels too probable in training is undone in the logits, as far as dev says."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from scipy.special import softmax
-from torch import nn
+from torch import Tensor, nn
 
 from haltung.evaluation import predictions
 from haltung.evaluation.predictions import UNLABELLED
+from haltung.labels import Task
 from haltung.models.article import ArticleModel
 from haltung.models.neural import NeuralModel
 from haltung.models.predictor import fitted, tables, tempered
@@ -22,22 +24,26 @@ _ERRORS = 2.0  # a gain below so many standard errors may be chance
 
 def adjust(
     model: NeuralModel | ArticleModel, train: Sequence[Segment], dev: Sequence[Segment], kind: str,
-    answers: Sequence[Prediction] | None = None,
+    answers: Sequence[Prediction] | None = None, known: Mapping[str, float] | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """Take a share of the log class weights from the heads' biases; return the share of each task.
+    """Take a share of the log weights of labels from the heads' biases; return it by task.
 
-    ``kind`` is ``Training.class_weight``, with which the uncalibrated ``model`` has learned from
-    ``train``; see ``share_to_undo``. Tasks of several labels stay as they are. ``answers`` are the
-    model's predictions for ``dev``, where they are known.
+    These are the class weights of ``kind`` (``Training.class_weight``), with which the uncalibrated
+    ``model`` has learned from ``train``, times how much more frequent a label is in ``train`` than
+    in its segments of sources that ``dev`` has: texts that are learned from beside those may have
+    been chosen for rare labels. See ``share_to_undo``. Tasks of several labels stay as they are.
+    ``answers`` are the model's predictions for ``dev``, where they are known; ``known`` shares are
+    taken as they are.
     """
     probabilities = model.probabilities(dev) if answers is None else tables([one.probabilities for one in answers], model.scheme)
     shares = {}
     for task in model.scheme:
-        gold, weights = predictions.gold(dev, task), class_weights(targets(train, task), task, kind)
-        if weights is None or task.kind != "single" or not (labelled := gold != UNLABELLED).any():
+        gold, weights = predictions.gold(dev, task), label_weights(train, dev, task, kind)
+        if weights is None or not (labelled := gold != UNLABELLED).any():
             continue
         articles = np.array([segment.article or segment.id for segment in dev])[labelled]
-        share = share_to_undo(probabilities[task.name][labelled], gold[labelled], articles, weights.numpy())
+        fits = (probabilities[task.name][labelled], gold[labelled], articles, weights.numpy())
+        share = share_to_undo(*fits) if known is None else known.get(task.name, 0.0)
         head = model.network.heads[task.name]
         assert isinstance(head, nn.Linear)
         head.bias.data -= share * weights.log().to(model.device)
@@ -45,15 +51,30 @@ def adjust(
     return shares
 
 
+def label_weights(train: Sequence[Segment], dev: Sequence[Segment], task: Task, kind: str) -> Tensor | None:
+    """Return how much each label weighs more in training than where dev is from, ``[labels]``.
+
+    None for a task of several labels, or if nothing weighs.
+    """
+    sources = {segment.source for segment in dev}
+    alike = [segment for segment in train if segment.source in sources]
+    weights = class_weights(every := targets(train, task), task, kind)
+    if task.kind != "single" or not 0 < len(alike) < len(train):
+        return weights if task.kind == "single" else None
+    frequent, there = (torch.bincount(gold[gold != UNLABELLED], minlength=len(task)) + 1.0 for gold in (every, targets(alike, task)))
+    return (1.0 if weights is None else weights) * (frequent / frequent.sum()) / (there / there.sum())
+
+
 def share_to_undo(probabilities: np.ndarray, gold: np.ndarray, articles: np.ndarray, weights: np.ndarray) -> float:
-    """Return the share, 0 to 1, of a task's class weights that should be undone in its logits.
+    """Return the share, 0 to 1, of a task's weights of labels to undo in its logits.
 
     Weights raise the probability of rare labels beyond how often they are right. What is taken from
     the logits is a share of the weights' logarithms, the one with the least log loss at its best
     temperature; 0 if the gain over that is within two standard errors, of sums over ``articles``.
 
-    Source: Menon et al. (2021), "Long-tail learning via logit adjustment", there the other way
-    round: to weigh the labels of a model that has learned without weights.
+    Sources: Menon et al. (2021), "Long-tail learning via logit adjustment", there the other way
+    round: to weigh the labels of a model that has learned without weights; Saerens et al. (2002),
+    "Adjusting the Outputs of a Classifier to New a Priori Probabilities".
 
     ``probabilities`` are ``[rows, labels]``, ``gold`` ``[rows]`` label indices, ``articles``
     ``[rows]`` names, ``weights`` ``[labels]``.

@@ -31,6 +31,7 @@ from haltung.labels import STANCE, Scheme
 from haltung.models import article
 from haltung.models.article import ArticleModel
 from haltung.models.neural import NeuralModel, build, has_bf16
+from haltung.models.predictor import shares
 from haltung.models.spec import ArticleSpec, NetworkSpec
 from haltung.models.units import Unit, units
 from haltung.records import Prediction, Segment
@@ -132,6 +133,8 @@ class _Examples(TrainerCallback):
     def __init__(self, model: NeuralModel | ArticleModel, segments: Sequence[Segment], seed: int) -> None:
         self.segments, self.seed = segments, seed
         self.gold = {task.name: targets(segments, task) for task in model.scheme}
+        soft = [task for task in model.scheme if any(task.name in segment.soft for segment in segments)]
+        self.shares = {task.name: torch.from_numpy(shares(task, segments)).float().nan_to_num(UNLABELLED) for task in soft}
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.begin(int(state.epoch or 0))
@@ -321,7 +324,8 @@ class _Trainer(Trainer):
         known = torch.zeros((), device=self.args.device) if (sides := inputs.get("sides")) is None else (sides.sum(dim=-1) > 0).sum()
         soft = {task: torch.from_numpy(table[inputs["rows"]]).to(self.args.device, torch.float32) for task, table in self.soft.items()}
         part = self.training.teacher_weight if soft else 0.0
-        of_gold = loss(logits, inputs["gold"], self.scheme, weights, self.training.label_smoothing, share)
+        several = {task: table[inputs["rows"]].to(self.args.device) for task, table in self.examples.shares.items()}
+        of_gold = loss(logits, {**inputs["gold"], **several}, self.scheme, weights, self.training.label_smoothing, share)
         value = (1 - part) * of_gold + part * teacher_loss(logits, soft, self.scheme, share) + further * share(known)
         return (value, logits) if return_outputs else value
 

@@ -51,25 +51,31 @@ def loss(
 
     The loss is cross-entropy, for a multi-label task binary cross-entropy, over the rows that are
     labelled for the task; if there are none, it is 0. ``logits`` are ``[rows, labels]`` by task;
-    see ``targets`` for ``gold``, ``class_weights`` for ``weights``. ``smoothing`` is the part of
-    each target that is spread evenly over the labels. ``share`` returns how much the mean over a
-    count of rows, as they weigh, is of that over a larger batch.
+    see ``targets`` for ``gold``, which may be shares of labels too (``shares``), ``class_weights``
+    for ``weights``. ``smoothing`` is the part of each target that is spread evenly over the labels.
+    ``share`` returns how much the mean over a count of rows, as they weigh, is of that over a
+    larger batch.
     """
     total = torch.zeros((), device=next(iter(logits.values())).device)
     for task in scheme:
         single, weight = task.kind == "single", weights.get(task.name)
         scores, truth = logits[task.name], gold[task.name]
-        labelled = (truth if single else truth[:, 0]) != UNLABELLED
+        labelled = (truth if truth.dim() == 1 else truth[:, 0]) != UNLABELLED
         scores, truth = scores[labelled], truth[labelled]
+        heft: Tensor = labelled.sum()
+        if single and weight is not None:
+            heft = (weight[truth] if truth.dim() == 1 else truth @ weight).sum()
         if not len(truth):
             # Keeps the graph connected, so that backward works for a batch without any label.
             mean = scores.sum()
         elif single:
             mean = functional.cross_entropy(scores, truth, weight=weight, label_smoothing=smoothing)
+            # Of shares torch divides by the number of rows, whatever their labels weigh.
+            mean = mean if truth.dim() == 1 else mean * len(truth) / heft
         else:
             soft = truth * (1 - smoothing) + smoothing / 2
             mean = functional.binary_cross_entropy_with_logits(scores, soft, pos_weight=weight)
-        total = total + mean * share(weight[truth].sum() if single and weight is not None else labelled.sum())
+        total = total + mean * share(heft)
     return total
 
 

@@ -27,11 +27,12 @@ class Training:
     encoder's rate once for each layer below the top. ``warmup`` is the share of all steps over
     which the rates rise; after it they fall linearly to 0. ``class_weight`` weighs the loss by the
     inverse of a label's share in the train split, or by its root; with ``logit_adjustment``, logits
-    are freed of these weights after training, as far as dev says. ``select`` names the task whose
-    dev macro-F1 chooses the best epoch (``mean``: the mean over all tasks). ``patience`` is the
-    number of epochs without improvement after which training stops (0: never).
-    ``context_dropout`` is the share of rows that ``model=network`` reads without context, drawn in
-    each epoch, so that it learns bare sentences too. With ``group_by_length``, the texts of a batch
+    are freed of these weights after training, as far as dev says, and of how much more frequent
+    texts of sources that dev lacks make a label. ``select`` names the task whose dev macro-F1
+    chooses the best epoch (``mean``: the mean over all tasks). ``patience`` is the number of epochs
+    without improvement after which training stops (0: never). ``context_dropout`` is the share of
+    rows that ``model=network`` reads without context, drawn in each epoch, so that it learns bare
+    sentences too. With ``group_by_length``, the texts of a batch
     have similar lengths. ``ema_decay`` is the share of a moving average of the weights that a step
     keeps, early ones less; the average is the model then (None: no average). If there is a teacher,
     ``teacher_weight`` is the share of the loss that its probabilities have instead of gold labels.

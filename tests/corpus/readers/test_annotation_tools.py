@@ -11,9 +11,8 @@ import pytest
 
 from haltung import labels
 from haltung.corpus.parsing.rows import Reading
-from haltung.corpus.readers.doccano import Doccano
+from haltung.corpus.readers.flat import FlatLabels
 from haltung.corpus.readers.label_studio import LabelStudio
-from haltung.corpus.readers.prodigy import Prodigy
 from haltung.errors import UserError
 from haltung.labels import Scheme
 
@@ -64,6 +63,11 @@ def annotation(*results: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     return {"id": 1, "completed_by": 1, "was_cancelled": False, "ground_truth": False, "result": list(results), **more}
 
 
+def prodigy(path: str, **more: Any) -> FlatLabels:
+    """A reader with the settings of ``corpus=prodigy``."""
+    return FlatLabels(path, chosen=("accept", "label"), key="_input_hash", annotator=("_annotator_id", "_session_id"), **more)
+
+
 def stances(reading: Reading) -> dict[str, object]:
     """The stance of each segment."""
     return {segment.id: segment.labels["stance"] for segment in reading.segments}
@@ -91,47 +95,27 @@ def test_label_studio_json_is_read_with_its_data(tmp_path: Path, scheme: Scheme)
 def test_label_studio_items_without_an_id_get_one_of_their_place(tmp_path: Path, scheme: Scheme) -> None:
     """As where the key is missing; null is no id, and none that several items share."""
     items = [item(0, annotation(choice("stance", "neutral"))) | {"id": None} for _ in range(2)]
-    items += [{"id": None, "text": "Satz.", "stance": "neutral"}]
     reading = LabelStudio(export(tmp_path / "a.json", items)).read(scheme)
-    assert [segment.id for segment in reading.segments] == ["a-1", "a-2", "a-3"]
+    assert [segment.id for segment in reading.segments] == ["a-1", "a-2"]
 
 
-def test_label_studio_json_and_json_min_give_the_same(tmp_path: Path, scheme: Scheme) -> None:
-    """JSON-MIN is the same with less around it: one item per annotation, a lone choice as a
-    string.
-    """
-    whole = export(
-        tmp_path / "a.json",
-        [
-            item(1, annotation(choice("haltung", "warning")), annotation(choice("haltung", "threat"))),
-            item(2, annotation(choice("haltung", "neutral"))),
-        ],
-    )
-    book = {
-        "annotator": 1,
-        "annotation_id": 1,
-        "created_at": "2024-05-31T10:00:00Z",
-        "updated_at": "2024-05-31T10:00:00Z",
-        "lead_time": 2.5,
-    }
-    minimal = export(
-        tmp_path / "b.json",
-        [
-            {"text": "Satz 1.", "id": 1, "haltung": "warning", **book},
-            {"text": "Satz 1.", "id": 1, "haltung": {"choices": ["threat"]}, **book},
-            {"text": "Satz 2.", "id": 2, "haltung": "neutral", **book},
-        ],
-    )
-    readings = [LabelStudio(path, tasks={"stance": "haltung"}).read(scheme) for path in (whole, minimal)]
-    assert stances(readings[0]) == stances(readings[1]) == {"1": "warning", "2": "neutral"}
+def test_votes_in_label_studio_are_those_of_annotators_with_ids(tmp_path: Path, scheme: Scheme) -> None:
+    """A number, or an object with one; who can't be told apart has no vote."""
+    warning, threat = choice("stance", "warning"), choice("stance", "threat")
+    coders = [(1, {"id": 2, "email": "b@x.de"}), (1, 1), (1, None)]
+    items = [
+        item(number, annotation(warning, completed_by=one), annotation(threat, completed_by=two))
+        for number, (one, two) in enumerate(coders)
+    ]
+    votes = LabelStudio(export(tmp_path / "a.json", items)).read(scheme).votes
+    assert votes == {"0": {"1": {"stance": "warning"}, "2": {"stance": "threat"}}}
 
 
 def test_a_multi_label_choice_is_read(tmp_path: Path) -> None:
     """Several chosen boxes are several labels, in the order of the scheme."""
     scheme = labels.parse({"name": "m", "tasks": {"flags": {"kind": "multi", "labels": ["a", "b", "c"]}}})
     whole = export(tmp_path / "a.json", [item(1, annotation(choice("flags", "c", "a")))])
-    minimal = export(tmp_path / "b.json", [{"text": "Satz 1.", "id": 1, "flags": {"choices": ["c", "a"]}}])
-    assert [LabelStudio(path).read(scheme).segments[0].labels for path in (whole, minimal)] == [{"flags": ("a", "c")}] * 2
+    assert LabelStudio(whole).read(scheme).segments[0].labels == {"flags": ("a", "c")}
 
 
 def test_cancelled_and_missing_annotations_are_dropped_with_their_reason(tmp_path: Path, scheme: Scheme) -> None:
@@ -161,10 +145,10 @@ def test_several_annotators_are_settled_as_asked(tmp_path: Path, scheme: Scheme)
     majority = LabelStudio(path, annotators="majority").read(scheme)
     assert (stances(majority), dropped(majority)) == ({"1": "threat", "3": "warning"}, [("2", "disagreement")])
     with pytest.raises(
-        UserError, match=r"item 1: 3 annotators differ in stance: warning, threat, threat; say annotators=majority or first"
+        UserError, match=r"item 1: 3 annotators differ in stance: warning, threat, threat; say annotators=majority, first or soft"
     ):
         LabelStudio(path, annotators="error").read(scheme)
-    with pytest.raises(UserError, match=r"annotators is 'most'; allowed are first, majority, error"):
+    with pytest.raises(UserError, match=r"annotators is 'most'; allowed are first, majority, soft, error"):
         LabelStudio(path, annotators="most").read(scheme)
 
 
@@ -196,6 +180,7 @@ def test_a_choice_in_plain_german_is_mapped(tmp_path: Path, scheme: Scheme) -> N
     [
         ({"id": 1}, r"a.json is an object; expected a Label Studio export"),
         ([], r"a.json has no rows"),
+        ([{"id": 1, "text": "Satz.", "stance": "threat"}], r"so this is Label Studio's JSON-MIN; export JSON"),
         ([3], r"item 1: the item is a number; expected an object"),
         (
             [{"id": 1, "data": 3, "annotations": [annotation(choice("stance", "threat"))]}],
@@ -226,7 +211,7 @@ def test_doccano_lines_are_read_with_labels_of_both_tasks(tmp_path: Path, scheme
         {"id": 2, "text": "Satz 2.", "label": ["stance/neutral"], "Comments": ["gut"]},
         {"id": 3, "text": "Satz 3.", "label": []},
     )
-    reading = Doccano(path).read(scheme)
+    reading = FlatLabels(path).read(scheme)
     assert [segment.labels for segment in reading.segments] == [
         {"topic": "security", "stance": "warning"},
         {"topic": None, "stance": "neutral"},
@@ -240,7 +225,7 @@ def test_doccano_lines_are_read_with_labels_of_both_tasks(tmp_path: Path, scheme
 )
 def test_older_doccano_exports_are_read(tmp_path: Path, scheme: Scheme, row: dict[str, object]) -> None:
     """The fields have been renamed more than once."""
-    (segment,) = Doccano(jsonl(tmp_path / "a.jsonl", {"id": 1, **row})).read(scheme).segments
+    (segment,) = FlatLabels(jsonl(tmp_path / "a.jsonl", {"id": 1, **row})).read(scheme).segments
     assert (segment.text, segment.labels["stance"]) == ("Satz.", "threat")
 
 
@@ -250,8 +235,8 @@ def test_a_label_of_two_tasks_must_say_which(tmp_path: Path, scheme: Scheme) -> 
     with pytest.raises(
         UserError, match=r"line 1: the label 'neutral' is in several tasks \(topic, stance\); say which one with labels: \{neutral:"
     ):
-        Doccano(path).read(scheme)
-    mapped = Doccano(path, labels={"neutral": "stance/neutral", "Krieg": "topic/security"})
+        FlatLabels(path).read(scheme)
+    mapped = FlatLabels(path, labels={"neutral": "stance/neutral", "Krieg": "topic/security"})
     assert mapped.read(scheme).segments[0].labels == {"topic": "security", "stance": "neutral"}
 
 
@@ -267,7 +252,7 @@ def test_a_mapping_to_nothing_is_reported(tmp_path: Path, scheme: Scheme, mappin
     """The right side of the mapping is checked before any line is read."""
     path = jsonl(tmp_path / "a.jsonl", {"id": 1, "text": "Satz.", "label": ["threat"]})
     with pytest.raises(UserError, match=message):
-        Doccano(path, labels=mapping).read(scheme)
+        FlatLabels(path, labels=mapping).read(scheme)
 
 
 def test_doccano_files_of_several_annotators_are_settled(tmp_path: Path, scheme: Scheme) -> None:
@@ -276,9 +261,24 @@ def test_doccano_files_of_several_annotators_are_settled(tmp_path: Path, scheme:
         jsonl(tmp_path / f"{name}.jsonl", {"id": 1, "text": "Satz 1.", "label": first}, {"id": 2, "text": "Satz 2.", "label": second})
         for name, first, second in (("anna", ["warning"], []), ("ben", ["threat"], ["threat"]), ("cem", ["threat"], []))
     ]
-    assert stances(Doccano(paths, annotators="majority").read(scheme)) == {"1": "threat", "2": "threat"}
+    assert stances(FlatLabels(paths, annotators="majority").read(scheme)) == {"1": "threat", "2": "threat"}
     with pytest.raises(UserError, match=r"anna.jsonl, line 1: 3 annotators differ in stance"):
-        Doccano(paths, annotators="error").read(scheme)
+        FlatLabels(paths, annotators="error").read(scheme)
+
+
+def test_one_id_with_two_texts_in_two_files_is_refused(tmp_path: Path, scheme: Scheme) -> None:
+    """The files are of two projects; one of the labels would stand on the other's text."""
+    paths = [jsonl(tmp_path / f"{name}.jsonl", {"id": 1, "text": f"Satz {name}.", "label": ["threat"]}) for name in "ab"]
+    with pytest.raises(UserError, match=r"b\.jsonl, line 1: the id '1' is already used at .*a\.jsonl, line 1 with another text"):
+        FlatLabels(paths).read(scheme)
+
+
+def test_a_line_without_a_column_of_labels_is_unlabelled(tmp_path: Path, scheme: Scheme) -> None:
+    """And the columns that were looked for are told."""
+    reading = prodigy(jsonl(tmp_path / "a.jsonl", {"text": "Satz.", "answer": "accept"})).read(scheme)
+    assert [(row.reason, row.detail) for row in reading.dropped] == [
+        ("unlabelled", "it has none of the columns accept, label, only text, answer")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -307,8 +307,8 @@ def test_a_broken_doccano_line_is_refused_or_dropped(tmp_path: Path, scheme: Sch
     """
     path = jsonl(tmp_path / "a.jsonl", {"id": 0, "text": "Gut.", "label": ["threat"]}, row)
     with pytest.raises(UserError, match=message):
-        Doccano(path).read(scheme)
-    reading = Doccano(path, on_error="drop").read(scheme)
+        FlatLabels(path).read(scheme)
+    reading = FlatLabels(path, on_error="drop").read(scheme)
     assert (len(reading.segments), len(reading.dropped)) == (1, 1)
 
 
@@ -325,7 +325,7 @@ def test_prodigy_lines_are_read(tmp_path: Path, scheme: Scheme) -> None:
         {"text": "Satz 4.", "_input_hash": 4, "_task_hash": 4, "options": options, "accept": ["threat"], "answer": "ignore"},
         {"text": "Satz 5.", "_input_hash": 5, "_task_hash": 5, "options": options, "accept": [], "answer": "accept"},
     )
-    reading = Prodigy(path).read(scheme)
+    reading = prodigy(path).read(scheme)
     assert stances(reading) == {"a-1": "warning", "a-2": "threat"}
     assert dropped(reading) == [("a-3", "rejected"), ("a-4", "ignored"), ("a-5", "unlabelled")]
 
@@ -339,7 +339,7 @@ def test_two_questions_to_one_annotator_make_one_segment(tmp_path: Path, scheme:
         {"text": "Satz.", "_input_hash": 1, "accept": ["security"], "answer": "accept", "_session_id": "news-anna"},
         {"text": "Satz.", "_input_hash": 1, "accept": ["threat"], "answer": "accept", "_session_id": "news-anna"},
     )
-    (segment,) = Prodigy(path).read(scheme).segments
+    (segment,) = prodigy(path).read(scheme).segments
     assert segment.labels == {"topic": "security", "stance": "threat"}
 
 
@@ -349,19 +349,17 @@ def test_prodigy_annotators_are_settled(tmp_path: Path, scheme: Scheme) -> None:
         {"text": "Satz.", "_input_hash": 1, "accept": [label], "answer": "accept", "_annotator_id": name}
         for name, label in (("a", "warning"), ("b", "threat"), ("c", "threat"))
     ]
-    assert stances(Prodigy(jsonl(tmp_path / "a.jsonl", *rows), annotators="majority").read(scheme)) == {"a-1": "threat"}
+    assert stances(prodigy(jsonl(tmp_path / "a.jsonl", *rows), annotators="majority").read(scheme)) == {"a-1": "threat"}
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"text": "Satz.", "answer": "accept"}, r"line 2: neither 'accept' nor 'label'; this line has text, answer"),
-        ({"text": "Satz.", "accept": 3, "answer": "accept"}, r"line 2: 'accept' is a number; expected a list"),
-        ({"text": "Satz.", "accept": [3], "answer": "accept"}, r"line 2: 'accept' is \[3\]; expected a list of label names"),
+        ({"text": "Satz.", "accept": 3, "answer": "accept"}, r"line 2: a label is a number; expected text"),
         ({"text": "Satz.", "accept": ["threat"], "answer": "acept"}, r"line 2: the answer is 'acept', did you mean 'accept'\?"),
         (
             {"text": "Anders.", "_input_hash": 1, "accept": ["threat"], "answer": "accept"},
-            r"line 2: the _input_hash 1 is already used at .*line 1 with another",
+            r"line 2: the _input_hash '1' is already used at .*line 1 with another",
         ),
         ({"accept": ["threat"], "answer": "accept"}, r"line 2: no 'text'"),
     ],
@@ -372,6 +370,6 @@ def test_a_broken_prodigy_line_is_refused_or_dropped(tmp_path: Path, scheme: Sch
     """
     path = jsonl(tmp_path / "a.jsonl", {"text": "Gut.", "_input_hash": 1, "accept": ["threat"], "answer": "accept"}, row)
     with pytest.raises(UserError, match=message):
-        Prodigy(path).read(scheme)
-    reading = Prodigy(path, on_error="drop").read(scheme)
+        prodigy(path).read(scheme)
+    reading = prodigy(path, on_error="drop").read(scheme)
     assert (len(reading.segments), len(reading.dropped)) == (1, 1)

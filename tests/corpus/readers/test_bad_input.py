@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,8 @@ from haltung import labels
 from haltung.corpus.parsing.lines import existing, lines
 from haltung.corpus.parsing.rows import Reader
 from haltung.corpus.readers.articles import Articles
-from haltung.corpus.readers.doccano import Doccano
+from haltung.corpus.readers.flat import FlatLabels
 from haltung.corpus.readers.label_studio import LabelStudio
-from haltung.corpus.readers.prodigy import Prodigy
 from haltung.corpus.readers.published import GerNTSA, Gnad10
 from haltung.corpus.readers.standoff import Standoff
 from haltung.corpus.readers.tables import Csv, Jsonl, Parquet
@@ -129,8 +129,12 @@ CASES: Mapping[str, Case] = {
     "jsonl": Case(".jsonl", Jsonl, plain),
     "csv": Case(".csv", Csv, lambda id, text, label: f'{id},"{text}",{label}', kind="csv", header="id,text,stance\n"),
     "label_studio": Case(".json", LabelStudio, studio, kind="json"),
-    "doccano": Case(".jsonl", Doccano, lambda id, text, label: {"id": id, "text": text, "label": [label]}),
-    "prodigy": Case(".jsonl", Prodigy, lambda id, text, label: {"id": id, "text": text, "accept": [label], "answer": "accept"}),
+    "doccano": Case(".jsonl", FlatLabels, lambda id, text, label: {"id": id, "text": text, "label": [label]}),
+    "prodigy": Case(
+        ".jsonl",
+        partial(FlatLabels, chosen=("accept",), key="_input_hash"),
+        lambda id, text, label: {"id": id, "text": text, "accept": [label], "answer": "accept"},
+    ),
     "xstance": Case(".jsonl", xstance, swiss),
     "gnad10": Case(".csv", Gnad10, lambda id, text, label: f"{label};'{text}'", label="Sport", kind="csv"),
     "gerntsa": Case(".json", GerNTSA, opinion, label="positive", kind="json"),

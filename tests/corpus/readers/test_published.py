@@ -279,18 +279,6 @@ def test_articles_are_spread_over_the_splits_as_promised() -> None:
     assert {split: round(count / 5000, 1) for split, count in counts.items()} == {"train": 0.7, "dev": 0.1, "test": 0.2}
 
 
-def test_a_part_of_the_articles_is_whole_and_nested(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """For a learning curve: at most so many segments, no article torn, the smaller part inside the
-    larger.
-    """
-    jsonl(tmp_path / "a.jsonl", *(article(f"d{number:04d}", *[labelled(f"Es regnet {number}.")] * 3) for number in range(40)))
-    small, large = (Articles(str(tmp_path), max_segments=limit).read(schemes["diplomacy"]).segments for limit in (10, 50))
-    assert [len(small), len(large)] == [9, 48]
-    assert {segment.id for segment in small} < {segment.id for segment in large}
-    with pytest.raises(UserError, match=r"max_segments is 0; expected at least 1"):
-        Articles(str(tmp_path), max_segments=0).read(schemes["diplomacy"])
-
-
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -298,7 +286,7 @@ def test_a_part_of_the_articles_is_whole_and_nested(tmp_path: Path, schemes: dic
         (article("d0002", labelled(3)), r"line 2, segment 1: 'text' is a number"),  # type: ignore[arg-type]
         (article("d0002", {"topic": "economy"}), r"line 2, segment 1: no 'text'"),
         (article("d0002", "Ja."), r"line 2, segment 1: the segment is text; expected an object"),  # type: ignore[arg-type]
-        (article("d0002"), r"line 2: 'segments' is an empty list; expected a list of at least one segment"),
+        (article("d0002"), r"line 2: 'segments' is a list of 0; expected a list of at least one segment"),
         (article("d0002", labelled("Ja."), segments=3), r"line 2: 'segments' is a number"),
         (article("d0001", labelled("Ja.")), r"line 2: the article 'd0001' is already used at .*line 1"),
         (article("", labelled("Ja.")), r"line 2: no 'article'"),
@@ -316,9 +304,17 @@ def test_a_broken_article_is_named_with_line_and_segment(
     assert (len(reading.segments), len(reading.dropped)) == (1, 1)
 
 
+def test_an_article_twice_in_a_file_leaves_nothing_of_the_second(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
+    """Its further segments would go on with the first one."""
+    path = jsonl(tmp_path / "a.jsonl", article("d0001", labelled("Gut.")), article("d0001", labelled("Ja."), labelled("Nein.")))
+    reading = Articles(path, on_error="drop").read(schemes["diplomacy"])
+    assert [segment.text for segment in reading.segments] == ["Gut."]
+    assert [(row.id, row.reason) for row in reading.dropped] == [("d0001", "duplicate_id")]
+
+
 def test_a_folder_without_articles_is_reported(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
     """An empty folder is no empty corpus."""
-    with pytest.raises(UserError, match=r"has no file \*.jsonl; expected articles, one per line"):
+    with pytest.raises(UserError, match=r"has no file \*.jsonl; expected at least one"):
         Articles(str(tmp_path)).read(schemes["diplomacy"])
 
 

@@ -39,6 +39,14 @@ def scheme() -> Scheme:
     return SCHEME
 
 
+def test_a_folder_is_read_file_by_file(tmp_path: Path, scheme: Scheme) -> None:
+    """In the order of their names; what is no ``*.jsonl`` stays unread."""
+    for name in ("b", "a"):
+        jsonl(tmp_path / f"{name}.jsonl", {"text": f"Satz {name}.", "stance": "neutral"})
+    (tmp_path / "README.md").write_text("# Texte\n", encoding="utf-8")
+    assert [segment.text for segment in Jsonl(str(tmp_path)).read(scheme).segments] == ["Satz a.", "Satz b."]
+
+
 def test_a_jsonl_row_becomes_a_segment(tmp_path: Path, scheme: Scheme) -> None:
     """Every field of ours is read under its own name, and others are passed over."""
     path = jsonl(

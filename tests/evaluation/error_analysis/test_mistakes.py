@@ -1,18 +1,12 @@
-"""Errors to read: the most confident ones first, pairs that are confused, and gold labels that may
-be wrong.
-"""
+"""Errors to read: the most confident ones first, and gold labels that may be wrong."""
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import pytest
 
-from haltung.errors import UserError
-from haltung.evaluation.error_analysis.analysis import Mistake, confusions, find_mistakes, label_issues, mistakes
+from haltung.evaluation.error_analysis.analysis import Mistake, find_mistakes, label_issues, mistakes
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.labels import parse
 from haltung.records import Segment
@@ -51,17 +45,6 @@ def test_a_multi_label_error_is_ranked_by_its_most_confident_label() -> None:
     assert (second.id, second.gold, second.predicted, second.label, second.probability) == ("3", (), ("x",), "x", 0.6)
 
 
-def test_confusions_are_counted_by_pair() -> None:
-    """The most frequent first, with the share of the gold label and the most confident examples."""
-    scored, _ = single(
-        [0, 0, 0, 0, 1], [[0.1, 0.8, 0.1], [0.0, 1.0, 0.0], [0.1, 0.2, 0.7], [0.9, 0.1, 0], [0.7, 0.2, 0.1]]
-    )  # fmt: skip
-    found = confusions(scored, ABC["stance"])
-    assert [(row.gold, row.predicted, row.count, row.share, row.examples) for row in found] == [
-        ("a", "b", 2, 0.5, ("s1", "s0")), ("a", "c", 1, 0.25, ("s2",)), ("b", "a", 1, 1.0, ("s4",)),
-    ]  # fmt: skip
-
-
 def noisy() -> tuple[ScoredSplit, list[Segment]]:
     """Ninety segments that a good model knows, of which three have been given a wrong label."""
     rng = np.random.default_rng(0)
@@ -95,22 +78,6 @@ def test_one_label_alone_cannot_be_doubted() -> None:
     """There is nothing to compare it with."""
     scored, segments = single([0, 0], [[0.1, 0.9, 0], [0.9, 0.1, 0]])
     assert label_issues(scored, segments, ABC["stance"]) == []
-
-
-def test_a_missing_cleanlab_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or how to do without it."""
-    real = builtins.__import__
-
-    def missing(name: str, *rest: Any) -> Any:
-        if name.startswith("cleanlab"):
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
-    scored, segments = noisy()
-    with pytest.raises(UserError, match=r"pip install cleanlab.*error_analysis=false"):
-        find_mistakes(scored, segments)
-    assert find_mistakes(scored, segments, issue_limit=0).wrong == {"stance": 3}
 
 
 def test_all_tasks_are_searched_up_to_a_limit() -> None:

@@ -168,16 +168,16 @@ def test_a_model_that_judges_by_names_is_found_out() -> None:
     assert found.macro_f1_change.value == pytest.approx(-0.6)
     assert found.flips is not None
     # Each Russland becomes somebody else; now and then a Chile becomes Russland.
-    assert 0.5 <= found.flips.low <= found.flips.value <= 0.6
+    assert 0.5 <= found.flips.interval.low <= found.flips.value <= 0.6
 
 
 def test_a_model_that_judges_by_verbs_is_not() -> None:
     """Nothing changes, and the interval of no flips in 20 articles still reaches above 0."""
     found = name_sensitivity(score(SEGMENTS, by_verb(SEGMENTS), SCHEME), SEGMENTS, by_verb).tasks["stance"]
-    assert (found.macro_f1_change.value, found.macro_f1_change.low, found.macro_f1_change.high) == (0, 0, 0)
+    assert (found.macro_f1_change.value, found.macro_f1_change.interval.low, found.macro_f1_change.interval.high) == (0, 0, 0)
     assert found.flips is not None
-    assert (found.flips.value, found.flips.low) == (0, 0)
-    assert found.flips.high == pytest.approx(0.161, abs=0.001)
+    assert (found.flips.value, found.flips.interval.low) == (0, 0)
+    assert found.flips.interval.high == pytest.approx(0.161, abs=0.001)
 
 
 def test_only_what_is_changed_is_predicted_again() -> None:
@@ -236,7 +236,7 @@ def test_the_table_shows_a_task_before_and_after_masking() -> None:
     found = name_sensitivity(score(SEGMENTS, by_name(SEGMENTS), SCHEME), SEGMENTS, by_name, draws=100)
     row = tables.name_sensitivity(found, SCHEME, "de").rows[0]
     assert row[:3] == ("stance", "1,000", "0,400")
-    assert row[3].startswith("−0,600 (−0,")
+    assert row[3].startswith("−0,600 [−0,")
     assert row[5:] == ("40/60", row[6], "40")
 
 

@@ -1,4 +1,4 @@
-"""Abstention: the curve and the thresholds by hand, on another split, and on the command line."""
+"""Abstention: the thresholds by hand, on another split, and on the command line."""
 
 from __future__ import annotations
 
@@ -45,21 +45,6 @@ def drawn(n: int, seed: int, articles: int = 0) -> ScoredSplit:
     return answers(sure, (rng.random(n) < sure).astype(int).tolist(), articles)
 
 
-def test_the_curve_is_worked_out_by_hand() -> None:
-    """Right, wrong, right, right: risks 0, 1/2, 1/3, 1/4; the best order has 0, 0, 0, 1/4."""
-    curve = abstention(answers([0.6, 0.9, 0.8, 0.7], [1, 1, 0, 1]), AB.stance, {})
-    assert curve.risk == pytest.approx((0, 1 / 2, 1 / 3, 1 / 4))
-    assert curve.coverage == (0.25, 0.5, 0.75, 1.0)
-    assert (curve.aurc, curve.aurc_best, curve.error) == pytest.approx(((1 / 2 + 1 / 3 + 1 / 4) / 4, 1 / 16, 1 / 4))
-
-
-def test_the_order_among_equals_does_not_count() -> None:
-    """A model that is equally sure of everything has its error rate as risk everywhere."""
-    curve = abstention(answers([0.7] * 4, [0, 1, 1, 0]), AB.stance, {})
-    assert curve.risk == pytest.approx((0.5,) * 4)
-    assert curve.aurc == pytest.approx(curve.error)
-
-
 def test_a_threshold_has_the_largest_coverage_that_keeps_the_precision() -> None:
     """Of ten, the surest five have four right, all ten have eight: both are 0.8, and all are
     answered.
@@ -102,7 +87,7 @@ def test_coverage_and_precision_on_another_split_are_told_with_intervals() -> No
     holds its true value.
     """
     chosen = thresholds(drawn(4000, 1), (0.8, 0.9))
-    points = abstention(drawn(4000, 2, articles=400), AB.stance, chosen["stance"]).points
+    points = abstention(drawn(4000, 2, articles=400), AB.stance, chosen["stance"])
     assert [point.wished for point in points] == [0.8, 0.9]
     for point in points:
         assert point.precision == pytest.approx(point.wished, abs=0.03)
@@ -115,17 +100,9 @@ def test_coverage_and_precision_on_another_split_are_told_with_intervals() -> No
         assert point.coverage_interval.low < point.coverage < point.coverage_interval.high
 
 
-def test_the_area_lies_in_its_interval() -> None:
-    """The draws see the curve in parts, but the interval is that of the curve itself."""
-    curve = abstention(drawn(1000, 3, articles=100), AB.stance, {})
-    assert curve.aurc_interval is not None
-    assert curve.aurc_interval.low < curve.aurc < curve.aurc_interval.high
-    assert curve.aurc_interval.high - curve.aurc_interval.low < 0.08
-
-
 def test_a_threshold_that_dev_lacks_answers_nothing() -> None:
     """Coverage 0, and no precision is made up."""
-    (point,) = abstention(drawn(50, 1), AB.stance, {0.95: None}).points
+    (point,) = abstention(drawn(50, 1), AB.stance, {0.95: None})
     assert (point.kept, point.coverage, point.precision, point.precision_interval) == (0, 0.0, None, None)
 
 
@@ -229,7 +206,7 @@ def test_a_run_stores_its_calibration(trained: Path, split: str, folder: str) ->
     held = bundle.load(tracking.bundle_folder(record)).calibration  # type: ignore[arg-type]
     assert data["temperatures"] == held.temperatures
     for task in ("topic", "stance"):
-        assert [point["threshold"] for point in data["abstention"][task]["points"]] == list(held.thresholds[task].values())
+        assert [point["threshold"] for point in data["abstention"][task]] == list(held.thresholds[task].values())
         metrics = record.metrics  # type: ignore[attr-defined]
         assert metrics[f"{split}/{task}_temperature"] == pytest.approx(held.temperatures[task])
         assert metrics[f"{split}/{task}_ece"] == pytest.approx(data["tasks"][task]["ece"])

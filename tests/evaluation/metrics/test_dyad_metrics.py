@@ -7,7 +7,7 @@ import random
 import pytest
 
 from haltung.errors import UserError
-from haltung.evaluation.metrics.dyads import WHOLE, Match, evaluate_dyads, f1_difference, precisions
+from haltung.evaluation.metrics.dyads import WHOLE, Match, evaluate_dyads, f1_difference
 from haltung.records import Dyad
 
 WARNING = Dyad("USA", "RUS", "warning")
@@ -100,11 +100,3 @@ def test_lists_of_different_length_are_refused():
     """One sentence says how many there are."""
     with pytest.raises(UserError, match="1 gold, 2 predicted"):
         evaluate_dyads([[WARNING]], [[], []], ["a"])
-
-
-def test_precision_is_reported_by_how_probable_a_dyad_is():
-    """Of the more probable ones alone; a level that leaves none is left out."""
-    predicted = [[(0.9, Dyad("USA", "RUS", "warning")), (0.2, Dyad("RUS", "USA", "warning"))], [(0.4, Dyad("PER", "", "support"))]]
-    gold = [[Dyad("USA", "RUS", "warning")], [Dyad("PER", "CHL", "support")]]
-    result = precisions(gold, predicted, levels=(0.0, 0.3, 0.5, 0.95))
-    assert [(one.least, one.found, one.precision) for one in result] == [(0.0, 3, 1 / 3), (0.3, 2, 0.5), (0.5, 1, 1.0)]

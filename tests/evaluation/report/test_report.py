@@ -102,19 +102,20 @@ def test_a_report_has_figures_predictions_page_and_plots(folder: Path) -> None:
         "predictions.parquet",
         "report.html",
         "stance_confusion.png",
-        "stance_distribution.png",
         "stance_per_label.png",
-        "themes_distribution.png",
         "themes_per_label.png",
     ]
     assert [path.name for path in folder.parent.iterdir()] == ["one"]
 
 
 def test_the_page_needs_no_other_file(folder: Path) -> None:
-    """Every picture is inside; all tags close."""
-    page = _Page((folder / "report.html").read_text(encoding="utf-8"))
+    """Every picture is inside, and so is what links lead to; all tags close."""
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    page = _Page(text)
     assert page.open == []
-    assert [source[:22] for source in page.sources] == ["data:image/png;base64,"] * 6
+    links = [source for source in page.sources if source.startswith("#")]
+    assert [source[:22] for source in page.sources if source not in links] == ["data:image/png;base64,"] * 4
+    assert [link for link in links if f'id="{link[1:]}"' not in text] == []
 
 
 def test_the_page_speaks_the_language_and_escapes_what_it_is_given(folder: Path) -> None:

@@ -47,7 +47,9 @@ def split() -> tuple[list[Segment], ScoredSplit]:
         gold = LABELS[number % 3]
         predicted = "threat" if gold == "warning" and number % 5 == 0 else "warning" if gold == "neutral" and number % 7 == 0 else gold
         text = f"Peru warnt Chile <b>zum {number}. Mal</b> vor dem Damm."
-        segments.append(Segment(f"s{number}", text, {"stance": gold}, context=f"Streit {number}", article=f"a{number % 12}"))
+        segments.append(
+            Segment(f"s{number}", text, {"stance": gold}, context=f"Streit {number}", target="Malta", article=f"a{number % 12}")
+        )
         sure = 0.6 + number % 30 / 100
         predictions.append(
             Prediction(
@@ -60,10 +62,10 @@ def split() -> tuple[list[Segment], ScoredSplit]:
 def analysis(segments: list[Segment], scored: ScoredSplit) -> ErrorAnalysis:
     """An error analysis with weights on two words of each error."""
     found = find_mistakes(scored, segments)
-    words = (Word("text", 0, 4, -0.5), Word("text", 5, 10, 1.0))
+    words = (Word("text", 0, 4, -0.5), Word("text", 5, 10, 1.0), Word("target", 0, 5, 0.25))
     found = dataclasses.replace(found, mistakes=tuple(dataclasses.replace(mistake, words=words) for mistake in found.mistakes))
     sensitivity = name_sensitivity(scored, segments, always_neutral, draws=100)
-    return ErrorAnalysis("news", "test", slices(scored, segments, draws=100), sensitivity, found, len(found.mistakes), 0.0)
+    return ErrorAnalysis("news", "test", slices(scored, segments, draws=100), sensitivity, found, len(found.mistakes))
 
 
 def always_neutral(segments: Sequence[Segment]) -> list[Prediction]:
@@ -85,7 +87,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_analysis_is_written_as_plain_data(folder: Path) -> None:
     """Every digit of it, under the keys that the files of older versions have."""
     data = json.loads((folder / "examination.json").read_text(encoding="utf-8"))
-    assert list(data) == ["format", "corpus", "split", "slices", "reliance", "mistakes", "explained", "explanation_gap"]
+    assert list(data) == ["format", "corpus", "split", "slices", "reliance", "mistakes", "explained"]
     expected = analysis(*split())
     assert data["reliance"] == json.loads(json.dumps(dataclasses.asdict(expected.name_sensitivity)))
     assert data["mistakes"]["mistakes"][0]["words"] == [dataclasses.asdict(word) for word in expected.mistakes.mistakes[0].words]
@@ -99,6 +101,7 @@ def test_the_page_shows_slices_masking_and_each_error_escaped(folder: Path) -> N
         assert heading in page
     assert '<span class="for" style="--w:1.00">warnt</span>' in page
     assert '<span class="against" style="--w:0.50">Peru</span>' in page
+    assert '<span class="for" style="--w:0.25">Malta</span>' in page
     assert "&lt;b&gt;zum" in page
     assert "<b>zum" not in page
     assert not re.search(r"(src|href)=\"https?:", page)
@@ -170,6 +173,6 @@ def test_a_large_report_is_small_enough_to_send(tmp_path: Path) -> None:
     ids, groups = tuple(row.id for row in segments), tuple(row.article for row in segments)
     scored = ScoredSplit(ids, groups, SCHEME, {"stance": probabilities}, {"stance": gold}, "news", "test")
     sensitivity = name_sensitivity(scored, segments, always_neutral, draws=100)
-    errors = ErrorAnalysis("news", "test", slices(scored, segments, draws=100), sensitivity, find_mistakes(scored, segments), 0, None)
+    errors = ErrorAnalysis("news", "test", slices(scored, segments, draws=100), sensitivity, find_mistakes(scored, segments), 0)
     files = report.write(tmp_path / "report", evaluate(scored), scored, analysis=errors)
     assert files[0].stat().st_size < 5_000_000

@@ -141,25 +141,21 @@ def searched(rng: np.random.Generator, count: int, others: int, given_up: int, s
     ("count", "others", "given_up", "searches", "most"),
     [
         (40, 5, 0, 150, 0.12),
-        *(
-            pytest.param(*setting, 2000, 0.06, marks=pytest.mark.slow)
-            for setting in ((40, 1, 0), (20, 5, 0), (40, 5, 0), (100, 5, 0), (40, 19, 0), (40, 5, 5))
-        ),
+        # The settings of the table that are hardest: few articles, many trials, trials given up.
+        *(pytest.param(*setting, 1000, 0.065, marks=pytest.mark.slow) for setting in ((20, 5, 0), (40, 19, 0), (40, 5, 5))),
     ],
 )
 def test_the_best_of_equal_trials_is_seldom_called_better(count: int, others: int, given_up: int, searches: int, most: float):
-    """In at most 6 % of 2,000 searches, however many were tried; as if nobody had chosen, up to six
-    times as often.
-    """
+    """However many were tried; as if nobody had chosen, up to six times as often."""
     rng = np.random.default_rng(11)
     results = [searched(rng, count, others, given_up, trial) for trial in range(searches)]
     share, alone = (np.mean([p <= 0.05 for p in ps]) for ps in ([one.p for one in results], [one.alone for one in results]))
     print(f"{count:>8} {others:>12} {given_up:>8} {100 * share:>12.1f} {100 * alone:>12.1f}")  # a row of the table above
     assert share <= most
-    assert others == 1 or alone > 0.1
+    assert alone > 0.1
 
 
 def test_a_better_trial_is_found():
     """One of five whose macro-F1 is 0.07 higher, in 100 articles."""
     rng = np.random.default_rng(12)
-    assert np.mean([searched(rng, 100, 5, 0, trial, better=0.4).better for trial in range(200)]) > 0.7
+    assert np.mean([searched(rng, 100, 5, 0, trial, better=0.4).better for trial in range(60)]) > 0.7

@@ -245,7 +245,7 @@ def test_twelve_thousand_predictions_take_less_than_three_seconds(articles: int)
 
 @pytest.mark.parametrize(
     ("articles", "trials", "low", "high"),
-    [(40, 100, 0.88, 1.0), *(pytest.param(count, 1000, 0.93, 0.97, marks=pytest.mark.slow) for count in (40, 100, 400))],
+    [(40, 100, 0.88, 1.0), *(pytest.param(count, 1000, 0.93, 0.97, marks=pytest.mark.slow) for count in (40, 100))],
 )
 def test_intervals_cover_the_truth_as_often_as_they_claim(articles: int, trials: int, low: float, high: float) -> None:
     """In 93 to 97 % of 1,000 samples, for macro-F1 and accuracy; a hundred samples say so less
@@ -270,14 +270,13 @@ def _metrics(sums: np.ndarray) -> np.ndarray:
     return np.stack([counts.macro_f1(), counts.accuracy()], axis=-1)
 
 
-def test_a_narrow_terminal_leaves_out_what_would_not_fit() -> None:
-    """Precision and recall lose their intervals there, F1 never; the page and Markdown have all."""
+def test_a_terminal_leaves_out_what_might_not_fit() -> None:
+    """Precision and recall have no intervals there, but F1; the page and Markdown have all."""
     result = with_intervals(evaluate(scored_split(100, 20)), scored_split(100, 20))
     label = next(label for label in result.tasks["stance"].labels if len(label.intervals) == 3)
     texts = {name: estimate(getattr(label, name), label.intervals[name]) for name in ("precision", "recall", "f1")}
-    for width, shown in ((80, {"f1"}), (140, set(texts))):
-        console = Console(file=io.StringIO(), width=width)
-        tables.show(result, SCHEME, console)
-        (line,) = (line for line in console.file.getvalue().splitlines() if line.startswith(f" {label.label} "))  # type: ignore[attr-defined]
-        assert {name for name, text in texts.items() if text in line} == shown
+    console = Console(file=io.StringIO(), width=80)
+    tables.show(result, SCHEME, console)
+    (line,) = (line for line in console.file.getvalue().splitlines() if line.startswith(f" {label.label} "))  # type: ignore[attr-defined]
+    assert [name for name, text in texts.items() if text in line] == ["f1"]
     assert all(text in tables.per_label(result.tasks["stance"], SCHEME.stance).markdown() for text in texts.values())

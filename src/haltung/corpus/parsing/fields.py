@@ -4,14 +4,16 @@ import datetime
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES
 from haltung.corpus.parsing.rows import SPLITS, Fault, SourceRow
 from haltung.errors import UserError, first_line, kind, listed, nearest
 from haltung.labels import Scheme, Task
-from haltung.records import TEXT_COLUMNS, Answer, Dyad, Segment
+from haltung.records import TEXT_COLUMNS, Answer, Dyad, Segment, Shares
 
 _MONTHS = ("jan", "feb", "mär", "apr", "mai", "jun", "jul", "aug", "sep", "okt", "nov", "dez")
 _GERMAN_DATE = re.compile(r"(\d{1,2})\.\s*(\d{1,2}|[a-zä]{3,9})(?:\.|\b)\s*(\d{4}|\d{2})(?:,?\s+\d{1,2}[:.]\d{2}.*)?", re.IGNORECASE)
@@ -111,31 +113,50 @@ class Fields:
             made.append(Dyad(entry["source"], entry["target"], known(scheme["stance"], entry["stance"])))
         return tuple(made)
 
-    def segment(self, scheme: Scheme, row: SourceRow, labels: Mapping[str, Answer] | None = None) -> Segment:
-        """Return the segment of the row that has these fields; ``labels`` replace its own."""
-        return Segment(
-            id=self.word("id") or row.made_id,
-            text=self.text("text", required=True),
-            labels={task.name: self._answer(task) for task in scheme} if labels is None else labels,
-            context=self.text("context"),
-            target=self.text("target"),
-            article=self.word("article"),
-            date=self.date(),
-            source=self.text("source"),
-            genre=self.text("genre"),
-            headline=self.text("headline"),
-            position=self.whole("position"),
-            dyads=self.dyads(scheme),
-            split=self.split() or row.split,
-            where=row.where,
-        )
+    def segment(self, scheme: Scheme, row: SourceRow, labels: Mapping[str, Answer] | None = None, soft: Shares | None = None) -> Segment:
+        """Return the segment of the row that has these fields; ``labels`` replace its own.
 
-    def _answer(self, task: Task) -> Answer:
-        value = self.get(task.name)
+        Raises one ``Fault`` for all cells that have one.
+        """
+        texts = ("context", "target", "source", "genre", "headline")
+        reads: dict[str, Callable[[], Any]] = {"id": lambda: self.word("id") or row.made_id, "text": lambda: self.text("text", True)}
+        reads |= {"article": lambda: self.word("article"), "position": lambda: self.whole("position"), "date": self.date}
+        reads |= {"dyads": lambda: self.dyads(scheme), "split": lambda: self.split() or row.split}
+        reads |= {name: partial(self.text, name) for name in texts}
+        reads |= {task.name: partial(self.answer, task) for task in scheme if labels is None}
+        values, faults = dict[str, Any](), dict[str, Fault]()
+        for name, read in reads.items():
+            try:
+                values[name] = read()
+            except Fault as fault:
+                faults[self.columns.get(name, name)] = fault
+        if faults:
+            details, first = {column: fault.detail for column, fault in faults.items()}, next(iter(faults.values()))
+            raise Fault(first.reason, "; ".join(details.values()), first.id, details)
+        own = {task.name: values.pop(task.name) for task in scheme if labels is None}
+        return Segment(**values, labels=own if labels is None else labels, soft=soft or {}, where=row.where)
+
+    def answer(self, task: Task) -> Answer:
+        """Return the labels of a task, None if there are none."""
+        return self._answer(task, self.get(task.name))
+
+    def votes(self, scheme: Scheme) -> dict[str, dict[str, Answer]]:
+        """Return the answers by coder if cells hold several; a single one is that of ""."""
+        cells = {task: value if isinstance(value := self.get(task.name), Mapping) else {"": value} for task in scheme}
+        coders = dict.fromkeys(coder for cell in cells.values() for coder in cell)
+        if not any(coders):  # faults of labels are those of the segment then
+            return {}
+        return {coder: {task.name: self._answer(task, cell.get(coder), coder) for task, cell in cells.items()} for coder in coders}
+
+    def _answer(self, task: Task, value: object, coder: str = "") -> Answer:
         if task.kind == "multi" and isinstance(value, str) and self.list_separator:
             # An empty cell may mean "none applies" or "not annotated"; it counts as the latter.
             value = [part for part in map(str.strip, value.split(self.list_separator)) if part] or None
-        return answer(task, value)
+        try:
+            return answer(task, value)
+        except Fault as fault:
+            told = f"{coder}: {fault.detail}"
+            raise (Fault(fault.reason, told, fault.id, {coder: told}) if coder else fault) from None
 
 
 def answer(task: Task, value: object) -> Answer:
@@ -192,12 +213,14 @@ def check_columns(columns: Mapping[str, str | None], scheme: Scheme) -> dict[str
     return {name: str(column) for name, column in columns.items() if column is not None}
 
 
-def check_header(path: object, found: Sequence[str], columns: Mapping[str, str]) -> None:
-    """Raise ``UserError`` if the text or a mapped column is not among the source's columns."""
+def check_header(path: object, found: Sequence[str], columns: Mapping[str, str], key: str = "corpus.reader.columns.") -> None:
+    """Raise ``UserError`` if the text or a mapped column is not among the source's columns; columns
+    are named by ``key`` and our name.
+    """
     for name, column in {"text": "text", **columns}.items():
         if column not in found:
             missing = f"no column '{column}'" + (f" (for {name})" if column != name else "") + nearest(column, found)
-            raise UserError(f"{path}: {missing}; the columns are: {listed(found)}; map one with corpus.reader.columns.{name}=NAME")
+            raise UserError(f"{path}: {missing}; the columns are: {listed(found)}; map one with {key}{name}=NAME")
 
 
 def _short(value: object) -> str:

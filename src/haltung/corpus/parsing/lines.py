@@ -4,7 +4,6 @@ import codecs
 import csv
 import gzip
 import json
-import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -40,20 +39,6 @@ def existing(path: str | Path, hint: str = "", may_be_empty: bool = False) -> Pa
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     return path
-
-
-def jsonl_files(path: str | Path, expected: str) -> tuple[Path, ...]:
-    """Return the file, or the files ``*.jsonl`` of a folder by name.
-
-    Raises ``UserError`` if there is none, or one is empty; ``expected`` is what lines contain.
-    """
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        return (existing(folder),)
-    files = sorted(folder.glob("*.jsonl"))
-    if not files:
-        raise UserError(f"{folder} has no file *.jsonl; expected {expected}, one per line")
-    return tuple(existing(file) for file in files)
 
 
 def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[str]:
@@ -124,12 +109,6 @@ def csv_rows(
     except csv.Error as error:
         found = f"{path}, line {first}: not CSV with separator {separator!r} and quote {quotechar!r} ({error})"
         raise UserError(f"{found}; a quote inside a quoted cell is written twice") from None
-
-
-def separator_of(path: Path, encoding: str | None = None) -> str:
-    """Return the separator of a CSV file: what stands most often outside quotes in its header."""
-    header = next((line for line in lines(path, encoding=encoding) if line.strip() and not line.startswith("sep=")), "")
-    return max(",;\t|", key=re.sub('"[^"]*"', "", header).count)
 
 
 def document_rows(path: Path, expected: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> Iterator[SourceRow]:

@@ -1,14 +1,19 @@
 """The interface of a reader, its rows, and how faulty rows are handled."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from haltung.errors import UserError, listed, one_of
 from haltung.labels import Scheme
-from haltung.records import Segment
+from haltung.records import Answer, Segment
+
+# The answer of each annotator to each task.
+Votes = Mapping[str, Mapping[str, Answer]]
+
+MOST_TOLD = 30  # of the faults of a source
 
 # Names of splits in sources → our names.
 SPLITS = {"train": "train", "dev": "dev", "test": "test", "valid": "dev", "validation": "dev", "val": "dev"}
@@ -30,10 +35,21 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Reading:
-    """The whole of a source, in its order."""
+    """The whole of a source, in its order; ``votes`` are those of segments by their ids."""
 
     segments: tuple[Segment, ...]
     dropped: tuple[Dropped, ...] = ()
+    votes: Mapping[str, Votes] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # what was found in a source that did not say it
+    others: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # unread columns of segments with votes
+
+
+class Unlabelled(UserError):
+    """No segment of a source has a label; ``reading`` is what it has."""
+
+    def __init__(self, message: str, reading: Reading) -> None:
+        super().__init__(message)
+        self.reading = reading
 
 
 class Reader(Protocol):
@@ -65,15 +81,37 @@ def source_files(reader: Reader) -> tuple[Path, ...]:
 
 
 class Fault(Exception):
-    """A row that cannot be used: a short ``reason`` that is counted, a sentence as ``detail``."""
+    """A row that cannot be used: a short ``reason`` that is counted, a sentence as ``detail``;
+    ``cells`` has a sentence for each column at fault, if that is known.
+    """
 
-    def __init__(self, reason: str, detail: str, id: str = "") -> None:
+    def __init__(self, reason: str, detail: str, id: str = "", cells: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
-        self.reason, self.detail, self.id = reason, detail, id
+        self.reason, self.detail, self.id, self.cells = reason, detail, id, cells or {"": detail}
 
 
 class Skip(Fault):
     """A row that its source sets aside (rejected, not yet labelled, a tie): dropped, no error."""
+
+
+class RowFaults(UserError):
+    """Place, column (or "") and sentence of all faults of a source, marked in ``copy``, a path."""
+
+    def __init__(self, rows: Sequence[tuple[str, str, str]], copy: str = "") -> None:
+        more = f"; and {len(rows) - MOST_TOLD:,} more faults" if len(rows) > MOST_TOLD else ""
+        marked = f"; marked in {copy}" if copy else ""
+        super().__init__("; ".join(f"{where}: {fault}" for where, _, fault in rows[:MOST_TOLD]) + more + marked)
+        files = dict.fromkeys(where.rpartition(", ")[0] for where, *_ in rows)
+        found = f"{listed(files)} {'have' if len(files) > 1 else 'has'} faults in {len({where for where, *_ in rows}):,} rows{marked}"
+        self.rows, self.sentence = rows, f"{found}; correct them (prepare and train leave them out by on_error=drop)"
+
+    def lines(self) -> list[str]:
+        """Return a table and a sentence, of a single fault the sentence alone."""
+        file = self.rows[0][0].rpartition(", ")[0]  # another one is named
+        table = [("", "column", "fault"), *((where.removeprefix(f"{file}, "), *rest) for where, *rest in self.rows[:MOST_TOLD])]
+        first, second = (max(len(row[part]) for row in table) for part in (0, 1))
+        shown = [f"{where:<{first}}  {column:<{second}}  {fault}" for where, column, fault in table]
+        return [*shown, *["…"] * (len(self.rows) > MOST_TOLD), self.sentence] if len(self.rows) > 1 else [str(self)]
 
 
 @dataclass(frozen=True)
@@ -103,6 +141,8 @@ class Intake:
         self._stops = one_of("on_error", str(on_error), ("stop", "drop")) == "stop"
         self._segments: list[Segment] = []
         self.dropped: list[Dropped] = []
+        self.faults: list[tuple[str, str, str]] = []  # of those that are none of the source's doing
+        self._votes: dict[str, Votes] = {}
         self._seen: dict[str, str] = {}
 
     @contextmanager
@@ -114,23 +154,35 @@ class Intake:
             if self._stops and not isinstance(fault, Skip):
                 raise UserError(f"{row.where}: {fault.detail}") from None
             self.dropped.append(Dropped(fault.id or row.made_id, row.where, fault.reason, fault.detail))
+            self.faults += [] if isinstance(fault, Skip) else [(row.where, *cell) for cell in fault.cells.items()]
 
-    def add(self, segment: Segment) -> None:
+    def add(self, segment: Segment, votes: Votes | None = None) -> None:
         """Add a segment, or raise a ``Fault`` if its id has been used before."""
         check_unique("id", segment.id, segment.where, self._seen, "every row needs a unique id, or none at all")
         self._segments.append(segment)
+        self._votes |= {segment.id: votes} if votes else {}
 
     def reading(self, hint: str = "") -> Reading:
         """Return all segments and dropped rows.
 
-        Raises ``UserError`` if there was no row, or (with ``hint``) no label for any task.
+        Raises ``UserError`` if there was no row, or (with ``hint``) no label (``Unlabelled``).
         """
         if not self._segments and not self.dropped:
             raise UserError(f"{self._source} has no rows; expected at least one")
-        if self._segments and not any(answer is not None for segment in self._segments for answer in segment.labels.values()):
+        reading = Reading(tuple(self._segments), tuple(self.dropped), self._votes)
+        answers = [answer for segment in self._segments for answer in segment.labels.values()]
+        if answers and all(answer is None for answer in answers):
             found = f"{self._source} has no label for any task of the scheme {self.scheme.name} ({listed(self.scheme.names)})"
-            raise UserError(found + (hint and f"; {hint}"))
-        return Reading(tuple(self._segments), tuple(self.dropped))
+            raise Unlabelled(found + (hint and f"; {hint}"), reading)
+        return reading
+
+
+def read_unlabelled(reader: Reader, scheme: Scheme) -> Reading:
+    """Read a source, of which no segment need have a label."""
+    try:
+        return reader.read(scheme)
+    except Unlabelled as error:
+        return error.reading
 
 
 def check_unique(what: str, id: str, where: str, seen: dict[str, str], hint: str) -> None:

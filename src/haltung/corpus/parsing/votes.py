@@ -10,7 +10,10 @@ from haltung.corpus.parsing.lines import existing
 from haltung.corpus.parsing.rows import Fault, Skip
 from haltung.errors import UserError, kind, listed, nearest, one_of
 from haltung.labels import Scheme
-from haltung.records import Answer
+from haltung.records import Answer, label_ids
+
+# Which label counts where several annotators differ (see ``settle``).
+POLICIES = ("first", "majority", "soft", "error")
 
 
 class LabelNames:
@@ -96,7 +99,7 @@ class AnnotationExport:
 
     def names(self, scheme: Scheme) -> LabelNames:
         """Return what finds the labels; ``UserError`` if it or ``annotators`` is invalid."""
-        one_of("annotators", self.annotators, ("first", "majority", "error"))
+        one_of("annotators", self.annotators, POLICIES)
         return LabelNames(scheme, self.labels)
 
 
@@ -104,9 +107,10 @@ def settle(votes: Sequence[Mapping[str, Answer]], scheme: Scheme, policy: str) -
     """Return one answer per task from those of several annotators, in their order.
 
     ``first`` takes the first answer, ``majority`` the most frequent one (for a multi-label task,
-    each label given by more than half of the annotators), ``error`` requires that all agree. An
-    annotator without an answer to a task has no vote in it. Raises ``Skip`` if nobody answered any
-    task or a majority is a tie, and ``Fault`` if they differ under ``error``.
+    each label given by more than half of the annotators), ``soft`` as well, but none where that is
+    a tie (see ``shares``), ``error`` requires that all agree. An annotator without an answer to a
+    task has no vote in it. Raises ``Skip`` if nobody answered any task or a majority is a tie, and
+    ``Fault`` if they differ under ``error``.
     """
     settled: dict[str, Answer] = {}
     for task in scheme:
@@ -116,18 +120,33 @@ def settle(votes: Sequence[Mapping[str, Answer]], scheme: Scheme, policy: str) -
         elif policy == "first" or len(set(given)) == 1:
             settled[task.name] = given[0]
         elif policy == "error":
-            raise Fault("disagreement", f"{len(given)} annotators differ in {task.name}: {_votes(given)}; say annotators=majority or first")
+            differ = f"{len(given)} annotators differ in {task.name}: {_votes(given)}"
+            raise Fault("disagreement", f"{differ}; say annotators=majority, first or soft")
         elif task.kind == "multi":
             count = Counter(label for labels in given if isinstance(labels, tuple) for label in labels)
             settled[task.name] = tuple(label for label in task.ids if count[label] * 2 > len(given))
         else:
             (top, most), (_, second) = Counter(given).most_common(2)
-            if most == second:
+            if most == second and policy != "soft":
                 raise Skip("disagreement", f"{len(given)} annotators are tied in {task.name}: {_votes(given)}")
-            settled[task.name] = top
-    if all(value is None for value in settled.values()):
+            settled[task.name] = top if most > second else None
+    if all(value is None for value in settled.values()) and not shares(votes, scheme, policy):
         raise Skip("unlabelled", "nobody has labelled it")
     return settled
+
+
+def shares(votes: Sequence[Mapping[str, Answer]], scheme: Scheme, policy: str) -> dict[str, dict[str, float]]:
+    """Return the share of annotators that gave each label, for tasks in which they differ.
+
+    None under another policy than ``soft``.
+    """
+    out: dict[str, dict[str, float]] = {}
+    for task in scheme if policy == "soft" else ():
+        given = [label_ids(vote[task.name]) for vote in votes if vote.get(task.name) is not None]
+        if len(set(given)) > 1:
+            count = Counter(label for labels in given for label in labels)
+            out[task.name] = {label: count[label] / len(given) for label in task.ids if count[label]}
+    return out
 
 
 def _votes(given: Sequence[Answer]) -> str:

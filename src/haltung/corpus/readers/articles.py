@@ -1,77 +1,43 @@
 """Our own corpora, JSONL with nested segments: invented articles, and minimal pairs."""
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields
-from haltung.corpus.parsing.lines import json_rows, jsonl_files
-from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow, check_unique
-from haltung.errors import UserError, kind
+from haltung.corpus.parsing.rows import Dropped, Fault, Reading, SourceRow, check_unique
+from haltung.corpus.readers.tables import Jsonl
+from haltung.errors import kind
 from haltung.labels import Scheme
-from haltung.records import Segment
 
 # The part of all articles for training, and that for training and dev together; the rest is test.
 TRAIN, DEV = 0.7, 0.8
+_SEGMENT = ", segment "  # behind the line of an article or pair, where one of its segments is named
 
 
 @dataclass(frozen=True)
-class Articles:
+class Articles(Jsonl):
     """JSONL: ``{"article", "date", "genre", "title", "segments": [{"text", "topic", …}]}``.
 
     ``path`` is a file or a folder of files. The split follows from the article's id alone (70 %
-    train, 10 % dev, 20 % test), so that it never changes when others are added. ``max_segments``
-    limits the corpus to whole articles with at most so many segments together, in an order that
-    also follows from their ids: a smaller limit gives a part of a larger.
+    train, 10 % dev, 20 % test), so that it never changes when others are added.
     """
 
-    path: str
-    max_segments: int | None = None
     source: str = "diplomacy"
-    on_error: str = "stop"
 
-    def files(self) -> tuple[Path, ...]:
-        """Return the files that are read (see ``Reader``), by name."""
-        return jsonl_files(self.path, "articles")
+    def rows(self, path: Path) -> Iterator[SourceRow]:
+        """Yield the segments of the articles of one file."""
 
-    def read(self, scheme: Scheme) -> Reading:
-        """Read all segments of all articles (see ``Reader``)."""
-        if self.max_segments is not None and self.max_segments < 1:
-            raise UserError(f"max_segments is {self.max_segments}; expected at least 1, or null for all")
-        reading = _read_all(self, scheme, "article", self._add_article)
-        return reading if self.max_segments is None else replace(reading, segments=_first(reading.segments, self.max_segments))
+        def shared(article: Fields) -> dict[str, object]:
+            common = {"date": article.date(), "genre": article.text("genre"), "headline": article.text("title").strip()}
+            return {**common, "source": self.source, "split": split_of(article.word("article"))}
 
-    def countries(self) -> dict[str, str]:
-        """Return ``DE``, ``AT`` or ``CH``, which decides spelling, by article if it names one."""
-        out: dict[str, str] = {}
-        for path in self.files():
-            for row in json_rows(path):
-                fields = Fields(row.fields(), {})
-                if country := fields.text("country"):
-                    out[fields.word("article")] = country
-        return out
-
-    def _add_article(self, id: str, article: Fields, row: SourceRow, intake: Intake) -> None:
-        segments = row.data.get("segments")
-        if not isinstance(segments, list) or not segments:
-            found = "an empty list" if segments == [] else kind(segments)
-            raise Fault("wrong_type", f"'segments' is {found}; expected a list of at least one segment", id)
-        common = {"article": id, "date": article.date(), "genre": article.text("genre"), "source": self.source, "split": split_of(id)}
-        title = article.text("title").strip()
-        for number, segment in enumerate(segments):
-            inner = SourceRow(f"{row.where}, segment {number + 1}", f"{id}-{number:02d}", {})
-            with intake.row(inner):
-                if not isinstance(segment, Mapping):
-                    raise Fault("wrong_type", f"the segment is {kind(segment)}; expected an object")
-                data = {**segment, **common, "id": inner.made_id, "headline": title, "position": number}
-                intake.add(Fields(data, {}).segment(intake.scheme, inner))
+        return _segments(super().rows(path), "article", shared)
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(Jsonl):
     """Minimal pairs: two segments that differ in one thing and, because of it, in their label.
 
     JSONL: ``{"pair", "phenomenon", "context", "segments": [{"text", "topic", …}, {…}]}``;
@@ -79,62 +45,59 @@ class Pairs:
     the phenomenon their ``genre``, so that evaluation can count by both. All of it is test.
     """
 
-    path: str
     source: str = "challenge"
-    on_error: str = "stop"
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the files that are read (see ``Reader``), by name."""
-        return jsonl_files(self.path, "minimal pairs")
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read both segments of all pairs (see ``Reader``)."""
-        return _read_all(self, scheme, "pair", self._add_pair)
+        """Read both segments of all pairs (see ``Reader``), and none of a broken pair."""
+        reading = super().read(scheme)
+        broken = {row.where.partition(_SEGMENT)[0] for row in reading.dropped}
+        halves = [segment for segment in reading.segments if segment.where.partition(_SEGMENT)[0] in broken]
+        dropped = [Dropped(half.id, half.where, "broken_pair", "the other segment of its pair is dropped") for half in halves]
+        whole = tuple(segment for segment in reading.segments if segment.where.partition(_SEGMENT)[0] not in broken)
+        return replace(reading, segments=whole, dropped=(*reading.dropped, *dropped))
 
-    def _add_pair(self, id: str, pair: Fields, row: SourceRow, intake: Intake) -> None:
-        if not (phenomenon := pair.text("phenomenon").strip()):
-            raise Fault("missing_field", "no 'phenomenon'; every pair names the difference of its two segments", id)
-        segments = row.data.get("segments")
-        if not isinstance(segments, list) or len(segments) != 2:
-            found = f"a list of {len(segments)}" if isinstance(segments, list) else kind(segments)
-            raise Fault("wrong_type", f"'segments' is {found}; expected a list of two segments", id)
-        both = []
-        for side, segment in zip("ab", segments, strict=True):
-            if not isinstance(segment, Mapping):
-                raise Fault("wrong_type", f"segment {side} is {kind(segment)}; expected an object", id)
-            common = {"id": f"{id}-{side}", "article": id, "genre": phenomenon, "source": self.source, "split": "test"}
-            data = {**segment, **common, "context": pair.text("context").strip()}
-            inner = SourceRow(f"{row.where}, segment {side}", f"{id}-{side}", data)
-            try:
-                both.append(Fields(data, {}).segment(intake.scheme, inner))
-            except Fault as fault:
-                raise Fault(fault.reason, f"segment {side}: {fault.detail}", id) from None
-        # Added only now: a pair with one broken segment is dropped as a whole.
-        for made in both:
-            intake.add(made)
+    def rows(self, path: Path) -> Iterator[SourceRow]:
+        """Yield the segments of the pairs of one file."""
+
+        def shared(pair: Fields) -> dict[str, object]:
+            if not (phenomenon := pair.text("phenomenon").strip()):
+                raise Fault("missing_field", "no 'phenomenon'; every pair names the difference of its two segments")
+            return {"genre": phenomenon, "context": pair.text("context").strip(), "source": self.source, "split": "test", "position": None}
+
+        return _segments(super().rows(path), "pair", shared, sides="ab")
 
 
-def _read_all(reader: Articles | Pairs, scheme: Scheme, unit: str, add: Callable[[str, Fields, SourceRow, Intake], None]) -> Reading:
-    """Read the articles or pairs (``unit`` is the column of their ids) of all files."""
-    intake, seen = Intake(scheme, reader.path, reader.on_error), dict[str, str]()
-    for path in reader.files():
-        for row in json_rows(path):
-            with intake.row(row):
-                fields = Fields(row.fields(), {})
-                if not (id := fields.word(unit)):
-                    raise Fault("missing_field", f"no '{unit}'; every {unit} needs a unique id")
-                check_unique(unit, id, row.where, seen, f"every {unit} needs a unique id")
-                add(id, fields, row, intake)
-    return intake.reading()
+def _segments(
+    rows: Iterable[SourceRow], unit: str, shared: Callable[[Fields], Mapping[str, object]], sides: str = ""
+) -> Iterator[SourceRow]:
+    """Yield the segments of the articles or pairs (``unit`` is the column of their ids) as rows.
 
-
-def _first(segments: Sequence[Segment], limit: int) -> tuple[Segment, ...]:
-    sizes = Counter(segment.article for segment in segments)
-    # Another hash than that of the split, so that each split shrinks alike.
-    order = sorted(sizes, key=lambda article: hashlib.sha1(f"most {article}".encode()).hexdigest())
-    totals = accumulate(sizes[article] for article in order)
-    chosen = {article for article, total in zip(order, totals, strict=True) if total <= limit}
-    return tuple(segment for segment in segments if segment.article in chosen)
+    ``shared`` returns what those of one have in common, ``sides`` name them if their number is
+    fixed. One that is broken as a whole is one row with a ``Fault``.
+    """
+    seen: dict[str, str] = {}
+    for row in rows:
+        id = ""
+        try:
+            fields = Fields(row.fields(), {})
+            if not (id := fields.word(unit)):
+                raise Fault("missing_field", f"no '{unit}'; every {unit} needs a unique id")
+            check_unique(unit, id, row.where, seen, f"every {unit} needs a unique id")
+            common, segments = shared(fields), row.data.get("segments")
+            if not isinstance(segments, list) or not segments or len(segments) != len(sides or segments):
+                found = f"a list of {len(segments)}" if isinstance(segments, list) else kind(segments)
+                expected = "two segments" if sides else "at least one segment"
+                raise Fault("wrong_type", f"'segments' is {found}; expected a list of {expected}")
+        except Fault as fault:
+            yield replace(row, made_id=id or row.made_id, data={}, fault=fault)
+            continue
+        for number, segment in enumerate(segments):
+            side = sides[number : number + 1]
+            where, made = f"{row.where}{_SEGMENT}{side or number + 1}", f"{id}-{side or f'{number:02d}'}"
+            if isinstance(segment, Mapping):
+                yield SourceRow(where, made, {**segment, "position": number, **common, "id": made, "article": id})
+            else:
+                yield SourceRow(where, made, {}, Fault("wrong_type", f"the segment is {kind(segment)}; expected an object"))
 
 
 def split_of(article: str) -> str:

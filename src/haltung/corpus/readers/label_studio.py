@@ -1,13 +1,14 @@
-"""Exports of Label Studio's classification projects: JSON and JSON-MIN."""
+"""Exports of Label Studio's classification projects as JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from haltung.corpus.parsing.fields import Fields, check_columns
 from haltung.corpus.parsing.lines import MAX_DOCUMENT_BYTES, document_rows
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, Skip, SourceRow
-from haltung.corpus.parsing.votes import AnnotationExport, settle
+from haltung.corpus.parsing.votes import AnnotationExport, settle, shares
 from haltung.errors import UserError, kind, listed, nearest
 from haltung.labels import Scheme
 
@@ -17,7 +18,7 @@ Chosen = Mapping[str, list[object]]
 
 @dataclass(frozen=True)
 class LabelStudio(AnnotationExport):
-    """An export, JSON or JSON-MIN (its items show which; see ``AnnotationExport``).
+    """An export as JSON, not JSON-MIN (see ``AnnotationExport``).
 
     ``tasks`` maps our tasks to the ``name`` of a ``<Choices>`` in the labelling interface
     (``from_name`` in the export) if they differ; ``columns`` has keys of the items' ``data``.
@@ -33,38 +34,41 @@ class LabelStudio(AnnotationExport):
         """Read all items (see ``Reader``); ``UserError`` if no ``<Choices>`` belongs to a task."""
         names, columns = self.names(scheme), check_columns(self.columns, scheme)
         (path,) = self.files()
-        rows = list(document_rows(path, "a Label Studio export as JSON or JSON-MIN, which is a list of items", self.max_bytes))
+        rows = list(document_rows(path, "a Label Studio export as JSON, which is a list of items", self.max_bytes))
+        if any(row.data and "data" not in row.data for row in rows):
+            raise UserError(f"{path} has items without 'data', so this is Label Studio's JSON-MIN; export JSON")
         tasks = _tasks(path, self.tasks, scheme, rows)
         intake = Intake(scheme, str(path), self.on_error)
-        # Items of JSON-MIN with the same id are annotations of one text.
-        groups: dict[object, list[SourceRow]] = {}
-        for row in rows:
-            is_minimal = "data" not in row.data and isinstance(row.data.get("id"), int | str)
-            groups.setdefault(("id", row.data["id"]) if is_minimal else row.where, []).append(row)
-        for group in groups.values():
-            first = group[0]
-            row = first if first.data.get("id") is None else replace(first, made_id=str(first.data["id"]))
+        for read in rows:
+            row = read if read.data.get("id") is None else replace(read, made_id=str(read.data["id"]))
             with intake.row(row):
                 item = row.fields()
-                chosen = _annotations(item) if "data" in item else [_minimal(entry.data, tasks) for entry in group]
+                counted = _counted(item)
+                chosen = [_results(entry.get("result")) for entry in counted]
                 votes = [{task: names.within(task, vote[name]) for task, name in tasks.items() if name in vote} for vote in chosen]
                 labels = settle(votes, scheme, self.annotators)
-                intake.add(Fields(_data(item, columns), columns).segment(scheme, row, labels))
+                segment = Fields(_data(item, columns), columns).segment(scheme, row, labels, shares(votes, scheme, self.annotators))
+                intake.add(segment, dict(zip(_coders(counted), votes, strict=False)))
         return intake.reading()
 
 
 def _data(item: Mapping[str, object], columns: Mapping[str, str]) -> Mapping[str, object]:
-    """Return what the user imported, with the item's id if no ``id`` is mapped, as in JSON-MIN."""
-    if "data" not in item:
-        return item
-    data = item["data"]
+    """Return what the user imported, with the item's id if no ``id`` is mapped."""
+    data = item.get("data")
     if not isinstance(data, Mapping):
         raise Fault("wrong_type", f"'data' is {kind(data)}; expected an object")
     return data if "id" in columns else {**data, "id": item.get("id")}
 
 
-def _annotations(item: Mapping[str, object]) -> list[Chosen]:
-    """Return what each annotation of a JSON item chose; raise ``Skip`` if none counts."""
+def _coders(counted: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return who made each of some annotations, nobody if not all have ids of their own."""
+    by = [entry.get("completed_by") for entry in counted]
+    coders = {str(one.get("id") if isinstance(one, Mapping) else one): None for one in by}
+    return list(coders) if len(coders) == len(by) and "None" not in coders else []
+
+
+def _counted(item: Mapping[str, object]) -> list[Mapping[str, Any]]:
+    """Return the annotations of a JSON item that count; raise ``Skip`` if none does."""
     annotations = item.get("annotations", item.get("completions"))
     if annotations is not None and not isinstance(annotations, list):
         raise Fault("wrong_type", f"'annotations' is {kind(annotations)}; expected a list")
@@ -75,7 +79,7 @@ def _annotations(item: Mapping[str, object]) -> list[Chosen]:
     if not valid:
         raise Skip("cancelled", "all its annotations were cancelled")
     truth = [entry for entry in valid if entry.get("ground_truth")]
-    return [_results(entry.get("result")) for entry in truth or valid]
+    return truth or valid
 
 
 def _results(results: object) -> Chosen:
@@ -87,18 +91,6 @@ def _results(results: object) -> Chosen:
     return chosen
 
 
-def _minimal(item: Mapping[str, object], tasks: Mapping[str, str]) -> Chosen:
-    """Return what a JSON-MIN item chose: a label, ``{"choices": […]}``, or a list of either."""
-    chosen: dict[str, list[object]] = {}
-    for name in tasks.values():
-        value = item.get(name)
-        for entry in value if isinstance(value, list) else [value]:
-            if entry is not None:
-                labels = entry.get("choices") if isinstance(entry, Mapping) else [entry]
-                chosen.setdefault(name, []).extend(labels if isinstance(labels, list) else [labels])
-    return chosen
-
-
 def _tasks(path: Path, mapped: Mapping[str, str | None], scheme: Scheme, rows: Sequence[SourceRow]) -> dict[str, str]:
     """Return the name of each task's ``<Choices>``; a mapped one has to occur, and one at all."""
     for task in mapped:
@@ -106,10 +98,6 @@ def _tasks(path: Path, mapped: Mapping[str, str | None], scheme: Scheme, rows: S
             scheme[task]
     found: dict[str, None] = {}
     for item in (row.data for row in rows):
-        # JSON-MIN does not distinguish labels and data, so every key may be a <Choices>.
-        if "data" not in item:
-            found.update(dict.fromkeys(item))
-            continue
         annotations = item.get("annotations", item.get("completions"))
         for entry in annotations if isinstance(annotations, list) else ():
             found.update(dict.fromkeys(_results(entry.get("result") if isinstance(entry, Mapping) else None)))

@@ -1,14 +1,14 @@
 """Published corpora: 10kGNAD (sections of articles) and GerNTSA (polarity towards a target)."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields
-from haltung.corpus.parsing.lines import document_rows, existing, hub_rows
+from haltung.corpus.parsing.lines import document_rows, hub_rows
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow
-from haltung.corpus.readers.tables import Csv, Paths, split_files
+from haltung.corpus.readers.tables import Csv, Paths, Table, split_files
 from haltung.errors import UserError, kind
 from haltung.labels import Scheme
 
@@ -52,39 +52,36 @@ class Gnad10:
 
 
 @dataclass(frozen=True)
-class GerNTSA:
+class GerNTSA(Table):
     """GerNTSA, from its JSON file.
 
     It has no article ids and texts with several targets: rows with the same text are one group, so
     that no split sees a test sentence with another target.
     """
 
-    path: str
-    on_error: str = "stop"
     max_bytes: int = 20_000_000
 
-    def files(self) -> tuple[Path, ...]:
-        """Return the file that is read (see ``Reader``)."""
-        return (existing(self.path, "GerNTSA is at github.com/cgoer/GerNTSA"),)
+    def parts(self) -> list[tuple[str, Path]]:
+        """Return the file, of no split."""
+        return split_files(self.path, "GerNTSA is at github.com/cgoer/GerNTSA")
 
-    def read(self, scheme: Scheme) -> Reading:
-        """Read all rows (see ``Reader``)."""
-        (path,) = self.files()
-        intake = Intake(scheme, str(path), self.on_error)
+    def mapping(self, header: Sequence[str], rows: Sequence[SourceRow] = ()) -> dict[str, str]:
+        """Return the column of the text."""
+        return {"text": "opinion_snippet"}
+
+    def rows(self, path: Path) -> Iterator[SourceRow]:
+        """Yield the rows, with the polarity and a group."""
         seen: dict[str, str] = {}
         for row in document_rows(path, "a list of objects with opinion_snippet, target and sentiment", self.max_bytes):
-            with intake.row(row):
-                item = row.fields()
-                sentiment = item.get("sentiment")
-                if not isinstance(sentiment, Mapping):
-                    raise Fault("wrong_type", f"'sentiment' is {kind(sentiment)}; expected an object with 'polarity'")
-                fields = Fields(item, {"text": "opinion_snippet"})
-                text, id = fields.text("text", required=True), fields.word("id") or row.made_id
+            if isinstance(sentiment := row.data.get("sentiment"), Mapping):
+                text, id = str(row.data.get("opinion_snippet")), str(row.data.get("id") or row.made_id).strip()
                 # The source has a sentence twice under one id, with two polarities. Both are read;
                 # the cleaning rules settle the conflict.
                 unique = f"{id}-again" if seen.get(id) == text else id
                 seen.setdefault(id, text)
-                group = hashlib.sha1(text.encode()).hexdigest()[:12]
-                data = {**item, "id": unique, "polarity": sentiment.get("polarity"), "article": group, "source": "gerntsa"}
-                intake.add(replace(fields, data=data).segment(scheme, row))
-        return intake.reading()
+                group = hashlib.sha1(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+                more = {"id": unique, "polarity": sentiment.get("polarity"), "article": group, "source": "gerntsa"}
+                yield replace(row, data={**row.data, **more})
+            else:
+                fault = Fault("wrong_type", f"'sentiment' is {kind(sentiment)}; expected an object with 'polarity'")
+                yield replace(row, fault=row.fault or fault)

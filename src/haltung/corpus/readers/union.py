@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from haltung.corpus.parsing.rows import Reading, source_files
+from haltung.corpus.split import BESIDE
 from haltung.errors import UserError
 from haltung.labels import Scheme
 
@@ -15,14 +16,17 @@ class Union:
     """The segments of all ``parts``, which are readers, in their order, with one label scheme.
 
     If only some parts give a dev split, their dev counts as train, so that dev is cut from all
-    parts alike: an epoch chosen on one part alone would be chosen for that part.
+    parts alike: an epoch chosen on one part alone would be chosen for that part. Of the parts
+    ``beside`` them the train split alone is taken, and nothing of it becomes dev: texts to learn
+    from that are not distributed as those which the model is for.
     """
 
     parts: Sequence[Any]
+    beside: Sequence[Any] = ()
 
     def files(self) -> tuple[Path, ...]:
         """Return the files of all parts (see ``Reader``)."""
-        return tuple(file for part in self.parts for file in source_files(part))
+        return tuple(file for part in (*self.parts, *self.beside) for file in source_files(part))
 
     def read(self, scheme: Scheme) -> Reading:
         """Read all parts (see ``Reader``); ``UserError`` if there are none."""
@@ -33,4 +37,8 @@ class Union:
         has_dev = [any(segment.split == "dev" for segment in reading.segments) for reading in readings]
         if any(has_dev) and not all(has_dev):
             segments = [replace(segment, split="train") if segment.split == "dev" else segment for segment in segments]
-        return Reading(tuple(segments), tuple(dropped for reading in readings for dropped in reading.dropped))
+        others = [part.read(scheme) for part in self.beside]
+        segments += [replace(segment, split=BESIDE) for reading in others for segment in reading.segments if segment.split == "train"]
+        dropped = tuple(one for reading in (*readings, *others) for one in reading.dropped)
+        votes = {id: each for reading in (*readings, *others) for id, each in reading.votes.items()}
+        return Reading(tuple(segments), dropped, {one.id: votes[one.id] for one in segments if one.id in votes})

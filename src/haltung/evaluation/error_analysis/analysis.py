@@ -1,4 +1,4 @@
-"""An error analysis, with its errors to read: confident mistakes, confusions, label issues."""
+"""An error analysis, with its errors to read: confident mistakes and label issues."""
 
 import json
 import warnings
@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from haltung.errors import UserError
 from haltung.evaluation.error_analysis.name_sensitivity import NameSensitivity
 from haltung.evaluation.error_analysis.slices import Slices
 from haltung.evaluation.predictions import Floats, ScoredSplit, answers
@@ -17,16 +16,14 @@ from haltung.records import Segment, label_ids
 
 FORMAT = 1
 ERROR_ANALYSIS = "examination.json"
-# How many segments are named for each confusion.
-_EXAMPLES = 5
 
 
 @dataclass(frozen=True)
 class Word:
-    """The attribution of one word, from -1 (against the label) to 1 (for it).
+    """The weight of one word, from -1 (against the label) to 1 (for it).
 
-    The word is at ``[start, end)`` of ``part`` (text, target, context or surroundings). Of a model
-    of articles the last two have whole sentences.
+    The word is at ``[start, end)`` of ``part`` (text, target, context or surroundings). Those of
+    the last are whole sentences.
     """
 
     part: str
@@ -43,8 +40,8 @@ class Mistake:
     is that of ``label``, the predicted one, and ``gold_probability`` that of the gold label. For a
     multi-label task ``label`` is the one with the most confident wrong decision, ``probability``
     its confidence (in its absence, where it is missed), and ``gold_probability`` the rest to 1.
-    ``words`` are the attributions for ``label``, empty where none were computed. Those of a model
-    of articles are also in ``surroundings``, the article around the text.
+    ``words`` have weights for ``label``, empty where none were computed. Those of a model of
+    articles are also in ``surroundings``, what is around the text in its article.
     """
 
     task: str
@@ -60,21 +57,6 @@ class Mistake:
     context: str
     words: tuple[Word, ...] = ()
     surroundings: str = ""
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """How often ``gold`` was predicted as ``predicted``.
-
-    ``share`` is that of the segments with the gold label; ``examples`` are ids, the surest first.
-    """
-
-    task: str
-    gold: str
-    predicted: str
-    count: int
-    share: float
-    examples: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -102,7 +84,6 @@ class Mistakes:
 
     wrong: Mapping[str, int]
     mistakes: tuple[Mistake, ...]
-    confusions: tuple[Confusion, ...]
     issues: tuple[LabelIssue, ...]
 
 
@@ -110,9 +91,7 @@ class Mistakes:
 class ErrorAnalysis:
     """Slices, sensitivity to names, and errors to read, of one model on one split.
 
-    ``explained`` counts the mistakes with word attributions. ``explanation_gap`` says how far to
-    trust them: the share of the logits that they leave unexplained (a ratio of mean absolute
-    values; None where there are no attributions; 0 for a linear model).
+    ``explained`` counts the mistakes whose words have weights.
     """
 
     corpus: str
@@ -121,7 +100,6 @@ class ErrorAnalysis:
     name_sensitivity: NameSensitivity
     mistakes: Mistakes
     explained: int
-    explanation_gap: float | None
 
     def metrics(self) -> dict[str, float]:
         """Return ``{"stance_macro_f1_masked_change": …, "stance_flips": …}`` for a tracker."""
@@ -136,16 +114,12 @@ class ErrorAnalysis:
         return json.dumps({"format": FORMAT, **data}, ensure_ascii=False) + "\n"
 
 
-def find_mistakes(split: ScoredSplit, segments: Sequence[Segment], limit: int = 100, issue_limit: int = 50) -> Mistakes:
-    """Return the errors of all tasks: up to ``limit`` mistakes and ``issue_limit`` issues each.
-
-    Raises ``UserError`` if cleanlab is not installed, and ``issue_limit`` is not 0.
-    """
+def find_mistakes(split: ScoredSplit, segments: Sequence[Segment], limit: int = 100) -> Mistakes:
+    """Return the errors of all tasks: up to ``limit`` mistakes of each, and label issues."""
     return Mistakes(
         {task.name: len(wrong_rows(split, task)) for task in split.tasks},
         tuple(mistake for task in split.tasks for mistake in mistakes(split, segments, task, limit)),
-        tuple(pair for task in split.tasks for pair in confusions(split, task)),
-        tuple(issue for task in split.tasks for issue in label_issues(split, segments, task, issue_limit)) if issue_limit else (),
+        tuple(issue for task in split.tasks for issue in label_issues(split, segments, task)),
     )
 
 
@@ -175,21 +149,6 @@ def mistakes(split: ScoredSplit, segments: Sequence[Segment], task: Task, limit:
     return out
 
 
-def confusions(split: ScoredSplit, task: Task) -> list[Confusion]:
-    """Return the confused labels, the most frequent first; none for a multi-label task."""
-    if task.kind == "multi":
-        return []
-    gold, decided = split.gold[task.name], split.decided(task.name)
-    support = np.bincount(gold[split.labelled(task.name)], minlength=len(task)).tolist()
-    ids: dict[tuple[int, int], list[str]] = {}
-    for row in wrong_rows(split, task):
-        ids.setdefault((int(gold[row]), int(decided[row])), []).append(split.ids[row])
-    return [
-        Confusion(task.name, task.ids[a], task.ids[b], len(ids[a, b]), len(ids[a, b]) / support[a], tuple(ids[a, b][:_EXAMPLES]))
-        for a, b in sorted(ids, key=lambda pair: (-len(ids[pair]), pair))
-    ]
-
-
 def label_issues(split: ScoredSplit, segments: Sequence[Segment], task: Task, limit: int = 50) -> list[LabelIssue]:
     """Return the gold labels that are likely wrong, the likeliest first.
 
@@ -197,17 +156,14 @@ def label_issues(split: ScoredSplit, segments: Sequence[Segment], task: Task, li
     "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70): a label is an issue
     where another one is more probable than it is for those who have it. It needs predictions for
     segments that the model was not trained on, which ``split`` has for dev, test, and out-of-fold.
-    Raises ``UserError`` if cleanlab is not installed.
     """
     rows = np.flatnonzero(split.labelled(task.name))
     gold, probabilities = split.gold[task.name][rows], split.probabilities[task.name][rows]
     if task.kind == "multi" or len(np.unique(gold)) < 2:
         return []
-    try:
-        from cleanlab.filter import find_label_issues
-        from cleanlab.rank import get_label_quality_scores
-    except ImportError:
-        raise UserError("label issues need cleanlab, which is not installed; pip install cleanlab, or say error_analysis=false") from None
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
     clipped = np.clip(probabilities, 1e-12, 1.0)
     clipped = clipped / clipped.sum(axis=1, keepdims=True)
     with warnings.catch_warnings():

@@ -49,8 +49,7 @@ class ValueWithInterval:
     """A value and its 95 % interval by article, None for fewer than ``bootstrap.MIN_ARTICLES``."""
 
     value: float
-    low: float | None
-    high: float | None
+    interval: bootstrap.Interval | None
 
 
 @dataclass(frozen=True)
@@ -161,8 +160,7 @@ def _change(values: Floats, drawn: Floats, articles: int) -> tuple[float, float,
 
 def _estimate(value: float, interval: bootstrap.Interval | None, articles: int) -> ValueWithInterval:
     """Return the value with its interval, without it where there are too few articles."""
-    ends = (None, None) if interval is None or articles < bootstrap.MIN_ARTICLES else (interval.low, interval.high)
-    return ValueWithInterval(value, *ends)
+    return ValueWithInterval(value, interval if articles >= bootstrap.MIN_ARTICLES else None)
 
 
 def _letter(letters: dict[str, str], name: str) -> str:

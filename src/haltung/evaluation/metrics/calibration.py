@@ -21,8 +21,8 @@ BINS = 15
 PRECISIONS = (0.8, 0.9, 0.95)
 # With fewer answers a precision is luck: of 20, one mistake is 5 %.
 MIN_ANSWERED = 20
-# Points of the curve that are stored, and parts of it in the draws of the bootstrap.
-_POINTS, _PARTS = 200, 100
+# On fewer a temperature may well make a model worse: experiments/2026-12-01-small-samples.md.
+MIN_SEGMENTS = 75
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,6 @@ class TaskCalibration:
 
 
 @dataclass(frozen=True)
-class UncalibratedMetrics:
-    """The metrics of a task without its temperature."""
-
-    ece: float
-    brier: float
-    log_loss: float
-
-
-@dataclass(frozen=True)
 class Operating:
     """What a threshold does: of all segments ``kept`` are answered.
 
@@ -89,48 +80,28 @@ class Operating:
 
 
 @dataclass(frozen=True)
-class TaskAbstention:
-    """Coverage against risk of one single-label task on ``n`` labelled segments.
-
-    ``risk[i]`` is the share of mistakes among the surest ``coverage[i]`` of the segments. ``aurc``
-    is the area under that curve, the mean risk over all coverages; a random order would have
-    ``error`` (the risk at full coverage), one that puts every mistake last ``aurc_best``.
-    """
-
-    task: str
-    n: int
-    error: float
-    aurc: float
-    aurc_interval: Interval | None
-    aurc_best: float
-    coverage: tuple[float, ...]
-    risk: tuple[float, ...]
-    points: tuple[Operating, ...]
-
-
-@dataclass(frozen=True)
 class CalibrationReport(Stored):
     """The calibration of every labelled task and the abstention of every single-label one, by task.
 
-    ``temperatures`` are those that the logits were divided by, ``before`` the metrics without them.
+    ``temperatures`` are those that the logits were divided by; ``before`` is without them.
     """
 
     corpus: str
     split: str
     temperatures: Mapping[str, float]
     tasks: Mapping[str, TaskCalibration]
-    abstention: Mapping[str, TaskAbstention]
-    before: Mapping[str, UncalibratedMetrics] = field(default_factory=dict)
+    abstention: Mapping[str, tuple[Operating, ...]]
+    before: Mapping[str, TaskCalibration] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, float]:
-        """Return the metrics flat, for a tracker: ``stance_ece``, ``stance_aurc``, and so on."""
+        """Return the metrics flat, for a tracker: ``stance_ece``, ``stance_brier``, and so on."""
         out = {f"{name}_ece_before": bare.ece for name, bare in self.before.items()}
+        out |= {f"{name}_temperature": value for name, value in self.temperatures.items()}
         for name, task in self.tasks.items():
-            out |= {f"{name}_temperature": self.temperatures.get(name, 1.0), f"{name}_ece": task.ece, f"{name}_brier": task.brier}
-        for name, curve in self.abstention.items():
-            out[f"{name}_aurc"] = curve.aurc
-            out |= {f"{name}_coverage_at_{point.wished:g}": point.coverage for point in curve.points}
-            out |= {f"{name}_precision_at_{point.wished:g}": point.precision for point in curve.points if point.precision is not None}
+            out |= {f"{name}_ece": task.ece, f"{name}_brier": task.brier}
+        for name, points in self.abstention.items():
+            out |= {f"{name}_coverage_at_{point.wished:g}": point.coverage for point in points}
+            out |= {f"{name}_precision_at_{point.wished:g}": point.precision for point in points if point.precision is not None}
         return out
 
 
@@ -146,12 +117,11 @@ def measure(
     ``before`` is the same split without temperatures, to compare with.
     """
     tasks = split.tasks
-    bare = {task.name: calibration(before, task, draws=0) for task in tasks} if before is not None else {}
     return CalibrationReport(
         split.corpus, split.split, dict(temperatures or {}),
         tasks={task.name: calibration(split, task) for task in tasks},
         abstention={task.name: abstention(split, task, (thresholds or {}).get(task.name, {})) for task in tasks if task.kind == "single"},
-        before={name: UncalibratedMetrics(metrics.ece, metrics.brier, metrics.log_loss) for name, metrics in bare.items()},
+        before={task.name: calibration(before, task, draws=0) for task in tasks} if before is not None else {},
     )  # fmt: skip
 
 
@@ -172,7 +142,9 @@ def calibration(split: ScoredSplit, task: Task, bins: int = BINS, draws: int = D
     edges = np.percentile(confidence, np.linspace(0, 1, bins + 1) * 100)[1:-1]
     bin_of = np.unique(np.searchsorted(edges, confidence), return_inverse=True)[1].astype(np.int64)
     each = np.repeat(articles, len(confidence) // len(gold))
-    counts, sure, true = (bootstrap.per_bin(values, each, bin_of) for values in (np.ones(len(right)), confidence, right))
+    shape = int(each.max()) + 1, int(bin_of.max()) + 1
+    cells = each * shape[1] + bin_of
+    counts, sure, true = (np.bincount(cells, part, shape[0] * shape[1]).reshape(shape) for part in (np.ones(len(right)), confidence, right))
     sums = np.stack([counts, sure - true, true], axis=1)
     n, off, hits = sums.sum(axis=0)
     gaps = off / len(right)
@@ -194,7 +166,10 @@ def calibration(split: ScoredSplit, task: Task, bins: int = BINS, draws: int = D
         confidence=float(confidence.mean()), accuracy=float(right.mean()),
         ece=float(np.abs(gaps).sum()), ece_interval=ece_interval, ece_by_chance=float(by_chance),
         brier=float(squares.mean()), brier_interval=brier_interval, log_loss=float(losses(gold, probabilities).mean()),
-        bins=tuple(_bin(confidence[bin_of == index], right[bin_of == index], end) for index, end in enumerate(ends)),
+        bins=tuple(
+            Bin(float(one.min()), float(one.max()), len(one), float(one.mean()), float(right[bin_of == index].mean()), end)
+            for index, end in enumerate(ends) for one in [confidence[bin_of == index]]
+        ),
     )  # fmt: skip
 
 
@@ -207,10 +182,6 @@ def brier_parts(gold: Ints, probabilities: Floats) -> Floats:
     if gold.ndim == 1:
         return np.asarray(((np.eye(probabilities.shape[1])[gold] - probabilities) ** 2).sum(axis=1))
     return np.asarray(((gold - probabilities) ** 2).mean(axis=1))
-
-
-def _bin(confidence: Floats, right: Floats, interval: Interval | None) -> Bin:
-    return Bin(float(confidence.min()), float(confidence.max()), len(confidence), float(confidence.mean()), float(right.mean()), interval)
 
 
 def _ece_interval(drawn: Floats, gaps: Floats) -> Interval:
@@ -231,56 +202,33 @@ def _ece_interval(drawn: Floats, gaps: Floats) -> Interval:
     return Interval(least * observed, min(1.0, max(most, 1.0) * observed))
 
 
-def abstention(split: ScoredSplit, task: Task, thresholds: Mapping[float, float | None]) -> TaskAbstention:
-    """Return what abstaining gains in a single-label task, on the segments labelled for it.
+def abstention(split: ScoredSplit, task: Task, thresholds: Mapping[float, float | None]) -> tuple[Operating, ...]:
+    """Return what each threshold does in a single-label task, on the segments labelled for it.
 
-    The area under the curve of risk against coverage: Geifman, Uziel and El-Yaniv (2019),
-    "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers". Intervals take the thresholds
-    as they are: by wanted precision, as chosen on dev, where the precision is therefore too high.
+    Intervals take the thresholds as they are: by wanted precision, as chosen on dev, where the
+    precision is therefore too high.
     """
     split = split.subset(split.labelled(task.name))
     confidence, right = outcomes(split.gold[task.name], split.probabilities[task.name])
-    order = np.argsort(-confidence, kind="stable")
-    confidence, right, articles = confidence[order], right[order], bootstrap.numbered(split.groups)[order]
-    # Of mistakes that tie in probability, whose order is arbitrary, each counts as their mean.
-    ties = np.append(0, np.cumsum(confidence[1:] < confidence[:-1]))
-    wrong = (np.bincount(ties, 1 - right) / np.bincount(ties))[ties]
-    n = np.arange(1, len(wrong) + 1)
-    risk = np.cumsum(wrong) / n
-    shown = np.unique(np.linspace(0, len(risk) - 1, min(_POINTS, len(risk))).round().astype(np.int64))
-    levels = sorted(thresholds)
+    articles, levels = bootstrap.numbered(split.groups), sorted(thresholds)
     cuts = np.array([np.inf if thresholds[level] is None else thresholds[level] for level in levels], dtype=np.float64)
     answered = (confidence[:, None] >= cuts).astype(np.float64)
-    # Sums by article: of parts of the curve, and of what each threshold answers.
-    part = (n - 1) * min(_PARTS, len(n)) // len(n)
-    curve = [bootstrap.per_bin(values, articles, part) for values in (np.ones(len(n)), wrong)]
-    sums = np.hstack([*curve, bootstrap.per_article(np.hstack([answered, answered * right[:, None]]), articles)])
-
-    def statistic(sums: Floats) -> Floats:
-        many, mistakes, kept, hits = np.split(sums, np.cumsum([part[-1] + 1, part[-1] + 1, len(levels)]), axis=1)
-        total = many.sum(axis=1, keepdims=True)
-        area = (ratio(np.cumsum(mistakes, axis=1), np.cumsum(many, axis=1)) * many).sum(axis=1, keepdims=True) / total
-        return np.hstack([area, kept / total, ratio(hits, kept, np.nan)])
-
-    sample = statistic(bootstrap.resampled(sums)) if len(sums) >= bootstrap.MIN_ARTICLES else None
+    # What each threshold answers, and how much of it is right, by article.
+    sums = bootstrap.per_article(np.hstack([answered, answered * right[:, None], np.ones((len(right), 1))]), articles)
+    sample = None
+    if len(sums) >= bootstrap.MIN_ARTICLES:
+        kept, hits, total = np.split(bootstrap.resampled(sums), [len(levels), 2 * len(levels)], axis=1)
+        sample = np.hstack([kept / total, ratio(hits, kept, np.nan)])
     points = []
     for index, level in enumerate(levels):
         rows = answered[:, index] == 1
         covered, precision = float(rows.mean()), float(right[rows].mean()) if rows.any() else None
         of_coverage = of_precision = None
         if sample is not None and precision is not None:
-            of_coverage = bootstrap.share_interval(sample[:, 1 + index], covered, len(sums))
-            of_precision = bootstrap.share_interval(sample[:, 1 + len(levels) + index], precision, len(np.unique(articles[rows])))
+            of_coverage = bootstrap.share_interval(sample[:, index], covered, len(sums))
+            of_precision = bootstrap.share_interval(sample[:, len(levels) + index], precision, len(np.unique(articles[rows])))
         points.append(Operating(level, thresholds[level], int(rows.sum()), covered, of_coverage, precision, of_precision))
-    mistakes = np.sort(1 - right)
-    # The draws have the curve in parts only; what that changes in the sample itself is taken off.
-    offset = risk.mean() - statistic(sums.sum(axis=0, keepdims=True))[0, 0]
-    return TaskAbstention(
-        task=task.name, n=len(right), error=float(1 - right.mean()), aurc=float(risk.mean()),
-        aurc_interval=None if sample is None else bootstrap.percentile_interval(sample[:, 0] + offset),
-        aurc_best=float((np.cumsum(mistakes) / n).mean()),
-        coverage=tuple(((shown + 1) / len(risk)).tolist()), risk=tuple(risk[shown].tolist()), points=tuple(points),
-    )  # fmt: skip
+    return tuple(points)
 
 
 def threshold(split: ScoredSplit, task: Task, precision: float, min_answered: int = MIN_ANSWERED) -> float | None:

@@ -152,14 +152,15 @@ def mean_over_tasks(split: ScoredSplit, tasks: Sequence[str]) -> TaskMean:
     return TaskMean(np.hstack([part.sums for part in counts]), counts)
 
 
-def evaluate(split: ScoredSplit) -> EvaluationResult:
-    """Return the metrics of every task with a gold label; ``UserError`` if there is none."""
+def evaluate(split: ScoredSplit, required: bool = True) -> EvaluationResult:
+    """Return the metrics of every task with a gold label; ``UserError`` if a required one lacks."""
     scheme = split.scheme
     tasks = {task.name: _task_metrics(split, task) for task in split.tasks}
-    if not tasks:
+    if not tasks and (required or not len(split)):
         why = f"none of its {len(split)} segments is labelled for {' or '.join(scheme.names)}" if len(split) else "it has no segments"
         raise UserError(f"{f'the split {split.split}'.rstrip()} can't be evaluated: {why}")
-    return EvaluationResult(split.corpus, split.split, len(split), len(set(split.groups)), scheme.name, scheme.digest(), tasks)
+    lone = sum(group.startswith("\0") for group in split.groups)
+    return EvaluationResult(split.corpus, split.split, len(split), len(set(split.groups)), scheme.name, scheme.digest(), tasks, lone=lone)
 
 
 def with_intervals(result: EvaluationResult, split: ScoredSplit) -> EvaluationResult:

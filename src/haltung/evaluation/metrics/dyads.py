@@ -22,9 +22,7 @@ PARTS: Mapping[str, Callable[[Dyad], Hashable]] = {
 }  # fmt: skip
 WHOLE = "source, target, stance"
 # What a system may be given, of which it finds the rest.
-END_TO_END, STANCES_GIVEN, ACTORS_GIVEN = "end to end", "stances given", "stances and actors given"
-# The probabilities from which on the precision of dyads is reported.
-LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+END_TO_END, STANCES_GIVEN = "end to end", "stances given"
 # The dyads of each segment.
 DyadSets = Sequence[Collection[Dyad]]
 
@@ -100,15 +98,6 @@ class SystemsCompared:
     differences: Mapping[str, Difference] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Precision:
-    """How many dyads have a probability of at least ``least``, and the share that is right."""
-
-    least: float
-    found: int
-    precision: float
-
-
 def evaluate_dyads(
     gold: DyadSets, predicted: DyadSets, articles: Sequence[str], candidates: Sequence[Collection[str]] | None = None
 ) -> DyadMetrics:
@@ -131,15 +120,6 @@ def evaluate_dyads(
         right = sum(len(one & other) for one, other in zip(wanted, offered, strict=True))
         actors = Match(sum(map(len, wanted)), sum(map(len, offered)), right)
     return DyadMetrics(len(gold), len(set(articles)), parts, by_stance, whole / pairs if pairs else 0.0, actors)
-
-
-def precisions(
-    gold: DyadSets, predicted: Sequence[Collection[tuple[float, Dyad]]], levels: Sequence[float] = LEVELS
-) -> tuple[Precision, ...]:
-    """Return how many dyads reach each level, where any does, and the share of right ones."""
-    rows = [(probability, dyad in wanted) for wanted, answered in zip(gold, predicted, strict=True) for probability, dyad in answered]
-    remaining = {level: [right for probability, right in rows if probability >= level] for level in levels}
-    return tuple(Precision(level, len(right), sum(right) / len(right)) for level, right in remaining.items() if right)
 
 
 def f1_difference(

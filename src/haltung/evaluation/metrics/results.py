@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 from haltung.evaluation.metrics.dyads import DyadMetrics
 from haltung.evaluation.statistics.bootstrap import Interval
@@ -18,13 +17,11 @@ COLLAPSED, NEVER_PREDICTED, NOT_IN_GOLD = "collapsed", "never_predicted", "not_i
 
 @dataclass(frozen=True)
 class Stored:
-    """A record that is stored as a JSON file of the format ``FORMAT``."""
-
-    FORMAT: ClassVar[int] = 1
+    """A record that is stored as a JSON file of the format 1."""
 
     def to_json(self) -> str:
         """Return the record as JSON text, the format first; floats keep every digit."""
-        return json.dumps({"format": self.FORMAT, **asdict(self)}, ensure_ascii=False, indent=2) + "\n"
+        return json.dumps({"format": 1, **asdict(self)}, ensure_ascii=False, indent=2) + "\n"
 
 
 @dataclass(frozen=True)
@@ -139,6 +136,7 @@ class EvaluationResult(Stored):
     A task without any gold label is not in ``tasks``. ``phenomena``, by task, is filled for minimal
     pairs alone, ``dyads`` for a model that finds them on a split that has them; where both hold,
     ``dyad_phenomena``, by what of a dyad has to be right. ``resampling`` is None without intervals.
+    ``lone`` segments name no article.
     """
 
     corpus: str
@@ -152,6 +150,7 @@ class EvaluationResult(Stored):
     dyad_phenomena: Mapping[str, tuple[PhenomenonMetrics, ...]] = field(default_factory=dict)
     resampling: Resampling | None = None
     dyads: DyadMetrics | None = None
+    lone: int = 0
 
     def headline(self) -> dict[str, float]:
         """Return the headline metrics flat, as a tracker wants them.
@@ -168,7 +167,7 @@ class EvaluationResult(Stored):
 
 def read(path: Path) -> EvaluationResult:
     """Read an ``evaluation.json``; ``UserError`` if it is missing, broken, or of another format."""
-    return read_record(path, EvaluationResult, "evaluation", "haltung evaluate writes a new one", EvaluationResult.FORMAT)
+    return read_record(path, EvaluationResult, "evaluation", "haltung evaluate writes a new one")
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """Words and numbers in German and English: the only place that chooses between them."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from haltung import files
 from haltung.errors import UserError, listed
 from haltung.evaluation.statistics.bootstrap import Interval
 
@@ -27,6 +29,26 @@ def words(package: str, language: str, *path: str) -> Mapping[str, str]:
     _, *rows = (line.split("\t") for line in text.splitlines() if line and not line.startswith("#"))
     column = 1 + LANGUAGES.index(checked(language))
     return {row[0]: row[column] for row in rows}
+
+
+@dataclass(frozen=True)
+class Term:
+    """A term of the glossary with its explanation; ``source`` may be ""."""
+
+    key: str
+    name: str
+    explanation: str
+    source: str
+
+
+@cache
+def glossary(language: str = "en") -> Mapping[str, Term]:
+    """Return the terms of ``glossary.tsv`` by the words that reports have for them, in order."""
+    column, out = 2 + LANGUAGES.index(checked(language)), dict[str, Term]()
+    for row in files.table("haltung.evaluation.report", "glossary.tsv"):
+        term = Term(row[0], row[column], row[column + 2], row[6])
+        out |= dict.fromkeys((row[column], *(word(key, language) for key in row[1].split())), term)
+    return out
 
 
 def checked(language: str) -> str:

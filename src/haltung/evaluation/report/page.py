@@ -11,12 +11,14 @@ from haltung import files
 from haltung.errors import UserError
 from haltung.evaluation.error_analysis.analysis import ERROR_ANALYSIS, ErrorAnalysis, Mistake
 from haltung.evaluation.metrics.calibration import CalibrationReport
-from haltung.evaluation.metrics.results import EvaluationResult
+from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
 from haltung.evaluation.predictions import ScoredSplit, write_predictions
 from haltung.evaluation.report import plots, style, tables
-from haltung.evaluation.report.i18n import brackets, checked, count, number, split_title, word
+from haltung.evaluation.report.i18n import brackets, checked, count, glossary, number, split_title, word
 
 METRICS, CALIBRATION, PREDICTIONS, PAGE = "evaluation.json", "calibration.json", "predictions.parquet", "report.html"
+# How many confusions have a button on the page.
+_MOST_CONFUSED = 12
 
 
 def write(
@@ -29,20 +31,20 @@ def write(
     The folder appears whole or not at all, and replaces an older report there. ``title`` is what
     was evaluated, such as the run's name; ``details`` are facts for the foot of the page. Further
     parts are the training's curves of ``history`` (see ``plots.curves``), reliability and
-    coverage against risk of ``calibration``, and slices, masked names and errors of ``analysis``.
+    abstention of ``calibration``, and slices, masked names and errors of ``analysis``.
 
     Raises ``UserError`` if the language is unknown, or the folder has something else in it.
     """
     scheme = split.scheme
     with report_folder(folder, METRICS, "report", language) as scratch:
-        figures = plots.of_tasks(result, scheme, calibration, analysis.slices if analysis else None, language)
+        figures = plots.of_tasks(result, scheme, calibration, language)
         saved = {(task, kind): style.save(figure, scratch / f"{task}_{kind}") for task, kind, figure in figures}
         if history:
             saved["", "curves"] = style.save(plots.curves(history, title, language, scheme), scratch / "curves")
         facts = {**(details or {}), word("scheme", language): f"{result.scheme} ({result.scheme_digest})"}
         text = rendered(
             "report.html.j2", language, saved, title=title, result=result, scheme=scheme, calibration=calibration, analysis=analysis,
-            details=facts, tables=tables, coloured=_coloured,
+            details=facts, tables=tables, coloured=_coloured, confused=_confused,
         )  # fmt: skip
         texts = {PAGE: text, METRICS: result.to_json()} | ({CALIBRATION: calibration.to_json()} if calibration else {})
         texts |= {ERROR_ANALYSIS: analysis.to_json()} if analysis else {}
@@ -73,7 +75,16 @@ def rendered(template: str, language: str, plots: Mapping[Any, Path], **values: 
     """
     spoken = {one.__name__: partial(one, language=language) for one in (word, number, count, brackets, split_title)}
     images = {of: f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}" for of, path in plots.items()}
-    return files.rendered("haltung.evaluation.report", template, language=language, images=images, **spoken, **values)
+    return files.rendered(
+        "haltung.evaluation.report", template, language=language, images=images, glossary=glossary(language), **spoken, **values
+    )
+
+
+def _confused(metrics: TaskMetrics) -> list[tuple[int, str, str]]:
+    """Return count, gold and predicted label of the most frequent confusions."""
+    names = [label.label for label in metrics.labels]
+    counts = [(n, gold, label) for gold, row in zip(names, metrics.confusion, strict=False) for label, n in zip(names, row, strict=True)]
+    return sorted((one for one in counts if one[0] and one[1] != one[2]), key=lambda one: -one[0])[:_MOST_CONFUSED]
 
 
 def _coloured(mistake: Mistake, part: str) -> Iterator[tuple[str, float]]:

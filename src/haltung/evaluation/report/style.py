@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
 from haltung.evaluation.report.i18n import localised
 from haltung.evaluation.statistics.bootstrap import Interval
-from haltung.files import atomic_file
+from haltung.files import atomic_file, table
+from haltung.labels import Task
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 # For colour-blind readers: Okabe and Ito (2008), "Color Universal Design"; used in this order.
 BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
 INK, SOFT, FAINT = "#222222", "#666666", "#DDDDDD"
-LINES, _MARKERS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY), ("o", "s", "^", "D", "v", "P")
+LINES, MARKERS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY), ("o", "s", "^", "D", "v", "P")
 DASHED = (0, (4, 3))
 
 
@@ -43,14 +44,6 @@ def canvas(width: float, height: float) -> Figure:
 def panel(width: float, height: float) -> Axes:
     """Return the only axes of a figure of this size in inches."""
     return canvas(width, height).add_subplot()
-
-
-def rows(names: Sequence[str], height: float) -> Axes:
-    """Return axes with a named row for each horizontal bar, the first above."""
-    axes = panel(7.6, height)
-    axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
-    return axes
 
 
 def finish(
@@ -80,11 +73,6 @@ def finish(
     return cast("Figure", axes.figure)
 
 
-def whiskers(axes: Axes, values: Sequence[float], rows: np.ndarray, intervals: Sequence[Interval | None], colour: str) -> None:
-    """Draw the intervals of horizontal bars."""
-    axes.errorbar(values, rows, xerr=reach(values, intervals), fmt="none", ecolor=colour, elinewidth=1.1, capsize=2.5, zorder=3)
-
-
 def reach(values: Sequence[float], intervals: Sequence[Interval | None]) -> np.ndarray:
     """Return how far each interval, if any, extends below and above its value, ``[2, n]``."""
     ends = [(value - end.low, end.high - value) if end else (0.0, 0.0) for value, end in zip(values, intervals, strict=True)]
@@ -92,28 +80,12 @@ def reach(values: Sequence[float], intervals: Sequence[Interval | None]) -> np.n
     return np.maximum(ends, 0).T
 
 
-def beside(axes: Axes, row: float, text: str, x: float = 1.03, fontsize: float = 9, color: str = INK) -> None:
+def beside(axes: Axes, row: float, text: str) -> None:
     """Write a text at the right of a row."""
-    axes.annotate(text, (x, row), xycoords=("axes fraction", "data"), va="center", fontsize=fontsize, color=color, annotation_clip=False)
+    axes.annotate(text, (1.03, row), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=INK, annotation_clip=False)
 
 
-def marks(axes: Axes, values: Sequence[float], rows: np.ndarray, marker: str, colour: str, label: str) -> None:
-    """Draw one mark for each row."""
-    axes.scatter(values, rows, s=30, color=colour, label=label, marker=marker, edgecolor="white", linewidth=0.7, clip_on=False, zorder=4)
-
-
-def line(axes: Axes, index: int, x: Sequence[float], y: Sequence[float] | np.ndarray, **style: Any) -> None:
-    """Draw a line with the colour and marker of its index."""
-    axes.plot(x, y, color=LINES[index % len(LINES)], marker=_MARKERS[index % len(_MARKERS)], linewidth=1.6, **style)
-
-
-def legend_below(axes: Axes, distance: float, columns: int, **style: Any) -> None:
-    """Write the legend below the axes, at a distance in units of their height."""
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -distance), ncols=columns, frameon=False, fontsize=8.5, **style)
-
-
-def integers(axes: Axes) -> None:
-    """Put the ticks of the x axis at whole numbers."""
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+def tint(task: Task) -> dict[str, str]:
+    """Return a pale colour for each label: the one in ``tints.tsv``, or one of these by place."""
+    known = dict(table("haltung.evaluation.report", "tints.tsv"))
+    return {label: known.get(label, list(known.values())[place % len(known)]) for place, label in enumerate(task.ids)}

@@ -1,9 +1,8 @@
 """Metrics as tables: a ``Grid`` is shown in the terminal by rich, or as Markdown."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -11,11 +10,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from haltung.evaluation.error_analysis.name_sensitivity import NameSensitivity, ValueWithInterval
+from haltung.evaluation.error_analysis.name_sensitivity import NameSensitivity
 from haltung.evaluation.error_analysis.slices import Slice, Slices
 from haltung.evaluation.metrics import results
-from haltung.evaluation.metrics.calibration import CalibrationReport, TaskAbstention
-from haltung.evaluation.metrics.dyads import END_TO_END, DyadMetrics, Precision, SystemsCompared
+from haltung.evaluation.metrics.calibration import MIN_SEGMENTS, CalibrationReport, Operating
+from haltung.evaluation.metrics.dyads import END_TO_END, DyadMetrics, SystemsCompared
 from haltung.evaluation.metrics.minimal_pairs import ALL
 from haltung.evaluation.metrics.results import EvaluationResult, LabelMetrics, PhenomenonMetrics, Spread, Summary, TaskMetrics
 from haltung.evaluation.report.i18n import articles, brackets, count, estimate, number, p_value, signed, split_title, word
@@ -30,17 +29,12 @@ _ESCAPED = str.maketrans({"\\": "\\\\", "|": "\\|", "\n": " "})
 
 @dataclass(frozen=True)
 class Grid:
-    """A table: its title, columns and rows of text.
-
-    The first ``left`` columns hold words, the others numbers. The last ``foot`` rows are set apart
-    from those above, as rows that are only there for orientation.
-    """
+    """A table of text; its first ``left`` columns hold words, the others numbers."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     left: int = 1
-    foot: int = 0
 
     def rich(self) -> Table:
         """Return the table for the terminal."""
@@ -52,11 +46,9 @@ class Grid:
             # In a narrow terminal an interval wraps below its value, rather than be cut off.
             no_wrap = not is_left and not any(" [" in row[index] for row in self.rows)
             table.add_column(Text(column), justify="left" if is_left else "right", no_wrap=no_wrap, min_width=longest)
-        body = len(self.rows) - self.foot
-        for position, row in enumerate(self.rows, start=1):
+        for row in self.rows:
             # Text, so that a label such as "[red]" is not read as markup.
-            style = "dim" if position > body else None
-            table.add_row(*(Text(cell) for cell in row), end_section=bool(self.foot) and position == body, style=style)
+            table.add_row(*map(Text, row))
         return table
 
     def markdown(self) -> str:
@@ -71,10 +63,10 @@ class Grid:
         return f"<table><caption>{escape(self.title)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def grid(title: str, columns: Iterable[str], rows: Iterable[Sequence[Cell]], language: str = "en", left: int = 1, foot: int = 0) -> Grid:
+def grid(title: str, columns: Iterable[str], rows: Iterable[Sequence[Cell]], language: str = "en", left: int = 1) -> Grid:
     """Return a table; ``columns`` are keys of ``words.tsv``."""
     texts = tuple(tuple(_text(cell, language) for cell in row) for row in rows)
-    return Grid(title, tuple(word(column, language) for column in columns), texts, left, foot)
+    return Grid(title, tuple(word(column, language) for column in columns), texts, left)
 
 
 def _text(cell: Cell, language: str) -> str:
@@ -100,15 +92,13 @@ def headline(result: EvaluationResult, scheme: Scheme, language: str = "en", bri
         micro = [cells["micro_f1"] if metrics.kind == "multi" else ""] if multi else []
         values: list[Cell] = [cells["macro_f1"], metrics.majority.macro_f1, cells["accuracy"], metrics.majority.accuracy]
         rows.append((scheme[name].title(language), *values, *micro, cells["log_loss"], metrics.n))
-    return grid(f"{split_title(result.corpus, result.split, language)}: {size(result, language)}", columns, rows, language)
+    return grid(f"{split_title(result.corpus, result.split, language)}: {size(result.n, result.groups, language)}", columns, rows, language)
 
 
-def size(result: EvaluationResult, language: str = "en") -> str:
+def size(n: int, groups: int, language: str = "en") -> str:
     """Return ``521 segments, 38 articles``, or the segments alone where these have no articles."""
-    segments = f"{count(result.n, language)} {word('segments', language)}"
-    if result.groups == result.n:
-        return segments
-    return f"{segments}, {articles(result.groups, language)}"
+    segments = f"{count(n, language)} {word('segments', language)}"
+    return segments if groups == n else f"{segments}, {articles(groups, language)}"
 
 
 def per_label(metrics: TaskMetrics, task: Task, language: str = "en", brief: bool = False) -> Grid:
@@ -160,14 +150,10 @@ def dyads(systems: Mapping[str, DyadMetrics], language: str = "en", setting: str
     return grid(f"{title}, {dyad_words(setting, language)}" if setting else title, columns, rows, language, left=2)
 
 
-def dyad_scores(
-    settings: Mapping[str, SystemsCompared], swaps: Mapping[str, Mapping[str, Any] | None], precisions: Sequence[Precision] = (),
-    language: str = "en",
-) -> list[Grid]:  # fmt: skip
+def dyad_scores(settings: Mapping[str, SystemsCompared], language: str = "en") -> list[Grid]:
     """Return the tables: F1 in each setting, differences, and what is found end to end.
 
-    ``settings`` are by what is given (``metrics.dyads.END_TO_END`` …), ``swaps`` by system (see
-    ``experiments.dyads.role_swaps``), ``precisions`` those of the model, where there is one.
+    ``settings`` are by what is given (``metrics.dyads.END_TO_END`` …).
     """
     out = [dyads(compared.systems, language, setting) for setting, compared in settings.items()]
     differences = [
@@ -188,12 +174,6 @@ def dyad_scores(
     stances = [(stance, match.gold, match.found, match.f1) for stance, match in first.stances.items()]
     title = f"{word(name, language)}, {word('dyads_by_stance', language)}"
     out.append(grid(title, ("stance", "gold", "dyads_found", "f1"), stances, language))
-    if precisions:
-        rows = [(number(one.least, language, 1), one.found, one.precision) for one in precisions]
-        out.append(grid(word("dyads_by_probability", language), ("dyads_at_least", "dyads_found", "precision"), rows, language))
-    swapped = [(word(system, language), swap["pairs"], swap["apart"], swap["both"]) for system, swap in swaps.items() if swap]
-    if swapped:
-        out.append(grid(word("dyads_role_swaps", language), ("system", "pairs", "dyads_exchanged", "both"), swapped, language))
     return out
 
 
@@ -238,16 +218,12 @@ def slice_title(row: Slice, scheme: Scheme, language: str = "en") -> str:
 
 def name_sensitivity(analysis: NameSensitivity, scheme: Scheme, language: str = "en") -> Grid:
     """Return one row for each task: macro-F1 before and after masking, and the share of flips."""
-
-    def cell(value: ValueWithInterval, written: Callable[[float, str], str]) -> str:
-        between = "" if value.low is None or value.high is None else f" ({written(value.low, language)} … {written(value.high, language)})"
-        return written(value.value, language) + between
-
     rows = (
         (
-            scheme[row.task].title(language), row.macro_f1_before, row.macro_f1_after, cell(row.macro_f1_change, signed),
-            cell(row.accuracy_change, signed), f"{count(row.changed, language)}/{count(row.n, language)}",
-            None if row.flips is None else cell(row.flips, number), row.swapped,
+            scheme[row.task].title(language), row.macro_f1_before, row.macro_f1_after,
+            *(estimate(one.value, one.interval, language, sign=True) for one in (row.macro_f1_change, row.accuracy_change)),
+            f"{count(row.changed, language)}/{count(row.n, language)}",
+            None if row.flips is None else (row.flips.value, row.flips.interval), row.swapped,
         )
         for row in analysis.tasks.values()
     )  # fmt: skip
@@ -259,7 +235,8 @@ def calibration(report: CalibrationReport, scheme: Scheme, language: str = "en")
     """Return a row for each task; ECE is also given without temperatures, and by chance."""
     rows = (
         (
-            scheme[name].title(language), number(report.temperatures.get(name, 1.0), language, 2), metrics.confidence, metrics.accuracy,
+            scheme[name].title(language),
+            number(report.temperatures[name], language, 2) if name in report.temperatures else "–", metrics.confidence, metrics.accuracy,
             (metrics.ece, metrics.ece_interval), report.before[name].ece if name in report.before else None, metrics.ece_by_chance,
             (metrics.brier, metrics.brier_interval), metrics.log_loss,
         )
@@ -270,7 +247,7 @@ def calibration(report: CalibrationReport, scheme: Scheme, language: str = "en")
     return grid(title, ("task", "temperature", "confidence", "hit_rate", *errors), rows, language)
 
 
-def abstention(metrics: TaskAbstention, task: Task, language: str = "en") -> Grid:
+def abstention(points: Sequence[Operating], task: Task, language: str = "en") -> Grid:
     """Return one row for each wanted precision: its threshold, coverage and precision."""
     rows = (
         (
@@ -278,11 +255,10 @@ def abstention(metrics: TaskAbstention, task: Task, language: str = "en") -> Gri
             word("unreached", language) if point.threshold is None else number(point.threshold, language), point.kept,
             (point.coverage, point.coverage_interval), (point.precision, point.precision_interval),
         )
-        for point in metrics.points
+        for point in points
     )  # fmt: skip
     columns = ("wished", "threshold", "answered", "coverage", "precision")
-    title = f"{task.title(language)}: {word('abstention', language)} (AURC {number(metrics.aurc, language)})"
-    return grid(title, columns, rows, language, left=0)
+    return grid(f"{task.title(language)}: {word('abstention', language)}", columns, rows, language, left=0)
 
 
 def spread(value: Spread, language: str = "en") -> str:
@@ -294,6 +270,14 @@ def spread(value: Spread, language: str = "en") -> str:
 def warnings(result: EvaluationResult, language: str = "en") -> list[str]:
     """Return the warnings about all tasks as sentences, the gravest of each task first."""
     return [sentence for metrics in result.tasks.values() for sentence in warning_sentences(metrics, language)]
+
+
+def cautions(result: EvaluationResult, calibration: CalibrationReport | None = None, language: str = "en") -> list[str]:
+    """Return what limits the figures: no segment names its article, no temperature was fitted."""
+    out = [word("no_articles", language, n=count(result.n, language))] if result.lone == result.n else []
+    if calibration and (bare := [task for task in calibration.tasks if task not in calibration.temperatures]):
+        out.append(word("no_temperature", language, tasks=", ".join(bare), least=MIN_SEGMENTS))
+    return out
 
 
 def warning_sentences(metrics: TaskMetrics, language: str = "en") -> list[str]:
@@ -318,21 +302,14 @@ def warning_panel(result: EvaluationResult, language: str = "en") -> Panel | Non
 
 
 def show(result: EvaluationResult, scheme: Scheme, console: Console, language: str = "en") -> None:
-    """Print the warnings, the headline and a table per task; some intervals only if they fit."""
+    """Print the warnings, the headline and a table per task, each without some intervals."""
     if (panel := warning_panel(result, language)) is not None:
         console.print(panel)
-    console.print(_fitting(console, *(headline(result, scheme, language, brief) for brief in (False, True))))
-    for name, metrics in result.tasks.items():
-        console.print(_fitting(console, *(per_label(metrics, scheme[name], language, brief) for brief in (False, True))))
-    grids = [phenomena(rows, scheme[name].title(language), language) for name, rows in result.phenomena.items()]
+    for caution in cautions(result, language=language):
+        console.print(Text(caution, style="yellow"))
+    grids = [headline(result, scheme, language, brief=True)]
+    grids += [per_label(metrics, scheme[name], language, brief=True) for name, metrics in result.tasks.items()]
+    grids += [phenomena(rows, scheme[name].title(language), language) for name, rows in result.phenomena.items()]
     grids += [dyads({"model": result.dyads}, language)] if result.dyads else []
     for one in grids + dyad_phenomena(result, language):
         console.print(one.rich())
-
-
-def _fitting(console: Console, *grids: Grid) -> Table:
-    """Return the first table whose rows each fit on one line of the terminal, or the last."""
-    tables = [one.rich() for one in grids]
-    # Measured without the terminal's width, which would limit the result.
-    wide = console.options.update(max_width=1_000)
-    return next((table for table in tables if console.measure(table, options=wide).maximum <= console.width), tables[-1])

@@ -55,12 +55,6 @@ def per_article(values: Floats | Ints, articles: Ints, size: int = 0) -> Floats:
     return out
 
 
-def per_bin(values: Floats, articles: Ints, bins: Ints) -> Floats:
-    """Return the sums of ``[n]`` over each article and each bin, ``[articles, bins]``."""
-    shape = (int(articles.max()) + 1, int(bins.max()) + 1)
-    return np.bincount(articles * shape[1] + bins, values, minlength=shape[0] * shape[1]).astype(np.float64).reshape(shape)
-
-
 def ratio(above: Floats, below: Floats, otherwise: float = 0.0) -> Floats:
     """Return the ratio, ``otherwise`` where nothing can be divided by."""
     return np.asarray(np.divide(above, below, out=np.full(np.shape(above), otherwise), where=below > 0))

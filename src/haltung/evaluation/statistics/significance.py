@@ -16,10 +16,9 @@ side. A side that was trained once, against one with several seeds, is taken to 
 does. Where both were trained once, or all seeds give the same predictions (as a linear model's do),
 the result holds for these models, and not for their recipes.
 
-Verdicts rest on this test because it alone has an interval and counts seeds. Beside it stand
-``randomisation``, which is exact where the two systems are one (but knows only these very models),
-and the customary ``mcnemar`` on accuracy; it takes sentences for independent, and so finds
-differences too easily. How often each calls equal systems different is measured in
+Verdicts rest on this test because it alone has an interval and counts seeds. Beside it stands
+``randomisation``, which is exact where the two systems are one (but knows only these very models).
+How often each calls equal systems different is measured in
 ``tests/evaluation/statistics/test_significance.py``: the main test at 5 % in 1.4 to 6 % of the
 samples from 20 articles on, in 7.5 % with 10, and in 38 % where recipes were trained once each.
 """
@@ -30,15 +29,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from haltung.evaluation.predictions import Bools, Floats
+from haltung.evaluation.predictions import Floats
 from haltung.evaluation.statistics.bootstrap import BLOCK, DRAWS, LEVEL, SEED, Interval, Statistic, wilson
 
 # Fewer articles can't tell systems apart in any way that the tests could be trusted with.
 MIN_ARTICLES = 5
 # ``articles_needed``: the power to find a difference, and as good as infinitely many articles.
 _POWER, _MAX_NEEDED = 0.8, 1_000_000
-# McNemar's test is exact below so many segments that differ.
-_EXACT_BELOW = 25
 # A variance, or a standard error, that is rounding alone.
 _NOTHING = 1e-12
 
@@ -72,16 +69,6 @@ class Estimate:
     articles_error: float
     seeds_error: float
     degrees: float
-
-
-@dataclass(frozen=True)
-class McNemar:
-    """How many segments each of two systems alone has right, and the p of that being chance."""
-
-    first: int
-    second: int
-    p: float
-    exact: bool
 
 
 def difference(first: Sampled, second: Sampled, metric: int = 0) -> Estimate:
@@ -135,22 +122,6 @@ def swapped_differences(first: Floats, second: Floats, statistic: Statistic, dra
         off = (signs @ half.reshape(len(half), -1)).reshape(-1, *middle.shape)
         out.append(statistic(middle + off) - statistic(middle - off))
     return np.concatenate(out)
-
-
-def mcnemar(first: Bools, second: Bools) -> McNemar:
-    """Compare which segments two single runs have right, ``[n]`` each.
-
-    McNemar, Psychometrika 12 (1947). Below 25 segments on which they differ the binomial test, else
-    chi-square with Edwards' correction for continuity (Psychometrika 13, 1948).
-    """
-    from scipy.stats import binomtest, chi2
-
-    left, right = int((first & ~second).sum()), int((second & ~first).sum())
-    both = left + right
-    if both < _EXACT_BELOW:
-        return McNemar(left, right, float(binomtest(left, both).pvalue) if both else 1.0, exact=True)
-    statistic = (abs(left - right) - 1) ** 2 / both if left != right else 0.0
-    return McNemar(left, right, float(chi2.sf(statistic, 1)), exact=False)
 
 
 def holm(values: Sequence[float]) -> list[float]:

@@ -4,7 +4,6 @@ the series of two actors: by month cooperation against conflict, and mean intens
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -105,7 +104,8 @@ def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: 
     families = {stance: family for family, stances in FAMILIES.items() for stance in stances}
     calendar = months(event.date for event in drawn.events)
     stances = [stance for stance in crosswalk.load() if any(event.stance == stance for event in drawn.events)]
-    stance_names = {stance: label_name(tasks["stance"], stance, language) for stance in stances}
+    # An unknown label is its own name.
+    stance_names, topic_names = ({one.id: one.name(language) for one in tasks[task].labels} for task in ("stance", "topic"))
     topics = sorted({event.topic for event in drawn.events if event.topic})
     actors = {code: index for index, code in enumerate(drawn.actors)}
     at = {name: index for index, name in enumerate(calendar)}
@@ -123,8 +123,8 @@ def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: 
     return {
         "actors": [list(pair) for pair in names(drawn.actors, language).items()],
         # The first three letters differ between stances.
-        "stances": [[stance, name, name[:3], families.get(stance, "neutral")] for stance, name in stance_names.items()],
-        "topics": [label_name(tasks["topic"], topic, language) for topic in topics],
+        "stances": [[one, name := stance_names.get(one, one), name[:3], families.get(one, "neutral")] for one in stances],
+        "topics": [topic_names.get(topic, topic) for topic in topics],
         "months": calendar,
         "events": rows,
         "sentences": [text for *_, text in sentences],
@@ -133,37 +133,25 @@ def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: 
     }
 
 
-def label_name(task: Task, label: str, language: str) -> str:
-    """Return a label's name; an unknown label is its own name."""
-    return next((one.name(language) for one in task.labels if one.id == label), label)
-
-
 @dataclass(frozen=True)
 class Series:
-    """A pair's months, summed and of each direction, its dated ``events``, and how many are not.
+    """A pair's months, both directions summed, and how many ``events`` have a date or none.
 
-    Each table has a row a month (``2006-03``): the number of events of each of ``CLASSES``, and
+    The table has a row a month (``2006-03``): the number of events of each of ``CLASSES``, and
     their mean ``intensity`` from -10 (conflict) to 10 (cooperation), NaN where no event has one.
     ``is_gap`` says of each month that the archive has no article of it, so nothing is known.
     """
 
     pair: tuple[str, str]
-    summed: DataFrame
-    there: DataFrame
-    back: DataFrame
+    table: DataFrame
     is_gap: tuple[bool, ...]
-    events: tuple[Event, ...]
+    events: int
     undated: int
 
     @property
     def months(self) -> tuple[str, ...]:
         """The names of the months, such as ``2006-03``."""
-        return tuple(self.summed.index)
-
-    @property
-    def gaps(self) -> int:
-        """How many months have no article."""
-        return sum(self.is_gap)
+        return tuple(self.table.index)
 
 
 def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], since: str = "", until: str = "") -> Series:
@@ -178,10 +166,10 @@ def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], sin
     for code in pair:
         if code not in counts:
             frequent = f"the most frequent are {listed(code for code, _ in counts.most_common(8))}"
-            raise UserError(f"pair: '{code}' is in no selected event{_meant(code, counts)}; {frequent}")
+            raise UserError(f"pair: '{code}' is in no selected event{nearest(code, counts)}; {frequent}")
     first, second = pair
     if not (between := [event for event in events if {event.source, event.target} == {first, second}]):
-        raise UserError(f"no event is between {first} and {second}; {_partners(events, pair)}")
+        raise UserError(f"no selected event is between {first} and {second}; name two others with pair=, or select more events")
     if not (dated := [event for event in between if event.date]):
         raise UserError(f"none of the {len(between):,} events between {first} and {second} has a date, so there is no series of months")
     days = [day for day in (origin.date for origin in archive.articles.values()) if day and since <= day and (not until or day <= until)]
@@ -189,29 +177,7 @@ def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], sin
     calendar, covered = months(days), {day[:7] for day in days}
     rows = pd.DataFrame(dated).astype({"quad": float, "intensity": float}).fillna({"quad": UNCLASSED})
 
-    def by_month(*sources: str) -> DataFrame:
-        own = rows[rows["source"].isin(sources)]
-        month = own["date"].str[:7]
-        counts = pd.crosstab(month, own["quad"]).reindex(index=calendar, columns=CLASSES, fill_value=0)
-        return counts.assign(intensity=own["intensity"].groupby(month).mean())
-
-    return Series(
-        pair, by_month(first, second), by_month(first), by_month(second), tuple(month not in covered for month in calendar),
-        tuple(sorted(dated, key=lambda event: event.date)), len(between) - len(dated),
-    )  # fmt: skip
-
-
-def _meant(code: str, known: Collection[str]) -> str:
-    """Return a hint: the code of the actor with this name or a similar one, or the nearest code."""
-    named = {name.upper(): other for language in ("de", "en") for other, name in names(sorted(known), language).items()}
-    name = next(iter(difflib.get_close_matches(code, named, n=1, cutoff=0.8)), "")
-    return f", did you mean '{named[name]}'?" if name else nearest(code, sorted(known))
-
-
-def _partners(events: Sequence[Event], pair: tuple[str, str]) -> str:
-    parts = []
-    for code in pair:
-        counts = Counter(event.target if event.source == code else event.source for event in events if code in (event.source, event.target))
-        del counts[code]
-        parts.append(f"{code} has some with {listed(other for other, _ in counts.most_common(5))}")
-    return ", and ".join(parts)
+    month = rows["date"].str[:7]
+    table = pd.crosstab(month, rows["quad"]).reindex(index=calendar, columns=CLASSES, fill_value=0)
+    table = table.assign(intensity=rows["intensity"].groupby(month).mean())
+    return Series(pair, table, tuple(one not in covered for one in calendar), len(dated), len(between) - len(dated))

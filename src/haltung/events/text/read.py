@@ -19,9 +19,11 @@ from haltung.corpus.clean import find_markup, repair_encoding, strip_markup
 from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.lines import existing, json_object
 from haltung.corpus.parsing.rows import Fault
+from haltung.corpus.readers.sheet import Sheet
 from haltung.errors import UserError
 
 _LINES = (".jsonl", ".ndjson", ".json")
+SHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".csv", ".tsv", ".parquet", ".sav", ".dta")
 _PAGES = (".html", ".htm", ".xhtml")
 _TEXTS = (".txt", ".md", ".text")
 STANDARD_INPUT = "-"
@@ -29,7 +31,6 @@ STANDARD_INPUT = "-"
 LONGEST = 500_000
 _PAGE = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _ROW = re.compile(r'\s*\{\s*"')
-_GERMAN_DATE = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})")
 # Shorter texts on a web page are no article: trafilatura then returns a menu.
 _SHORTEST_PAGE = 50
 # A first line that is longer, or ends as a sentence does, is no headline.
@@ -125,19 +126,21 @@ def find(given: str, skip: Callable[[Path], bool] = lambda path: False) -> tuple
         if not known:
             raise UserError(f"{path} has no article; expected files *.txt, *.html or *.jsonl")
         return known, [file.name for file in files if file not in known]
-    return [existing(path, "name a text, an HTML page, JSON Lines or a folder of these, or - for input", may_be_empty=True)], []
+    hint = "name a text, an HTML page, JSON Lines, a sheet or a folder of the first three, or - for input"
+    return [existing(path, hint, may_be_empty=True)], []
 
 
-def read(files: Iterable[Path], longest: int = LONGEST) -> Iterator[Article | Failure]:
+def read(files: Iterable[Path], longest: int = LONGEST, sheet: Sheet | None = None) -> Iterator[Article | Failure]:
     """Yield the articles of an input in order; a file or line that can't be read yields a failure.
 
     JSON Lines have ``text``, and optionally ``id``, ``headline`` (or ``title``), ``date`` and
-    ``source`` (or ``url``). An article has at most ``longest`` characters. Raises ``UserError`` if
-    there is a web page, and trafilatura is not installed.
+    ``source`` (or ``url``), and so have the columns of a ``sheet``, which is read in place of the
+    files. An article has at most ``longest`` characters. Raises ``UserError`` if there is a web
+    page, and trafilatura is not installed, or the sheet can't be read.
     """
     seen: dict[str, str] = {}
     for path in files:
-        for one in _file(path):
+        for one in _sheet(sheet) if sheet else _file(path):
             if isinstance(one, Failure):
                 yield one
             elif len(one.text) > longest:
@@ -201,36 +204,40 @@ def _rows(raw: Iterable[bytes], where: str, name: str, notes: tuple[str, ...] = 
             line_of = f"{where}, line {number}"
             try:
                 text, odd = decode(line)
-                yield _row(text, line_of, f"{name}-{number}", notes + odd)
+                yield _row(Fields(json_object(text), {}), line_of, f"{name}-{number}", notes + odd)
             except Fault as error:
                 yield Failure(line_of, str(error), line.decode("utf-8", "backslashreplace"))
 
 
-def _row(line: str, where: str, made_id: str, notes: tuple[str, ...]) -> Article:
-    fields = Fields(json_object(line), {})
+def _sheet(sheet: Sheet) -> Iterator[Article | Failure]:
+    rows, columns = sheet.opened()
+    columns["id"] = sheet.columns.get("id") or ""  # a recognised one is often that of a person
+    for row in rows:
+        try:
+            yield _row(Fields(row.data, columns), row.where, row.made_id, ())
+        except Fault as error:
+            yield Failure(row.where, str(error), row.data)
+
+
+def _row(fields: Fields, where: str, made_id: str, notes: tuple[str, ...]) -> Article:
     text = fields.text("text")
     if not text.strip():
-        raise Fault("missing_field", f"no 'text'; the line has {', '.join(fields.data) or 'nothing'}")
+        column = fields.columns.get("text", "text")
+        found = "it is empty" if column in fields.data else f"the line has {', '.join(fields.data) or 'nothing'}"
+        raise Fault("missing_field", f"no '{column}'; {found}")
     if find_markup(text).startswith("<"):
         # Line by line, since ends of lines separate paragraphs.
         text = "\n".join(strip_markup(part) for part in re.sub(r"<(?:/p|br\s*/?|/h[1-6]|/li)>", "\n", text).split("\n"))
         notes = (*notes, "HTML tags were removed from the text")
-    date, odd = _date(fields)
+    given, date = str(fields.get("date") or "").strip(), ""
+    for one in (given, given[:10]):  # a time of an odd form may follow
+        with suppress(Fault):
+            date = date or Fields({"date": one}, {}).date()
+    if given and not date:  # which does not drop an article
+        notes = (*notes, f"the date {given[:40]!r} is not known, expected YYYY-MM-DD; the article counts as undated")
     headline = fields.text("headline") or fields.text("title")
     source = fields.text("source") or fields.text("url")
-    return Article(fields.word("id") or made_id, text, " ".join(headline.split()), date, source, where, notes=notes + odd)
-
-
-def _date(fields: Fields) -> tuple[str, tuple[str, ...]]:
-    """Return the ISO date and a note where it is odd; a wrong date does not drop an article."""
-    given = fields.text("date").strip()
-    if german := _GERMAN_DATE.match(given):
-        day, month, year = german.groups()
-        given = f"{year}-{month:0>2}-{day:0>2}"
-    for one in (fields, Fields({"date": given[:10]}, {})):
-        with suppress(Fault):
-            return one.date(), ()
-    return "", (f"the date '{given[:40]}' is not known, expected YYYY-MM-DD; the article counts as undated",)
+    return Article(fields.word("id") or made_id, text, " ".join(headline.split()), date, source, where, notes=notes)
 
 
 def _first_line(text: str) -> tuple[str, int]:

@@ -1,10 +1,7 @@
 """A sweep: trials as parts of one run, in one or more processes; the best recipe, and its gain."""
 
 import json
-import multiprocessing
-import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,21 +12,20 @@ from optuna import Study
 from optuna import Trial as OptunaTrial
 from optuna.trial import TrialState
 
-from haltung import threads, tracking
+from haltung import tracking
 from haltung.errors import UserError, listed
 from haltung.evaluation.metrics.classification import TaskMean, mean_over_tasks
 from haltung.evaluation.metrics.results import Summary
 from haltung.evaluation.predictions import read_predictions
-from haltung.evaluation.report import page, plots, style
+from haltung.evaluation.report import page
 from haltung.evaluation.report.i18n import number, p_value, word
 from haltung.evaluation.report.tables import Grid
 from haltung.evaluation.statistics.significance import Gain, gain
 from haltung.experiments.compare import DIGESTED
 from haltung.experiments.sweep.spaces import PlanFactory, Space, Value
-from haltung.experiments.sweep.trials import STATES, Trial, Trials, ended, importances, twin_of
+from haltung.experiments.sweep.trials import STATES, Trial, Trials, ended
 from haltung.experiments.train import TrainingOutcome, read_state, train_seeds, train_trial, write_state
 from haltung.tracking import Run, Store
-from haltung.tracking.store import environment
 
 # The keys that may differ between a sweep and its resumption.
 FREE = ("trials", "workers", "final_seeds", "resume", "language", "sources", "prepared", "runs", "storage", "sweeps", "tracking", "name")
@@ -46,12 +42,10 @@ class Sweep:
 
     name: str
     trials: Trials
-    workers: int
     final_seeds: tuple[int, ...]
     resume: bool
     config: Mapping[str, Any]
     command: Sequence[str]
-    language: str = "en"
 
     def trial_name(self, number: int) -> str:
         """Return the name of a trial's run."""
@@ -71,7 +65,6 @@ class SweepResult:
     run: Run
     trials: tuple[Trial, ...]
     best: Trial
-    importance: Mapping[str, float]
     start: Trial | None
     gain: Gain | None
     no_gain: str
@@ -82,10 +75,9 @@ class SweepResult:
 def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[[Trial], None]) -> SweepResult | None:
     """Run a sweep to its end, or continue one that was stopped; the test split is never opened.
 
-    One that another process runs is joined if its trials are on a server; None is returned then.
-    ``callback`` gets each trial that has ended; with several workers in the worker's own process,
-    so it is pickled too. Raises ``UserError`` if the sweep exists and is not to be resumed, its
-    config has changed, another process runs it, or no trial has finished.
+    One that another process runs is joined if it is to be resumed; None is returned then.
+    ``callback`` gets each trial of this process that has ended. Raises ``UserError`` if the sweep
+    exists and is not to be resumed, its config has changed, or no trial has finished.
     """
     trials, initial = sweep.trials, factory.plan({}, sweep.name, sweep.trials.seed)
     folder, corpus = trials.folder, initial.corpus
@@ -93,8 +85,8 @@ def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[
     study = trials.open()
     with trials.lock("sweep") as is_first:
         state: dict[str, Any] = study.user_attrs.get("state", {}) if trials.server else read_state(folder)
-        if not is_first and not (trials.server and sweep.resume and state):
-            how = "workers=N runs several trials at once, resume=true joins a sweep on a server (storage)"
+        if not is_first and not (sweep.resume and state):
+            how = "try it again in a moment" if sweep.resume else "resume=true joins it, name=NAME begins another"
             raise UserError(f"the sweep '{sweep.name}' is being run by another process; {how}")
         if state and not sweep.resume:
             raise UserError(f"{trials.server or folder} has a sweep '{sweep.name}'; resume=true goes on with it, name=NAME begins another")
@@ -103,7 +95,7 @@ def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[
         if state and state["digest"] != corpus.manifest.digest:
             raise UserError(f"the corpus {corpus.name} has changed since '{sweep.name}' was begun; begin another sweep with name=NAME")
         if not is_first:
-            _work_together(sweep, factory, store, state["run"], callback)
+            work(sweep, factory, store, state["run"], callback)
             return None
         tags = {"haltung.kind": "sweep", "haltung.corpus": corpus.name, **tracking.provenance(sweep.command)}
         with tracking.run(store, sweep.name, tags=tags, resume=state.get("run")) as parent:
@@ -111,13 +103,13 @@ def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[
             write_state(folder, state)
             study.set_user_attr("state", state)
             parent.params(sweep.config)
-            _work_together(sweep, factory, store, parent.id, callback)
+            work(sweep, factory, store, parent.id, callback)
             return _result(sweep, factory, store, parent, study, initial.training.select)
 
 
 def start_of(trials: Sequence[Trial], start: Mapping[str, Value]) -> Trial | None:
     """Return the finished trial with these values, which are those of the recipe as it stands."""
-    return next((trial for trial in _first_finished(trials) if dict(trial.values) == dict(start)), None)
+    return next((trial for trial in trials if trial.state == "finished" and dict(trial.values) == dict(start)), None)
 
 
 def gain_over_start(trials: Sequence[Trial], spaces: Mapping[str, Space], start: Mapping[str, Value], select: str, store: Store) -> Gain:
@@ -132,26 +124,19 @@ def gain_over_start(trials: Sequence[Trial], spaces: Mapping[str, Space], start:
     first = start_of(trials, start)
     if first is None:
         raise UserError("the trial with the recipe as it stands did not finish")
-    others = [trial for trial in _first_finished(trials) if trial.number != first.number]
+    others = [trial for trial in trials if trial.state == "finished" and trial.number != first.number]
     if not others:
         raise UserError(f"no trial but the recipe as it stands (trial {first.number}) has finished")
-    pruned = sum(trial.state == "pruned" and trial.twin is None for trial in trials)
+    pruned = sum(trial.state == "pruned" for trial in trials)
     counts = _counts(first, select, store)
     return gain(counts.sums, [_counts(trial, select, store).sums for trial in others], counts.macro_f1, pruned)
 
 
-def log_results(run: Run, folder: Path, name: str, language: str, result: SweepResult) -> None:
-    """Write plots and ``trials.json`` into the sweep's folder, and track them with its metrics."""
+def log_results(run: Run, folder: Path, result: SweepResult) -> None:
+    """Write ``trials.json`` into the sweep's folder, and track it with the sweep's metrics."""
     trials, best, start, gained = result.trials, result.best, result.start, result.gain
-    before = None if start is None else start.score
-    scores = {state: [(one.number, one.score) for one in trials if one.state == state and one.score is not None] for state in STATES}
-    figures = {"history": plots.sweep_history(scores["finished"], scores["pruned"], name, language, before)}
-    if result.importance:
-        figures["importance"] = plots.importance(result.importance, name, language)
-    for title, figure in figures.items():
-        run.artifact(style.save(figure, folder / f"{title}.png"), "sweep")
     content = {
-        "best": asdict(best), "start": start and start.number, "gain": gained and asdict(gained), "importance": dict(result.importance),
+        "best": asdict(best), "start": start and start.number, "gain": gained and asdict(gained),
         "trials": [asdict(trial) for trial in trials],
     }  # fmt: skip
     (folder / "trials.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -190,9 +175,7 @@ def brief(values: Mapping[str, Value], short: bool = False) -> str:
     """Return values as ``key=value`` words; ``short``: with the last part of each key alone."""
 
     def text(value: Value) -> str:
-        if value is None or isinstance(value, bool):
-            return json.dumps(value)
-        return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return f"{value:.4g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
 
     return " ".join(f"{key.rpartition('.')[2] if short else key}={text(value)}" for key, value in values.items())
 
@@ -204,14 +187,14 @@ def _result(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, study
     if not finished:
         raise UserError(f"no trial of the sweep '{sweep.name}' has finished{_last_reason(trials)}; search another space")
     best = max(finished, key=lambda trial: (trial.score or 0.0, -trial.number))
-    importance, start = importances(study, sweep.trials.seed), start_of(trials, sweep.trials.start)
+    start = start_of(trials, sweep.trials.start)
     gained, why = None, ""
     try:
         gained = gain_over_start(trials, sweep.trials.spaces, sweep.trials.start, select, store)
     except UserError as error:
         why = str(error)
-    result = SweepResult(parent, tuple(trials), best, importance, start, gained, why)
-    log_results(parent, sweep.trials.folder, sweep.name, sweep.language, result)
+    result = SweepResult(parent, tuple(trials), best, start, gained, why)
+    log_results(parent, sweep.trials.folder, result)
     plans = [factory.plan(best.values, f"{sweep.name}-best", seed, sweep.resume) for seed in sweep.final_seeds]
     if not plans:
         return result
@@ -220,9 +203,9 @@ def _result(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, study
     return replace(result, final=done.summary, outcomes=done.outcomes)
 
 
-def work(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, worker: int, callback: Callable[[Trial], None]) -> None:
+def work(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, callback: Callable[[Trial], None]) -> None:
     """Run trials until there are enough; raise ``UserError`` if all of them fail."""
-    study, record = sweep.trials.open(worker), tracking.find(store, parent)
+    study, record = sweep.trials.open(), tracking.find(store, parent)
 
     def clean_up(number: int) -> None:
         for child in tracking.children(record):
@@ -232,7 +215,7 @@ def work(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, worker: 
             shutil.rmtree(leftover, ignore_errors=True)
 
     while True:
-        with sweep.trials.next(study, worker, clean_up) as begun:
+        with sweep.trials.next(study, clean_up) as begun:
             if begun is not None:
                 _run_trial(sweep, factory, store, tracking.attach(record), study, begun)
         if begun is None:
@@ -248,18 +231,7 @@ def work(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, worker: 
 
 
 def _run_trial(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, study: Study, begun: OptunaTrial) -> None:
-    if (twin := twin_of(study, begun)) is not None:
-        begun.set_user_attr("twin", twin.number)
-        begun.set_user_attr("run", twin.user_attrs.get("run", ""))
-        for epoch, score in twin.intermediate_values.items():
-            begun.report(score, epoch)
-        study.tell(begun, None if twin.state == TrialState.PRUNED else twin.value, state=twin.state)
-        return
-
     def report(point: Mapping[str, float]) -> None:
-        # If the sweep was killed, another process may have begun to resume it.
-        if (main := multiprocessing.parent_process()) is not None and not main.is_alive():
-            sys.exit("haltung: the sweep has gone, so its worker stops; resume=true goes on with it")
         if "dev_score" not in point:
             return
         epoch = round(point["epoch"])
@@ -282,42 +254,6 @@ def _run_trial(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, st
         study.tell(begun, plan.training.score({task: metrics.macro_f1 for task, metrics in result.tasks.items()}))
 
 
-def _work_together(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, callback: Callable[[Trial], None]) -> None:
-    # Several trainings with a thread for each core would be slower than one after the other.
-    share = {"OMP_NUM_THREADS": str(threads.count(sweep.workers))}
-    # Spawned, since a forked process would share the database's connection and torch's threads.
-    context = multiprocessing.get_context("spawn")
-    processes = [
-        context.Process(target=_worker, args=(sweep, factory, store, parent, worker, callback), name=f"worker-{worker}")
-        for worker in range(1, sweep.workers + 1)
-        if sweep.workers > 1
-    ]
-    with environment(share, override=True):
-        try:
-            for process in processes:
-                process.start()
-            for process in processes:
-                process.join()
-        finally:
-            for process in processes:
-                if process.is_alive():
-                    process.terminate()
-                    process.join()
-    # This process runs them all if it is the only one, else what a dead worker has left undone.
-    work(sweep, factory, store, parent, 0, callback)
-
-
-def _worker(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, worker: int, callback: Callable[[Trial], None]) -> None:
-    # Several progress bars on one terminal are illegible.
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    try:
-        work(sweep, factory, store, parent, worker, callback)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except UserError as error:
-        sys.exit(f"haltung: worker {worker}: {error}")
-
-
 def _refuse_other_config(sweep: Sweep, before: Mapping[str, Any]) -> None:
     now, then = tracking.flat_settings(sweep.config), tracking.flat_settings(before)
     digested = tuple(f"corpus.{key}" for key in DIGESTED)
@@ -332,11 +268,6 @@ def _refuse_other_config(sweep: Sweep, before: Mapping[str, Any]) -> None:
 def _last_reason(trials: Sequence[Trial]) -> str:
     reasons = [trial.why for trial in trials if trial.why]
     return f" (the last: {reasons[-1]})" if reasons else ""
-
-
-def _first_finished(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the finished trials without those that have taken over the result of another."""
-    return [trial for trial in trials if trial.state == "finished" and trial.twin is None]
 
 
 def _counts(trial: Trial, select: str, store: Store) -> TaskMean:

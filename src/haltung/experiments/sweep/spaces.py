@@ -47,23 +47,6 @@ def holds(space: Space, value: object) -> bool:
     return space.low <= value <= space.high and abs(steps - round(steps)) < 1e-8
 
 
-def at(space: Space, position: float) -> Value:
-    """Return the value at a position in [0, 1), in which values and steps have equal stretches."""
-    if isinstance(space, CategoricalDistribution):
-        return space.choices[int(position * len(space.choices))]
-    low, high, whole = space.low, space.high, isinstance(space, IntDistribution)
-    if space.log:
-        # Whole numbers have half a step on either side, as in Optuna.
-        first, last = (low - 0.5, high + 0.5) if whole else (low, high)
-        number = math.exp(math.log(first) + position * math.log(last / first))
-        return min(max(round(number) if whole else number, low), high)
-    if space.step is None:
-        return low + position * (high - low)
-    # 0.3 / 0.1 is a hair below 3, and 0.1 times 3 a hair above 0.3.
-    steps = math.floor((high - low) / space.step + 1e-8)
-    return min(low + space.step * int(position * (steps + 1)), high)
-
-
 def spaces_of(search: Mapping[str, Any]) -> dict[str, Space]:
     """Return the spaces of a ``search/NAME.yaml`` by key; ``UserError`` if one has a wrong form."""
     if not search:
@@ -114,7 +97,7 @@ def _range(key: str, value: Any) -> Space:
 
 
 class PlanFactory(Protocol):
-    """The searched config, which makes trainings from values; it is pickled for the workers."""
+    """The searched config, which makes trainings from values."""
 
     def settings(self, values: Mapping[str, Value]) -> Mapping[str, Any]:
         """Return the config with these values, as plain data."""

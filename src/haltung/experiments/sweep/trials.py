@@ -13,19 +13,15 @@ import sqlalchemy
 from filelock import FileLock, Timeout
 from optuna import Study
 from optuna import Trial as OptunaTrial
-from optuna.importance import FanovaImportanceEvaluator
-from optuna.trial import FrozenTrial, TrialState
-from scipy.stats.qmc import LatinHypercube
+from optuna.trial import TrialState
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from haltung.errors import UserError, first_line
-from haltung.experiments.sweep.spaces import Space, Value, at
+from haltung.experiments.sweep.spaces import Space, Value
 
 DATABASE = "trials.db"
-
 # How a trial can end; ``lost``: its process died.
 STATES = ("finished", "pruned", "failed", "lost")
-
 # A trial whose process has died so often (most likely out of memory) is not repeated.
 _MAX_DEATHS = 3
 
@@ -36,8 +32,7 @@ class Trial:
 
     ``state`` is one of ``STATES``; ``why`` is the reason of a failure. ``score`` is the dev score
     of its best epoch, with class weights undone if the recipe says so; of a pruned trial that of
-    its last epoch, before that, as pruning sees all. ``run`` is its MLflow run, or "". ``twin`` is
-    the number of an earlier trial with the same values, whose result it has taken over.
+    its last epoch, before that, as pruning sees all. ``run`` is its MLflow run, or "".
     """
 
     number: int
@@ -46,18 +41,17 @@ class Trial:
     score: float | None = None
     run: str = ""
     why: str = ""
-    twin: int | None = None
 
 
 @dataclass(frozen=True)
 class Trials:
     """The database of a sweep's trials, and how the values of the next trial are drawn.
 
-    At most ``max_trials`` are run. ``startup`` is the number of trials that are spread over the
-    spaces at random, and before which none is pruned; ``warmup`` is the number of epochs that each
-    trial is given. ``start`` has the values of the first trial, those of the recipe as it stands;
-    keys that it lacks are drawn. ``server`` is the address of a PostgreSQL database, in which
-    several machines share the trials; "" for a database in ``folder``, which is named as the sweep.
+    At most ``max_trials`` are run. ``startup`` is the number of trials that are drawn at random,
+    and before which none is pruned; ``warmup`` is the number of epochs that each trial is given.
+    ``start`` has the values of the first trial, those of the recipe as it stands; keys that it
+    lacks are drawn. ``server`` is the address of a PostgreSQL database, in which several machines
+    share the trials; "" for a database in ``folder``, which is named as the sweep.
     """
 
     folder: Path
@@ -98,7 +92,7 @@ class Trials:
         except Timeout:
             yield False
 
-    def open(self, worker: int = 0) -> Study:
+    def open(self) -> Study:
         """Open or create the study; ``UserError`` if the database can't be read."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         # Another process that writes to a file is waited for.
@@ -108,7 +102,7 @@ class Trials:
             with self.lock("open", wait=True):
                 storage = optuna.storages.RDBStorage(self.url.render_as_string(), engine_kwargs=settings)
                 return optuna.create_study(
-                    storage=storage, sampler=self._sampler(0, worker), pruner=pruner, direction="maximize", load_if_exists=True,
+                    storage=storage, sampler=self._sampler(0), pruner=pruner, direction="maximize", load_if_exists=True,
                     study_name=self.folder.name if self.server else "sweep",
                 )  # fmt: skip
         except ImportError:
@@ -118,7 +112,7 @@ class Trials:
             raise UserError(f"{where} can't be read ({first_line(error)}); {how}") from None
 
     @contextmanager
-    def next(self, study: Study, worker: int, on_requeued: Callable[[int], None]) -> Iterator[OptunaTrial | None]:
+    def next(self, study: Study, on_requeued: Callable[[int], None]) -> Iterator[OptunaTrial | None]:
         """Begin the next trial and hold its lock; None if there are enough.
 
         ``on_requeued`` gets the number of each trial whose process has died.
@@ -127,33 +121,20 @@ class Trials:
             with self.lock("next", wait=True):
                 for number in self._requeue_dead(study):
                     on_requeued(number)
-                trial = self._ask(study, worker)
+                trial = self._ask(study)
                 if trial is not None:
                     held.enter_context(self.lock(f"trial-{trial.number}"))
             yield trial
 
-    def _ask(self, study: Study, worker: int) -> OptunaTrial | None:
+    def _ask(self, study: Study) -> OptunaTrial | None:
         states = [trial.state for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL or "why" in trial.user_attrs]
         if TrialState.WAITING not in states and len(states) >= self.max_trials:
             return None
-        if TrialState.WAITING not in states and len(states) < max(self.startup, 1):
-            study.enqueue_trial(self._first()[len(states)])
+        if not states:
+            study.enqueue_trial(dict(self.start))
         # A random state for each trial, so that a resumed sweep draws as an uninterrupted one.
-        study.sampler = self._sampler(len(states), worker)
+        study.sampler = self._sampler(len(states))
         return study.ask(dict(self.spaces))
-
-    def _first(self) -> list[dict[str, Value]]:
-        """Return the values of the first trials: ``start``, then a Latin hypercube.
-
-        It takes one value from each stretch of each space; a few points drawn one by one often lie
-        side by side (McKay, Beckman and Conover 1979, "A comparison of three methods for selecting
-        values of input variables").
-        """
-        # Keys that ``start`` lacks have the values of the first drawn point.
-        whole = self.start.keys() == self.spaces.keys()
-        points = LatinHypercube(len(self.spaces), rng=self.seed).random(max(self.startup - whole, 1))
-        drawn = [{key: at(space, float(part)) for (key, space), part in zip(self.spaces.items(), point, strict=True)} for point in points]
-        return [dict(self.start), *drawn] if whole else [{**drawn[0], **self.start}, *drawn[1:]]
 
     def _requeue_dead(self, study: Study) -> list[int]:
         """Mark trials whose process has died as failed, queue them again, and return their numbers.
@@ -178,8 +159,8 @@ class Trials:
             dead.append(trial.number)
         return dead
 
-    def _sampler(self, number: int, worker: int) -> optuna.samplers.TPESampler:
-        seed = int(np.random.SeedSequence([self.seed, number, worker]).generate_state(1)[0])
+    def _sampler(self, number: int) -> optuna.samplers.TPESampler:
+        seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # constant_liar is called experimental before Optuna 5
             return optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.startup, constant_liar=True)
@@ -191,25 +172,5 @@ def ended(study: Study) -> list[Trial]:
     for trial in study.get_trials(deepcopy=False, states=(*states, TrialState.FAIL)):
         more, score = trial.user_attrs, trial.value if trial.state in states else None
         state = states.get(trial.state, "failed" if "why" in more else "lost")
-        out.append(Trial(trial.number, state, dict(trial.params), score, more.get("run", ""), more.get("why", ""), more.get("twin")))
+        out.append(Trial(trial.number, state, dict(trial.params), score, more.get("run", ""), more.get("why", "")))
     return out
-
-
-def twin_of(study: Study, begun: OptunaTrial) -> FrozenTrial | None:
-    """Return an earlier trial with the same values that finished or was pruned, for its result."""
-    states = (TrialState.COMPLETE, TrialState.PRUNED)
-    return next((trial for trial in study.get_trials(deepcopy=False, states=states) if trial.params == begun.params), None)
-
-
-def importances(study: Study, seed: int) -> dict[str, float]:
-    """Return each key's share of the variance of scores, largest first; empty with too few trials.
-
-    Functional ANOVA over a random forest (Hutter, Hoos and Leyton-Brown 2014, "An efficient
-    approach for assessing hyperparameter importance").
-    """
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    varied = [key for key in complete[0].params if len({trial.params[key] for trial in complete}) > 1] if complete else []
-    if len(complete) < 4 or len(varied) < 2 or len({trial.value for trial in complete}) < 2:
-        return {}
-    shares = optuna.importance.get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed), params=varied)
-    return {key: float(share) for key, share in shares.items()}

@@ -76,16 +76,12 @@ def calibrated(logits: Mapping[str, Tensor], scheme: Scheme, calibration: Calibr
     return [values.softmax(dim=-1) if task.kind == "single" else values.sigmoid() for task, values in tempered.items()]
 
 
-def names(views: Sequence[str], with_types: bool) -> list[str]:
-    """Return the names of the graph's inputs; with several views each begins with its view."""
-    parts = PARTS if with_types else PARTS[:3]
-    return [f"{view}.{part}" if len(views) > 1 else part for view in views for part in parts]
-
-
 def write(model: NeuralModel, path: Path) -> dict[str, Any]:
     """Write the calibrated graph in float32, batch and tokens dynamic; return views and input."""
     wrapper = Calibrated(plain(model), model.scheme, model.calibration, len(model.views))
-    inputs = names(model.views, model.with_types)
+    parts = PARTS if model.with_types else PARTS[:3]
+    # With several views each name begins with its view.
+    inputs = [f"{view}.{part}" if len(model.views) > 1 else part for view in model.views for part in parts]
     # Rows and views of different lengths, so that no size is taken for a constant.
     examples: list[Tensor] = []
     shapes: list[dict[int, object]] = []

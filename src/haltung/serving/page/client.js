@@ -30,7 +30,8 @@ export function article(body, signal) {
   return ask(reader, { method: "POST", body: JSON.stringify(body), signal, headers: { "Content-Type": "application/json" } });
 }
 
-async function ask(path, options) {
+/** Ask an address of the server: the JSON of its answer, or a `Failure`. */
+export async function ask(path, options) {
   const headers = { Accept: "application/json", ...options.headers, ...(key && { "X-API-Key": key }) };
   let response;
   try {

@@ -180,20 +180,8 @@ function speak(chosen) {
   if (failure) complain(failure);
 }
 
-function dress(theme) {
-  document.documentElement.dataset.theme = theme;
-}
-
-for (const [name, value, apply] of [["language", language, speak], ["theme", settings.theme(), dress]]) {
-  apply(value);
-  for (const input of document.querySelectorAll(`input[name="${name}"]`)) {
-    input.checked = input.value === value;
-    input.addEventListener("change", () => {
-      settings.remember(name, input.value);
-      apply(input.value);
-    });
-  }
-}
+settings.offer("language", language, speak);
+settings.offerThemes();
 
 describe().catch((error) => {
   if (error instanceof client.Failure) refused(error);

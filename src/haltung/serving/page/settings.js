@@ -14,6 +14,30 @@ export function theme() {
   return recall("theme", THEMES) ?? "auto";
 }
 
+/** Tell whether something was last switched on. */
+export function switched(name, usually) {
+  return (recall(name, ["true", "false"]) ?? String(usually)) === "true";
+}
+
+/** Apply a value, check its radio button, and apply and remember each that is chosen. */
+export function offer(name, value, apply) {
+  apply(value);
+  for (const input of document.querySelectorAll(`input[name="${name}"]`)) {
+    input.checked = input.value === value;
+    input.addEventListener("change", () => {
+      remember(name, input.value);
+      apply(input.value);
+    });
+  }
+}
+
+/** Let the page be seen in the theme that is chosen. */
+export function offerThemes() {
+  offer("theme", theme(), (chosen) => {
+    document.documentElement.dataset.theme = chosen;
+  });
+}
+
 /** Keep a choice; where the browser allows no storage, it lasts as long as the page. */
 export function remember(name, value) {
   try {

@@ -26,10 +26,13 @@ function drawMatrix({ arrows }) {
     ),
   );
   const table = make("table", {}, make("thead", {}, head), make("tbody", {}, body));
+  // A new table takes the focus from the old one's number; whoever walks through it goes on at the same arrow.
+  const focused = document.activeElement.closest("#matrix button")?.dataset.arrow;
   matrix.replaceChildren(arrows.length ? table : make("p", {}, say("nothing")));
   cut.textContent = Math.max(rows.length, columns.length) === WIDEST ? say("matrix_cut", { n: number(WIDEST) }) : "";
-  const first = matrix.querySelector("button");
-  if (first) first.setAttribute("tabindex", "0");
+  const kept = matrix.querySelector(`button[data-arrow="${focused}"]`);
+  (kept ?? matrix.querySelector("button"))?.setAttribute("tabindex", "0");
+  kept?.focus({ preventScroll: true });
 }
 
 function ranked(arrows, side) {

@@ -1,0 +1,257 @@
+"""Simulate what to label next, and models of few labels, on real news: `python experiments/suggest.py PREPARED OUT [text|context]`.
+
+PREPARED is the folder that `haltung prepare corpus=real_news prepared=…` has written; whole articles are drawn from its train split, some six thousand
+segments, dev and test are never opened. OUT keeps the vectors of the frozen encoder, results as JSON, and the figure. A third of the articles is held
+out anew by each seed; from the others labels of stances are bought in steps, of random segments or by a strategy of `haltung suggest`, and macro-F1 on
+the held-out articles is what they were worth. Then heads are fitted to so many labels of each class, and to the labels' descriptions alone.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import t
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+
+from haltung.corpus import store
+from haltung.encoders.load import Encoder
+from haltung.experiments.labelling.suggest import disagreement, ranked, rarity, uncertainty
+from haltung.models.neural import build
+from haltung.models.spec import FewShotSpec
+from haltung.records import Segment
+from haltung.training import few_shot
+
+SEGMENTS, HELD_OUT, SEEDS = 6_000, 0.35, (1, 2, 3, 4, 5)
+BOUGHT = (50, 100, 200, 400, 800)
+SHOTS = (0, 8, 16, 32, 64)
+READS = {"text": ({"default": "text"}, {"default": "mean"}, 64), "context": ({"default": "context"}, {"default": "text"}, 128)}
+TASK = "stance"
+
+
+def drawn(prepared: store.Prepared) -> list[Segment]:
+    """Return whole articles of train, in their order."""
+    segments = prepared.segments("train")
+    sizes, chosen, total = Counter(one.article for one in segments), set[str](), 0
+    order = sorted(sizes)
+    random.Random(0).shuffle(order)
+    for article in order:
+        if total >= SEGMENTS:
+            break
+        chosen.add(article)
+        total += sizes[article]
+    return [one for one in segments if one.article in chosen]
+
+
+def encoded(which: str, prepared: store.Prepared, segments: list[Segment], out: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the vectors of segments and of the labels' descriptions, which are made once."""
+    path = out / f"vectors-{which}.npz"
+    if not path.is_file():
+        reads, pooling, longest = READS[which]
+        spec = FewShotSpec(reads=reads, pooling=pooling, max_length=longest, tune="frozen")
+        model = build(Encoder("e5_small_de", "embedded"), spec.network, prepared.scheme.only([TASK]))
+        said = [Segment("", f"{label.de}: {label.definition}") for label in prepared.scheme[TASK].labels]
+        np.savez(path, texts=model.vectors(segments, progress=True)[TASK], said=model.vectors(said)[TASK])
+    found = np.load(path)
+    return found["texts"].astype(np.float64), found["said"].astype(np.float64)
+
+
+def macro_f1(gold: np.ndarray, said: np.ndarray, labels: int) -> float:
+    """Return macro-F1 over all labels of the task."""
+    return float(f1_score(gold, said, average="macro", labels=range(labels), zero_division=0))
+
+
+class Heads:
+    """Logistic heads on frozen vectors, as `model=few_shot` fits them."""
+
+    def __init__(self, texts: np.ndarray, said: np.ndarray, spec: FewShotSpec) -> None:
+        self.texts, self.said, self.spec = texts, said, spec
+
+    def probabilities(self, pool: np.ndarray, rows: np.ndarray, gold: np.ndarray) -> np.ndarray:
+        """Return the probabilities of all texts, given the labels of some rows of the pool."""
+        onehot = np.eye(len(self.said), dtype=int)[gold[rows]]
+        places = np.searchsorted(pool, rows)
+        weight, bias = few_shot.head(self.texts[pool], places, onehot, self.said, "single", self.spec)
+        logits = self.texts @ weight.T + bias
+        values = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return values / values.sum(axis=1, keepdims=True)
+
+
+class Words:
+    """TF-IDF of words and their parts with a logistic regression: the baseline of the command line, fitted to one task."""
+
+    def __init__(self, texts: list[str], labels: int) -> None:
+        self.table = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), min_df=2, sublinear_tf=True, max_features=60_000).fit_transform(texts)
+        self.labels = labels
+
+    def probabilities(self, pool: np.ndarray, rows: np.ndarray, gold: np.ndarray) -> np.ndarray:
+        """Return the probabilities of all texts, one label against the rest, as `model=linear` does."""
+        out = np.zeros((self.table.shape[0], self.labels))
+        for label in np.unique(gold[rows]):
+            one = LogisticRegression(C=10, class_weight="balanced", solver="liblinear")
+            out[:, label] = one.fit(self.table[rows], gold[rows] == label).predict_proba(self.table)[:, 1]
+        return out / out.sum(axis=1, keepdims=True)
+
+
+def bought(
+    strategy: str, model: Heads | Words, vectors: np.ndarray, articles: np.ndarray, gold: np.ndarray, pool: np.ndarray, test: np.ndarray, labels: int,
+    seed: int,
+) -> list[float]:
+    """Return macro-F1 on held-out articles after each step."""
+    rng, scores, have = np.random.default_rng(seed), [], np.array([], dtype=int)
+    probabilities = np.zeros((0, 0))
+    for step, n in enumerate(BOUGHT):
+        left = np.setdiff1d(pool, have)
+        more, score, groups = n - len(have), rng.random(len(left)), None
+        if strategy == "articles":
+            # Each article has one draw of chance.
+            groups = [str(one) for one in articles[left]]
+            score = np.array([rng.random() for _ in range(10_000)])[np.unique(groups, return_inverse=True)[1]]
+        elif strategy == "diversity":
+            score = spread(vectors[left], more, seed)
+        elif step and strategy in ("uncertainty", "mixed"):
+            score = uncertainty([probabilities[left]], ["single"])
+        elif step and strategy == "rare":
+            score = rarity([probabilities[left]], [np.bincount(gold[have], minlength=labels)])
+        elif step and strategy == "disagreement":
+            draws = [rng.choice(have, len(have)) for _ in range(4)]
+            score = disagreement([[model.probabilities(pool, np.sort(draw), gold)[left]] for draw in draws])
+        if strategy == "mixed" and step:  # the middles of clusters of the most uncertain
+            short = np.argsort(-score)[: 5 * more]
+            score = np.zeros(len(left))
+            score[short] = spread(vectors[left[short]], more, seed)
+        rows = ranked(score, more, groups)[:more]
+        have = np.sort(np.append(have, left[rows]))
+        probabilities = model.probabilities(pool, have, gold)
+        scores.append(macro_f1(gold[test], probabilities[test].argmax(axis=1), labels))
+    return scores
+
+
+def spread(vectors: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Return scores as `diversity` does, of vectors that are there already."""
+    found = MiniBatchKMeans(n, random_state=seed, n_init=1).fit(vectors)
+    distances, large = found.transform(vectors), np.bincount(found.labels_, minlength=n).argsort()[::-1]
+    order = list(dict.fromkeys([*distances.argmin(axis=0)[large].tolist(), *distances.min(axis=1).argsort().tolist()]))
+    return 1 - np.argsort(order) / len(order)
+
+
+def parted(articles: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows to buy from, and those of the articles held out."""
+    names = sorted(set(articles))
+    random.Random(seed).shuffle(names)
+    held = set(names[: round(len(names) * HELD_OUT)])
+    is_held = np.array([one in held for one in articles])
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)
+
+
+def interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Return mean and 95 % t-interval over seeds."""
+    mean, half = values.mean(), t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(mean), float(mean - half), float(mean + half)
+
+
+def simulate(name: str, model: Heads | Words, vectors: np.ndarray, strategies: tuple[str, ...], articles: np.ndarray, gold: np.ndarray, labels: int, out: Path) -> dict:
+    """Return the scores of each strategy `[seeds, steps]`; what is done is not done again."""
+    path = out / f"{name}.json"
+    done = json.loads(path.read_text()) if path.is_file() else {}
+    for seed in SEEDS:
+        pool, test = parted(articles, seed)
+        for strategy in strategies:
+            key = f"{strategy} {seed}"
+            if key not in done:
+                # From the same two draws of the first labels for each strategy.
+                runs = [bought(strategy, model, vectors, articles, gold, pool, test, labels, 100 * seed + n) for n in range(2)]
+                done[key] = np.mean(runs, axis=0).tolist()
+                path.write_text(json.dumps(done, indent=1) + "\n")
+    return {strategy: np.array([done[f"{strategy} {seed}"] for seed in SEEDS]) for strategy in strategies}
+
+
+def show(title: str, found: dict[str, np.ndarray], console: Console) -> None:
+    """Print means, and what each strategy has over chance, with its interval."""
+    grid = Table("strategy", *map(str, BOUGHT), "mean over steps from 100 on, less random", title=f"{title}: macro-F1 of {TASK}")
+    for strategy, scores in found.items():
+        over = interval((scores - found["random"])[:, 1:].mean(axis=1))
+        cells = [f"{value:.3f}" for value in scores.mean(axis=0)]
+        grid.add_row(strategy, *cells, "" if strategy == "random" else f"{over[0]:+.3f} [{over[1]:+.3f}, {over[2]:+.3f}]")
+    console.print(grid)
+
+
+def figure(found: dict[str, dict[str, np.ndarray]], path: Path) -> None:
+    """Draw macro-F1 against labels bought, a panel for each model."""
+    drawing = Figure(figsize=(5 * len(found), 3.8), layout="constrained")
+    panels = drawing.subplots(1, len(found), sharey=True, squeeze=False)[0]
+    for axes, (title, of) in zip(panels, found.items(), strict=True):
+        for (strategy, scores), colour in zip(of.items(), ("#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"), strict=False):
+            mean, low, high = (np.array(one) for one in zip(*(interval(column) for column in scores.T), strict=True))
+            axes.plot(BOUGHT, mean, marker="o", color=colour, label=strategy, linewidth=2 if strategy == "random" else 1.2)
+            if strategy == "random":
+                axes.fill_between(BOUGHT, low, high, color=colour, alpha=0.12, linewidth=0)
+        axes.set_xscale("log")
+        axes.set_xticks(BOUGHT, list(map(str, BOUGHT)))
+        axes.minorticks_off()
+        axes.set_title(title, loc="left")
+        axes.set_xlabel("labels bought")
+        axes.grid(axis="y", color="#DDDDDD")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("macro-F1 of stance, held-out articles")
+    panels[0].set_ylim(bottom=0)
+    panels[-1].legend(frameon=False, loc="lower right", fontsize="small")
+    drawing.savefig(path, dpi=150)
+
+
+def few(models: dict[str, Heads | Words], articles: np.ndarray, gold: np.ndarray, labels: int, console: Console) -> None:
+    """Print macro-F1 of models that have so many labels of each class."""
+    grid = Table("model", *(f"{shots} a label" for shots in SHOTS), title=f"few labels: macro-F1 of {TASK}, mean of three seeds [95 %]")
+    for name, model in models.items():
+        cells = []
+        for shots in SHOTS:
+            scores = []
+            for seed in SEEDS[:3]:
+                (pool, test), rng = parted(articles, seed), np.random.default_rng(seed)
+                of_label = [pool[gold[pool] == label] for label in range(labels)]
+                rows = np.sort(np.concatenate([rng.permutation(one)[:shots] for one in of_label])).astype(int)
+                if len(rows) or isinstance(model, Heads) and model.spec.description:
+                    said = model.probabilities(pool, rows, gold)[test].argmax(axis=1)
+                    scores.append(macro_f1(gold[test], said, labels))
+            mean, low, high = interval(np.array(scores)) if scores else (0, 0, 0)
+            cells.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]" if scores else "–")
+        grid.add_row(name, *cells)
+    console.print(grid)
+
+
+def main(folder: Path, out: Path, which: str = "text") -> None:
+    """Print the tables and write the figure."""
+    out.mkdir(parents=True, exist_ok=True)
+    prepared, console = store.load(folder), Console(width=150)
+    segments, task = drawn(prepared), prepared.scheme[TASK]
+    articles, gold = np.array([one.article for one in segments]), np.array([task.index(one.labels[TASK]) for one in segments])
+    console.print(f"{len(segments):,} segments of {len(set(articles))} articles; {dict(Counter(task.ids[one] for one in gold))}")
+    texts, said = encoded(which, prepared, segments, out)
+    head = Heads(texts, said, FewShotSpec(tune="frozen"))
+    heads = {f"C={value:g}": Heads(texts, said, FewShotSpec(tune="frozen", C=value)) for value in (0.1, 1, 10)}
+    plain = {"no descriptions": Heads(texts, said, FewShotSpec(tune="frozen", description=0))}
+    words = Words([one.text for one in segments], len(task))
+    few({**heads, **plain, "TF-IDF": words}, articles, gold, len(task), console)
+    scaled = head.texts - head.texts.mean(axis=0)
+    every = ("random", "uncertainty", "diversity", "mixed", "rare", "disagreement", "articles")
+    found = {"frozen encoder, logistic head": simulate("heads", head, scaled, every, articles, gold, len(task), out)}
+    show("frozen encoder, logistic head", found["frozen encoder, logistic head"], console)
+    some = ("random", "uncertainty", "rare", "articles")
+    found["TF-IDF, logistic regression"] = simulate("words", words, scaled, some, articles, gold, len(task), out)
+    for title, of in found.items():
+        show(title, of, console)
+    figure(found, out / "suggest.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:4])

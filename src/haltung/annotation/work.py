@@ -1,0 +1,206 @@
+"""What coders have to label and to settle, and the file of their answers, which no kill cuts."""
+
+import errno
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from haltung.actors.candidates import candidates
+from haltung.actors.finder import Actors
+from haltung.corpus.parsing.fields import Fields
+from haltung.corpus.parsing.lines import json_object, lines
+from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow
+from haltung.errors import UserError, kind, listed
+from haltung.evaluation.metrics.agreement import agreement
+from haltung.experiments.journal import writing
+from haltung.files import atomic_file
+from haltung.labels import NEUTRAL, STANCE, Scheme
+from haltung.records import Segment, by_group, label_ids
+
+# An answer: a corpus's row with labels, null in all tasks if it was skipped, and these columns.
+Row = Mapping[str, Any]
+COLUMNS = ("coder", "time", "comment")
+
+
+def read(path: Path, scheme: Scheme) -> dict[str, Row]:
+    """Return the answers of a file by id, in its order, but a last line that is not whole yet;
+    ``UserError`` if the file can't be read or a row is no answer to the scheme.
+    """
+    intake, found = Intake(scheme, str(path)), dict[str, Row]()
+    for number, line in enumerate((line for line in lines(path) if line.endswith("\n")), 1):
+        row = SourceRow(f"{path}, line {number}", f"{path.stem}-{number}", {})
+        with intake.row(row):
+            fields = Fields(json_object(line), {})
+            intake.add(segment := fields.segment(scheme, row))
+            found[segment.id] = {**fields.data, **segment.labels, **{name: fields.text(name) for name in COLUMNS}}
+    return found
+
+
+class AnswersFile:
+    """The answers of one coder, which this process alone may change; ``mended`` says what a kill
+    has cut off the last line. ``UserError``: another process has it open, or as ``read``.
+    """
+
+    def __init__(self, path: Path, scheme: Scheme) -> None:
+        self.path, self.mended = path, ""
+        with writing(path):
+            try:
+                self._lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0).acquire().lock
+            except Timeout:
+                raise UserError(f"{path} is open in another haltung annotate; stop that one, or name another coder= or output=") from None
+            path.touch()
+            data = path.read_bytes()
+            if last := data[data.rfind(b"\n") + 1 :]:
+                try:
+                    json_object(last.decode())
+                    _append(path, b"\n")  # an editor leaves it out
+                except (Fault, UnicodeDecodeError):
+                    if last[:8] != b'{"id": "'[: len(last)]:
+                        raise UserError(f"{path} has something else than answers; name another file with output=") from None
+                    os.truncate(path, len(data) - len(last))
+                    self.mended = f"the last line of {path} was cut off and is removed ({len(last)} bytes); its sentence comes again"
+        self.rows: Mapping[str, Row] = read(path, scheme)
+        self._size = path.stat().st_size
+
+    def save(self, rows: Mapping[str, Row]) -> None:
+        """Make these the answers, on the disk at the return; ``UserError`` leaves the old ones."""
+        kept = len(self.rows) if list(self.rows.items()) == list(rows.items())[: len(self.rows)] else 0
+        data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in list(rows.values())[kept:]).encode()
+        with writing(self.path):
+            if self.path.stat().st_size != self._size:
+                raise OSError(errno.EBUSY, "another program has changed it, so stop haltung annotate and start it again")
+            if kept == len(self.rows):
+                _append(self.path, data)
+            else:  # one was changed or removed
+                with atomic_file(self.path) as scratch:
+                    _append(scratch, data)
+            self.rows, self._size = dict(rows), self.path.stat().st_size
+
+
+def _append(path: Path, data: bytes) -> None:
+    """Append to a file and synchronise it; ``OSError`` leaves it as it was."""
+    with path.open("ab", buffering=0) as file:
+        size = file.tell()
+        try:
+            if file.write(data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+class Work:
+    """The segments of a corpus in the order in which a coder labels them, and the answers so far.
+    Of files to ``settle``, only what differs is asked. ``actors`` finds names; None: no dyads.
+    """
+
+    def __init__(
+        self, scheme: Scheme, segments: Sequence[Segment], coder: str, file: AnswersFile, settle: Sequence[Path], actors: Actors | None
+    ) -> None:
+        if taken := {*COLUMNS}.intersection(scheme.names):
+            raise UserError(f"the label scheme {scheme.name} has a task called {listed(taken)}, as a column of the answers; rename it")
+        self.scheme, self.segments, self.coder, self.file, self.settle, self.actors = scheme, segments, coder, file, settle, actors
+        self._number = {segment.id: number for number, segment in enumerate(segments)}
+        self._articles = {group: sorted(rows, key=lambda one: one.position or 0) for group, rows in by_group(segments).items()}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read what coders have answered meanwhile; ``UserError`` if it can't be taken over."""
+        self._votes: dict[str, list[Row]] = {}
+        for path in self.settle:
+            for id, row in self._checked(path, read(path, self.scheme)).items():
+                self._votes.setdefault(id, []).extend([] if self._skipped(row) else [row])
+        rows, votes = self._checked(self.file.path, self.file.rows), [row for given in self._votes.values() for row in given]
+        coders, known = ({name for row in some for name in row["coder"].split(", ")} for some in (votes, rows.values()))
+        if self.coder in coders or known - coders - {self.coder}:
+            raise UserError(f"coder={self.coder} can't settle their own answers or change others' in {self.file.path}; name another coder=")
+        taken = {id: _joined(given) for id, given in self._votes.items() if given and not self._is_asked(id)}
+        kept = taken | {id: row for id, row in rows.items() if self._own(id)}
+        self.file.save({id: kept[id] for id in dict.fromkeys([*rows, *taken]) if id in kept})
+
+    def described(self) -> dict[str, Any]:
+        """Return who is asked what, what is answered, in that order, and how far coders agree."""
+        self.refresh()
+        votes = {id: {str(coder): row for coder, row in enumerate(given)} for id, given in self._votes.items() if len(given) > 1}
+        tasks = agreement("", Reading(tuple(self.segments), votes=votes), self.scheme).tasks if votes else {}
+        return {
+            "coder": self.coder, "file": self.file.path.name, "scheme": self.scheme.name, "tasks": self.scheme.to_dict()["tasks"],
+            "dyads": self.actors is not None, "settles": bool(self.settle),
+            "agreement": [{"task": name, "n": one.n, **asdict(one.measures["alpha"])} for name, one in tasks.items()],
+            "numbers": [number for number, segment in enumerate(self.segments) if self._is_asked(segment.id)],
+            "answered": [(self._number[id], self._skipped(row)) for id, row in self.file.rows.items() if self._own(id)],
+        }  # fmt: skip
+
+    def view(self, number: int) -> dict[str, Any]:
+        """Return a segment in its article, who is named in it, its answer, and those of others."""
+        segment = self.segments[number]
+        article = self._articles[segment.group]
+        here, texts = article.index(segment), [one.text for one in article]
+        mentions = self.actors.article(texts, segment.date, segment.headline) if self.actors else [[] for _ in texts]
+        return {
+            **{name: getattr(segment, name) for name in ("headline", "date", "source", "target", "context")},
+            "here": here, "sentences": [{"number": self._number[one.id], "text": one.text} for one in article],
+            "actors": [asdict(one) for one in mentions[here]], "codes": [one.code for one in candidates(texts, mentions, here) if one.code],
+            "answer": self._own(segment.id), "said": self._said(segment.id),
+            "comments": sorted(row["comment"] for row in self._votes.get(segment.id, []) if row["comment"]),
+        }  # fmt: skip
+
+    def answer(self, number: int, given: Mapping[str, Any]) -> None:
+        """Save an answer: labels by task, none for a skip, null to undo; dyads, a comment, and as
+        ``seen`` the time of the answer that it replaces. Raises ``Fault`` where it is not valid.
+        """
+        segment, labels, fields = self.segments[number], given.get("labels", ""), Fields(given, {})
+        own, rows = self._own(segment.id), {id: row for id, row in self.file.rows.items() if id != segment.id}
+        if (own and own["time"]) != given.get("seen"):
+            raise Fault("changed", "this sentence has been answered in another window; load the page again to see how")
+        if not isinstance(labels, dict | None):
+            raise Fault("wrong_type", f"labels is {kind(labels)}; expected an object with a label for each task, or null")
+        if labels is not None:
+            said = {task.name: Fields(labels, {}).answer(task) for task in self.scheme}
+            coded = replace(segment, labels=said, dyads=tuple(dict.fromkeys(fields.dyads(self.scheme))))
+            mark = {"coder": self.coder, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), "comment": fields.text("comment")}
+            row, kept = {**coded.to_row(self.scheme), "split": segment.split, **mark}, (*self.scheme.names, *COLUMNS)
+            rows[segment.id] = {name: cell for name, cell in row.items() if cell not in ("", None) or name in kept}
+        self.file.save(rows)
+
+    def _checked(self, path: Path, rows: Mapping[str, Row]) -> Mapping[str, Row]:
+        for id, row in rows.items():
+            if id not in self._number or self.segments[self._number[id]].text != row["text"]:
+                raise UserError(f"{path} has an answer to '{id}', which the corpus lacks or has with another text; name its own corpus")
+        return rows
+
+    def _own(self, id: str) -> Row | None:
+        row = self.file.rows.get(id)
+        return row if row and row["coder"] == self.coder else None
+
+    def _skipped(self, row: Row) -> bool:
+        return all(row[task] is None for task in self.scheme.names)
+
+    def _is_asked(self, id: str) -> bool:
+        return not self.settle or self._own(id) is not None or any(len(answers) > 1 for answers in self._said(id).values())
+
+    def _said(self, id: str) -> dict[str, list[Any]]:
+        """Return the different answers to each task, and who towards whom; not in coders' order."""
+        given = self._votes.get(id, [])
+        said = {task: {row[task] for row in given} for task in self.scheme.names}
+        if self.actors:
+            said["dyads"] = {_pairs(row) for row in given if row[STANCE] != NEUTRAL}
+        return {name: sorted(answers, key=str) for name, answers in said.items()}
+
+
+def _pairs(row: Row) -> tuple[tuple[str, str, str], ...]:
+    """Return the dyads in order, with "" for the stance of the sentence itself."""
+    own, dyads = label_ids(row[STANCE]), row.get("dyads", [])
+    return tuple(sorted((one["source"], one["target"], "" if one["stance"] in own else one["stance"]) for one in dyads))
+
+
+def _joined(given: Sequence[Row]) -> Row:
+    coders, comments = ([row[name] for row in given if row[name]] for name in ("coder", "comment"))
+    return {**given[0], "coder": ", ".join(coders), "comment": " / ".join(comments)}

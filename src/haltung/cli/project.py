@@ -1,0 +1,65 @@
+"""A folder of one's own to begin with, and what a machine is good for: ``new`` and ``doctor``."""
+
+import json
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from rich.console import Console
+
+from haltung import files
+from haltung.cli import hint
+from haltung.cli.build import Language, command
+from haltung.cli.config import choices
+from haltung.errors import UserError
+from haltung.evaluation.report.i18n import number, words
+from haltung.evaluation.report.tables import Grid
+from haltung.experiments.journal import writing
+from haltung.inference import machine
+
+# The templates of a project, and what each of them becomes.
+_FILES = {
+    "README.{language}.md.j2": "README.md", "Makefile.j2": "Makefile", "gitignore": ".gitignore", "labels.yaml.j2": "labels.yaml",
+    "corpus.yaml.j2": "configs/corpus/{id}.yaml", "sentences.csv": "data/sentences.csv",
+}  # fmt: skip
+
+
+def new(arguments: Sequence[str]) -> int:
+    """Make a project; the first argument may be its name alone."""
+    is_name = bool(arguments) and "=" not in arguments[0] and not arguments[0].startswith("-")
+    return _new([f"name={arguments[0]}", *arguments[1:]] if is_name else arguments)
+
+
+@command("new", verbatim=("name",), single="one project at a time; name one language")
+def _new(*, name: str | None, language: Language) -> None:
+    folder = Path(name or "").expanduser()
+    if not folder.name:
+        raise UserError("the project has no name; give that of a new folder, as in: haltung new pensions")
+    if folder.exists() or folder.is_symlink():
+        raise UserError(f"{folder} is there already, and nothing in it was changed; name a folder that is not there yet")
+    id = re.sub(r"\W+", "_", folder.name.lower(), flags=re.ASCII).strip("_")
+    id = f"my_{id}" if not id[:1].isalpha() or id in (*choices("corpus"), "null", "true", "false", "yes", "no", "on", "off") else id
+    with writing(folder), files.atomic_folder(folder, keep=Path.exists) as scratch:
+        for template, target in _FILES.items():
+            path = scratch / target.format(id=id)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            source = f"project/{template.format(language=language)}"
+            path.write_text(files.rendered("haltung.cli", source, name=folder.name, id=id), encoding="utf-8")
+    hint("made", str(folder))
+    hint("next", f"cd {shlex.quote(str(folder))} && make train")
+
+
+@command("doctor", single="one language and one format at a time")
+def doctor(*, language: Language, format: Literal["table", "json"], timeout: Annotated[float, Field(ge=0, le=60)]) -> None:  # noqa: A002
+    """Print what of this machine matters, and what to choose on it."""
+    found = machine.look(timeout)
+    if format == "json":
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    say = words("haltung.cli", language, "doctor.tsv")
+    text = files.rendered("haltung.cli", "doctor.j2", **found, say=say, number=number, language=language)
+    heads, *rows = (tuple(line.split(" | ")) for line in text.splitlines() if line)
+    Console().print(Grid("", heads, tuple(rows), left=3).rich())

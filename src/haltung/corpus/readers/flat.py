@@ -1,0 +1,72 @@
+"""Exports with one flat list of labels for each text: of doccano, and of Prodigy (``db-out``)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from haltung.corpus.parsing.fields import Fields, check_columns
+from haltung.corpus.parsing.lines import json_rows
+from haltung.corpus.parsing.rows import Fault, Intake, Reading, Skip, SourceRow
+from haltung.corpus.parsing.votes import AnnotationExport, settle, shares
+from haltung.errors import kind, listed, nearest
+from haltung.labels import Scheme
+
+ANSWERS = ("accept", "reject", "ignore")
+
+
+@dataclass(frozen=True)
+class FlatLabels(AnnotationExport):
+    """JSONL, a line for a text, or for what one annotator answered: ``{"text", "label": […]}``.
+
+    ``chosen`` are the columns that may hold the labels; the first that a line has counts. Lines
+    with the same ``key`` are one text. Those of one annotator, which is the first of the columns
+    ``annotator`` that a line has, else its file, add up, so that topic and stance may be annotated
+    one after the other; several annotators are settled (see ``AnnotationExport``). Lines without
+    labels are dropped (``unlabelled``), and so are Prodigy's with the answer ``reject`` or
+    ``ignore`` (``rejected``, ``ignored``): that a label is wrong does not say which is right.
+    """
+
+    chosen: tuple[str, ...] | list[str] = ("label", "labels", "cats")
+    key: str = "id"
+    annotator: tuple[str, ...] | list[str] = ()
+
+    def read(self, scheme: Scheme) -> Reading:
+        """Read all lines (see ``Reader``)."""
+        names, columns, files = self.names(scheme), check_columns(self.columns, scheme), self.files()
+        intake = Intake(scheme, listed(map(str, files)), self.on_error)
+        # key -> first line, its fields, labels by annotator
+        texts: dict[str, tuple[SourceRow, Fields, dict[str, list[object]]]] = {}
+        for path in files:
+            for row in json_rows(path):
+                with intake.row(row):
+                    data = row.fields()
+                    is_older = "text" not in columns and "text" not in data and "data" in data  # an export of doccano
+                    fields = Fields(data, {**columns, "text": "data"} if is_older else columns)
+                    labels, row = self._labels(data), replace(row, made_id=fields.word("id") or row.made_id)
+                    key = fields.word(self.key) or row.made_id
+                    first, its_fields, annotators = texts.setdefault(key, (row, fields, {}))
+                    if fields.get("text") != its_fields.get("text"):
+                        raise Fault("duplicate_id", f"the {self.key} '{key}' is already used at {first.where} with another text", key)
+                    annotator = next((str(data[name]) for name in self.annotator if data.get(name)), str(path))
+                    annotators.setdefault(annotator, []).extend(labels)
+        for row, fields, annotators in texts.values():
+            with intake.row(row):
+                votes = {annotator: names.answers(dict.fromkeys(labels)) for annotator, labels in annotators.items()}
+                several = (list(votes.values()), scheme, self.annotators)
+                intake.add(fields.segment(scheme, row, settle(*several), shares(*several)), votes)
+        return intake.reading()
+
+    def _labels(self, data: Mapping[str, object]) -> list[object]:
+        """Return the labels of a line; raise ``Skip`` if there are none, or the text is refused."""
+        answer = data.get("answer", "accept") if "accept" in self.chosen else "accept"
+        if answer not in ANSWERS:
+            raise Fault("wrong_answer", f"the answer is {answer!r}{nearest(str(answer), ANSWERS)}; Prodigy's are {listed(ANSWERS)}")
+        if answer != "accept":
+            raise Skip("rejected" if answer == "reject" else "ignored", f"the annotator's answer is {answer}")
+        if not (columns := [column for column in self.chosen if column in data]):
+            raise Skip("unlabelled", f"it has none of the columns {listed(self.chosen)}, only {listed(data)}")
+        value = data[columns[0]]
+        labels = value if isinstance(value, list) else [] if value is None else [value]
+        if spans := [label for label in labels if isinstance(label, list | Mapping)]:
+            found = f"a label is {kind(spans[0])} ({spans[0]}); this is an export of spans"
+            raise Fault("wrong_type", f"{found}, expected one of text classification")
+        return labels

@@ -1,0 +1,81 @@
+"""The words that an answer rests on: what its label loses without each of them, for any model."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from haltung.evaluation.error_analysis.analysis import Mistake, Word
+from haltung.models.predictor import Predictor
+from haltung.records import Segment, by_group
+
+# The part of headline and neighbours (``Mistake.surroundings``), and what is in the text's place.
+SURROUNDINGS, _ITSELF = "surroundings", "[…]"
+# On each side of a sentence so many are read with it and left out one by one: each costs time.
+_NEIGHBOURS = 3
+# Marks stay; leaving them out, too, would take a sixth longer.
+_WORD = re.compile(r"\w+(?:[-’'.]\w+)*")
+# What float32 can tell from 0 and from 1.
+_LEAST = 1e-7
+
+
+def explained(model: Predictor, segments: Sequence[Segment], mistakes: Sequence[Mistake]) -> list[Mistake]:
+    """Return mistakes with the weight of each word for their label, and with their surroundings.
+
+    A word is left out and the rest is read again (occlusion; Li, Monroe and Jurafsky 2016,
+    "Understanding Neural Networks through Representation Erasure"): its weight is what the log odds
+    of the label lose, divided by the largest change of all its words. Of a model that reads
+    articles, a headline and a neighbour count as one word each; three neighbours on each side are
+    read. ``segments`` are those of the mistakes, and their neighbours.
+    """
+    if not mistakes:
+        return []
+    own_of, near_of = {one.id: one for one in segments}, dict[str, Sequence[Segment]]()
+    for article in by_group(one for one in segments if model.reads_articles and one.article and one.position is not None).values():
+        article.sort(key=lambda one: one.position or 0)
+        near_of |= {one.id: article[max(0, at - _NEIGHBOURS) : at + _NEIGHBOURS + 1] for at, one in enumerate(article)}
+    asked = [_variants(own_of[mistake.id], near_of.get(mistake.id, ())) for mistake in mistakes]
+    every = [variant for variants, _, _ in asked for variant in variants]
+    read = [replace(one, id=f"{n}/{one.id}", article=one.article and str(n)) for n, variant in enumerate(every) for one in variant]
+    answers, firsts = model.probabilities(read, precision="fp32"), accumulate(map(len, every), initial=0)
+    out = []
+    for mistake, (variants, words, surroundings) in zip(mistakes, asked, strict=True):
+        rows, label = [next(firsts) for _ in variants], model.scheme[mistake.task].index(mistake.label)
+        likely = answers[mistake.task][rows, label].clip(_LEAST, 1 - _LEAST)
+        odds = np.log(likely) - np.log1p(-likely)
+        lost = odds[0] - odds[1:]
+        # Three digits are more than a shade of colour can show, and keep the report small.
+        weights = (lost / (np.abs(lost).max(initial=0) or 1)).round(3).tolist()
+        weighed = tuple(replace(word, weight=weight) for word, weight in zip(words, weights, strict=True))
+        out.append(replace(mistake, words=weighed, surroundings=surroundings))
+    return out
+
+
+def _variants(own: Segment, near: Sequence[Segment]) -> tuple[list[list[Segment]], list[Word], str]:
+    """Return a segment whole and without each word, the words, and the surroundings.
+
+    In each variant the segment is the first, before those of ``near`` that are read with it; these
+    are it and its neighbours in order, or none if it is read by itself, behind its context.
+    """
+    others = [one for one in near if one is not own]
+    variants, words, place = [[own, *others]], list[Word](), 0
+    for part in ("text", "target") if near else ("text", "target", "context"):
+        text = getattr(own, part)
+        for start, end in (found.span() for found in _WORD.finditer(text)):
+            without: dict[str, Any] = {part: text[:start] + text[end:]}
+            words.append(Word(part, start, end, 0.0))
+            variants.append([replace(own, **without), *others])
+    sentences = [own.headline, *(_ITSELF if one is own else one.text for one in near)] if near else []
+    for number, text in enumerate(sentences):
+        if text and text != _ITSELF:
+            kept = [one for one in others if number == 0 or one is not near[number - 1]]
+            # A member of an ensemble may read the same words as the context.
+            headline, context = own.headline if number else "", own.context.replace(text, " ")
+            words.append(Word(SURROUNDINGS, place, place + len(text), 0.0))
+            variants.append([replace(one, headline=headline, context=context) for one in (own, *kept)])
+        place += len(text) + 1 if text else 0
+    surroundings = " ".join(filter(None, sentences))
+    return variants, words, "" if surroundings == _ITSELF else surroundings

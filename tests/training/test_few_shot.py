@@ -1,0 +1,112 @@
+"""Models of few labels: heads that are what scikit-learn fits, from labels or descriptions."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+import tiny
+from command_line import CORPUS, run_here
+from haltung.errors import UserError
+from haltung.models import bundle
+from haltung.models.spec import FewShotSpec
+from haltung.training.few_shot import drawn, fit, head
+
+SEGMENTS = tiny.segments(60)
+ROWS = np.arange(0, 40)
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    """Of 60 texts and of three descriptions."""
+    rng = np.random.default_rng(1)
+    return rng.normal(2, 3, (60, 8)), rng.normal(-1, 1, (3, 8))
+
+
+def answers(read, parts):
+    logits = read @ parts[0].T + parts[1]
+    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("labels", [2, 3])
+def test_a_head_is_a_logistic_regression_of_standardised_vectors(vectors, labels):
+    """The centre and the scale of the vectors are in its weights; absent labels are never said."""
+    read, said = vectors
+    gold = np.arange(40) % labels
+    parts = head(read, ROWS, np.eye(3, dtype=int)[gold], said, "single", FewShotSpec(description=0))
+    table = (read - read.mean(axis=0)) / read.std(axis=0)
+    expected = LogisticRegression(C=1 / 8, class_weight="balanced", max_iter=1000).fit(table[:40], gold).predict_proba(table)
+    assert answers(read, parts)[:, :labels] == pytest.approx(expected, abs=1e-6)
+
+
+def test_several_labels_are_as_many_regressions(vectors):
+    """One with all rows, or none, has no doubt."""
+    read, said = vectors
+    gold = np.column_stack([np.arange(40) % 2, np.ones(40, int), np.zeros(40, int)])
+    weight, bias = head(read, ROWS, gold, said, "multi", FewShotSpec(description=0))
+    table = (read - read.mean(axis=0)) / read.std(axis=0)
+    expected = LogisticRegression(C=1 / 8, class_weight="balanced", max_iter=1000).fit(table[:40], gold[:, 0]).decision_function(table)
+    assert read @ weight[0] + bias[0] == pytest.approx(expected, abs=1e-6)
+    assert (weight[1:].any(), bias[1:].tolist()) == (False, [30.0, -30.0])
+
+
+def test_descriptions_are_texts_of_their_labels(vectors):
+    """Without a single label each is nearest to its own description, wherever these lie."""
+    read, said = vectors
+    parts = head(read, ROWS[:0], np.zeros((0, 3), int), said, "single", FewShotSpec())
+    moved = (said - said.mean(axis=0)) + read.mean(axis=0)
+    assert answers(moved, parts).argmax(axis=1).tolist() == [0, 1, 2]
+
+
+def test_at_most_so_many_segments_of_a_label_are_drawn():
+    """Unlabelled ones never; all of a label that has fewer."""
+    task = tiny.scheme()["stance"]
+    segments = [replace(one, labels={**one.labels, "stance": None}) if number < 30 else one for number, one in enumerate(SEGMENTS)]
+    rows = drawn(segments, task, 4, random.Random(0))
+    assert Counter(segments[row].labels["stance"] for row in rows) == {"warning": 4, "support": 4, "neutral": 4}
+    assert drawn(segments, task, None, random.Random(0)) == list(range(30, 60))
+
+
+def test_a_model_of_few_labels_is_a_network_like_any_other(bert, tmp_path):
+    """Its bundle is of that kind, and predicts as it did."""
+    model = fit(SEGMENTS, tiny.scheme(), tiny.encoder(bert), FewShotSpec(max_length=32, tune="frozen", shots=8), 1)
+    folder = bundle.save(model, tmp_path / "bundle")
+    loaded = bundle.load(folder)
+    assert bundle.describe(folder)["kind"] == "network"
+    for task, values in model.probabilities(SEGMENTS, precision="fp32").items():
+        assert loaded.probabilities(SEGMENTS, precision="fp32")[task] == pytest.approx(values, abs=1e-6)
+    right = [one.labels["stance"] == said.labels["stance"] for one, said in zip(SEGMENTS, loaded.predict(SEGMENTS), strict=True)]
+    assert np.mean(right) > 0.6  # of three labels, from an encoder that has learned nothing
+
+
+def test_nothing_to_learn_from_is_refused(bert):
+    """Neither labels nor descriptions."""
+    with pytest.raises(UserError, match="'topic' has no label to learn from; give model"):
+        fit(SEGMENTS, tiny.scheme(), tiny.encoder(bert), FewShotSpec(max_length=32, shots=0, description=0), 1)
+
+
+def test_a_corpus_without_labels_trains_by_its_scheme(bert, tmp_path, new_store):
+    """From the descriptions alone; that nothing says how good the model is, is said."""
+    import json
+
+    from command_line import write_corpus
+
+    new_store(tmp_path)
+    rows = [json.loads(line) for line in write_corpus(tmp_path, 60).read_text(encoding="utf-8").splitlines()]
+    bare = [{key: value for key, value in row.items() if key not in ("topic", "stance")} for row in rows]
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in bare), encoding="utf-8")
+    here = ("encoder=local", f"encoder.path={bert}", "model.max_length=32", "name=none")
+    done = run_here("train", *CORPUS, "model=few_shot", *here, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "no segment of dev has a label, so nothing says how good this is" in " ".join(done.stdout.split())
+    methods = run_here("report", "run=none-42", cwd=tmp_path)
+    assert methods.returncode == 0, methods.stderr
+    said = run_here("predict", "run=none-42", "text=Chile lobt den Zoll in Peru .", cwd=tmp_path)
+    assert said.returncode == 0, said.stderr
+    refused = run_here("train", *CORPUS, "model=linear", "name=no", "prepared=other", cwd=tmp_path)
+    assert (refused.returncode, "has no label for any task of the scheme tiny" in refused.stderr) == (2, True)
