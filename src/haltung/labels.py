@@ -1,7 +1,4 @@
-"""Label schemes: the tasks, and the labels of each task in order.
-
-Labels are declared and never inferred, so that all agree on the meaning of index 3.
-"""
+"""Label schemes, declared and never inferred, so that all agree on the meaning of index 3."""
 
 from __future__ import annotations
 

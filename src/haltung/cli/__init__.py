@@ -1,7 +1,4 @@
-"""The command line: ``haltung COMMAND key=value …``, its help, and shell completion.
-
-Nothing heavy is imported before the command is known.
-"""
+"""The command line, its help and completion; heavy imports wait until the command is known."""
 
 import importlib
 import os

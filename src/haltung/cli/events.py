@@ -135,9 +135,7 @@ def run(
 def _windows(
     sheet: Sheet | None, max_characters: int, before: int, shown: int, files: Sequence[Path]
 ) -> Iterator[tuple[int, list[Article | Failure]]]:
-    """Yield the articles behind the first ``before``, and the first ``shown``, in windows, and how
-    many have been read by then.
-    """
+    """Yield how many articles are read, and each window not done ``before`` or to be ``shown``."""
     articles, done, sound = read(files, max_characters, sheet), 0, 0
     while window := list(islice(articles, _WINDOW)):
         done += len(window)

@@ -143,10 +143,7 @@ def near_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: S
 
 
 def separate(splits: Mapping[str, Sequence[Segment]], rules: CleaningRules) -> tuple[Splits, tuple[Dropped, ...]]:
-    """Drop from train the articles and (near) copies of dev or test, from dev those of test.
-
-    Return what is left of the splits, and what was dropped.
-    """
+    """Drop from each split articles and (near) copies of later ones; return the rest and drops."""
     dropped: list[Dropped] = []
     left: Splits = {}
     for name in reversed(SPLITS):

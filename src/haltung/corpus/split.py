@@ -159,10 +159,7 @@ class ByTarget:
 
 @dataclass(frozen=True)
 class Stratified(ByGroup):
-    """Articles assigned so that each label of each task has the same share in all splits.
-
-    A number of segments is met exactly.
-    """
+    """Articles assigned so that labels have the same shares in all splits; numbers are exact."""
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
         """Return the splits (see ``Split``); ``UserError`` too if articles don't add up."""

@@ -108,10 +108,7 @@ class Prepared:
 
 
 def load(folder: Path) -> Prepared:
-    """Open a prepared corpus and verify all its files.
-
-    Raises ``UserError`` if there is none, or of another format, or a file is missing or changed.
-    """
+    """Open a prepared corpus; ``UserError`` if there is none or a file is missing or changed."""
     remedy = f"run haltung prepare corpus={folder.name}"
     recover(folder)
     path = folder / "manifest.json"

@@ -79,8 +79,7 @@ def encode(
     alone, room = max_length - sum(map(len, around.single)), max_length - sum(map(len, around.pair))
     out = []
     for text, target, context, whole in zip(texts, targets, contexts, pieces("text") if prefix else texts, strict=True):
-        # A text that fills the input is read without context: a few tokens of it are not worth
-        # the end of the text.
+        # A text that fills the input is read alone: its end is worth more than a scrap of context.
         if not target.ids and (not context.ids or room - len(text.ids) < _MIN_CONTEXT):
             out.append(_joined([single[0], whole.cut(0, alone), single[1]], around.single_types))
             continue

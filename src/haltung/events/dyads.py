@@ -16,8 +16,7 @@ from haltung.labels import NEUTRAL, STANCE
 from haltung.models.bundle import THRESHOLDS as THRESHOLDS
 from haltung.records import ActorAnswer, Prediction, Span
 
-# Less probable sides are left out; all ways to be a side would make hundreds of pairs. No sentence
-# has as many ways as would make all of them less probable.
+# Less probable sides would make hundreds of pairs, and are left out; some side is always likelier.
 _LEAST_SIDE = 0.01
 # The stance that two take towards each other.
 _MUTUAL = "cooperation"
@@ -159,10 +158,7 @@ def write_thresholds(folder: Path, thresholds: Thresholds, tuned_on: Mapping[str
 
 
 def load(folder: Path) -> DyadModel:
-    """Return what chooses dyads by a bundle's thresholds, by the defaults if it has none.
-
-    Raises ``UserError`` if they are broken.
-    """
+    """Return what chooses dyads by a bundle's thresholds, or defaults; ``UserError`` if broken."""
     try:
         return DyadModel(Thresholds(**json.loads((folder / THRESHOLDS).read_text(encoding="utf-8"))["thresholds"]))
     except FileNotFoundError:

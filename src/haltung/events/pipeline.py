@@ -117,10 +117,7 @@ def events_of(
 
 
 def finish(prepared: PreparedArticle, predictions: Sequence[Prediction], finder: DyadFinder) -> ArticleEvents:
-    """Return what happens in an article, given the topics and stances of its segments.
-
-    Raises ``UserError`` if a stance is not in the crosswalk.
-    """
+    """Return an article's events, given its predictions; ``UserError`` for an unknown stance."""
     article = prepared.article
     labelled: list[LabelledSegment] = []
     events: list[Event] = []

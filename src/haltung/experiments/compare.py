@@ -22,8 +22,7 @@ from haltung.tracking.models import ModelVersion, exported_version, set_alias, v
 
 # What a cross-validation calls the predictions of all its held-out parts together.
 FOLDS = "folds"
-# The parts of a config that are the recipe, and the keys of the corpus that are none of it: the
-# digest covers them, or (``references``, in configs of before 0.2.0) nothing depends on them.
+# The recipe of a config, and keys of its corpus that are in the digest, or (the last) of no effect.
 _RECIPE = ("encoder", "model", "training", "corpus")
 DIGESTED = ("reader", "rules", "split", "references")
 # A run that the user has named, or several joined by "+", each with the runs that count for it.

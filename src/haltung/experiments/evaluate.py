@@ -32,9 +32,7 @@ from haltung.records import Segment
 from haltung.tracking import RunRecord, Store
 from haltung.training.calibration import calibration_of
 
-# The share of a split that a model may know by coincidence: short sentences such as
-# "Das Gericht bestätigte das" are in several articles.
-_COINCIDENCES = 0.01
+_COINCIDENCES = 0.01  # of a split may be known by chance: short sentences stand in several articles
 # Why it may not, and what to do: as a model to evaluate, and as a teacher.
 _SCORED = (
     "so its metrics would say too little about new texts; evaluate it on a corpus that it does not know, or give seen=allow to score it "

@@ -36,9 +36,7 @@ _MOST_ROWS, _LONGEST = 1_048_575, 32_767  # below the header, and characters of 
 
 @dataclass(frozen=True)
 class OpenSheet:
-    """The rows of a sheet, its cells unchanged, the column of each field or task of ours, and the
-    file that it goes to.
-    """
+    """The rows of a sheet, its cells unchanged, the columns of our fields, and the output."""
 
     sheet: Sheet
     to: Path
@@ -58,9 +56,7 @@ class OpenSheet:
             raise UserError(f"{self.sheet.path} has columns {listed(taken)} already, which are to be written; rename or delete them")
 
     def label(self, labeller: Labeller, scheme: Scheme, language: str) -> dict[str, TaskMetrics]:
-        """Write the sheet with a model's answers; return the metrics of tasks that it has labels
-        of, in a column of the task's own name.
-        """
+        """Write the sheet with a model's answers; return metrics where it has a task's column."""
         import pandas as pd
 
         names = {task.name: f"{task.name}_predicted" if task.name in self.frame else task.name for task in scheme}

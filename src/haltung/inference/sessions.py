@@ -20,9 +20,7 @@ from haltung.errors import UserError, first_line, one_of
 from haltung.inference.client import BundleError, Run, session
 
 RUNTIMES = ("onnxruntime", "openvino")
-# OpenVINO stores what it has prepared for each shape: 160 batches of any width grew it by 80 MB, in
-# steps of 8 by 16 MB.
-STEP = 8
+STEP = 8  # OpenVINO keeps what it prepares for a shape: 80 MB for 160 widths, 16 MB for these
 _MODULES = {"scikit-learn": "sklearn"}  # of libraries that have another name
 # A graph's inputs by name.
 Feeds = Mapping[str, np.ndarray]
@@ -30,10 +28,8 @@ Feeds = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Graph:
-    """A format of a bundle and what runs it.
-
-    ``threads`` None is as many as ``haltung.threads`` gives. ``bf16`` lets OpenVINO multiply in
-    bfloat16.
+    """A format of a bundle and what runs it, on ``threads`` (None: as many as ``haltung.threads``
+    gives); ``bf16`` lets OpenVINO multiply in bfloat16.
     """
 
     runtime: str
@@ -44,10 +40,7 @@ class Graph:
 
     @classmethod
     def of_entry(cls, folder: Path, name: str, entry: Mapping[str, Any], runtime: str | None = None, threads: int | None = None) -> Graph:
-        """Return the graph of an entry of ``formats`` in ``haltung.json``.
-
-        ``runtime`` None takes the one that the format needs, or else ONNX Runtime.
-        """
+        """Return the graph of an entry of ``formats``, by default on the runtime that it needs."""
         runtime = runtime or entry.get("runtime", "onnxruntime")
         return cls(runtime, name, folder / str(entry["file"]), threads, bf16=entry.get("hint") == "bf16")
 
@@ -130,8 +123,7 @@ def _openvino(graph: Graph) -> Run:
     except Exception as error:  # noqa: BLE001 -- OpenVINO's errors share no class of their own
         raise UserError(f"openvino can't load {graph.path} ({first_line(error)}); export the bundle again or update openvino") from None
     request = compiled.create_infer_request()
-    # Where OpenVINO drops a step that changes nothing, an output has several names, any of which
-    # may be the task's.
+    # An output has several names, one of them the task's, where OpenVINO drops a step.
     outputs = [(name, output) for output in compiled.outputs for name in output.get_names()]
 
     def run(feeds: Feeds, asked: Sequence[str] | None = None) -> dict[str, np.ndarray]:

@@ -186,8 +186,7 @@ class ArticleNetwork(EncoderNetwork):
     def states(self, part: Packed) -> Tensor:
         """Return the vector of each token, ``[rows, tokens, width]``."""
         types = {} if part.types is None else {"token_type_ids": part.types}
-        # A token attends to those of its own sentence; padding to padding, so that no row of the
-        # softmax is empty.
+        # A token attends to its sentence, padding to padding, so that no row of softmax is empty.
         own = (part.sentence.unsqueeze(1) == part.sentence.unsqueeze(2)).unsqueeze(1)
         least = torch.finfo(torch.bfloat16).min
         mask = torch.zeros(own.shape, device=own.device).masked_fill(~own, least)

@@ -76,8 +76,7 @@ class ExportedModel(Predictor):
             if description.get("dyads"):
                 # So small a graph gains nothing from a lower precision.
                 self._score_actors = load(replace(graph, path=part(ACTORS), bf16=False))
-            # What fails later is a mistake of ours. No caller of a server waits for the first run,
-            # which prepares the graph.
+            # What fails later is our mistake; and no caller waits for this run, which prepares all.
             list(self.groups(self.units(_FIRST)))
 
     def answers(
@@ -113,19 +112,13 @@ class ExportedModel(Predictor):
         return Answers(out, actors)
 
     def units(self, segments: Sequence[Segment], actors: Actors | None = None) -> list[Unit]:
-        """Return what the graph reads together: articles, or each segment by itself.
-
-        With ``actors``, whose are the sides of dyads is asked too.
-        """
+        """Return what is read together: articles, or segments; ``actors`` find sides of dyads."""
         if self.reads_articles:
             return units(segments, self.classifier.description["input"]["window"], actors=actors)
         return [Unit((segment,), (row,)) for row, segment in enumerate(segments)]
 
     def groups(self, read: Sequence[Unit], stances: Sequence[str] | None = None) -> Iterator[tuple[list[int], list[Answers]]]:
-        """Yield the numbers of units that went through the graph together, and their answers.
-
-        ``stances`` are as of ``predict``.
-        """
+        """Yield numbers of units read together, and answers; ``stances`` are as of ``predict``."""
         ordered: Callable[[Iterator[Any]], Iterable[Any]] = (lambda all_of: reversed(list(all_of))) if self.shortest_first else iter
         inputs = self.classifier.description["input"]
         if not self.reads_articles:
@@ -226,10 +219,7 @@ def is_exported(description: Mapping[str, Any]) -> bool:
 
 
 def reads_articles(folder: Path) -> bool:
-    """Return whether a bundle's model, or a member of it, reads the segments of articles together.
-
-    Raises ``UserError`` as ``describe``.
-    """
+    """Return whether a bundle's model or a member reads articles whole; errors as ``describe``."""
     members = sorted((folder / _MEMBERS).glob("*"))
     return describe(folder)["kind"] == "article" or any(map(reads_articles, members))
 
@@ -278,10 +268,7 @@ def graphs_for(
 
 
 def first_loaded(graphs: Sequence[sessions.Graph], make: Callable[[sessions.Graph], _Exported]) -> _Exported:
-    """Return what is made of the first graph that its runtime can load and run.
-
-    ``UserError`` is raised, as by the last graph, if none can be.
-    """
+    """Return what is made of the first graph that loads and runs; else the last ``UserError``."""
     for graph in graphs[:-1]:
         with suppress(UserError):
             return make(graph)

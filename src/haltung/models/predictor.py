@@ -40,10 +40,7 @@ class Calibration:
         return self.temperatures.get(task, 1.0)
 
     def abstaining(self, precision: float) -> dict[str, float | None]:
-        """Return each single-label task's threshold for a precision; None if dev never reaches it.
-
-        Raises ``UserError`` if no task has a threshold for it.
-        """
+        """Return each task's threshold for a precision (or None); ``UserError`` if all lack it."""
         thresholds = {task: values[precision] for task, values in self.thresholds.items() if precision in values}
         if any(value is not None for value in thresholds.values()):
             return thresholds
@@ -105,10 +102,7 @@ class Predictor(Protocol):
     def predict(
         self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None, *, precision: str = "auto"
     ) -> list[Prediction]:
-        """Return a prediction for each segment, in order.
-
-        ``stances`` are the true ones, if they are known, to seek the actors of.
-        """
+        """Return predictions in order; ``stances`` are true ones, if known, to seek actors of."""
         answers = self.answers(segments, progress, precision, stances)
         return predictions([segment.id for segment in segments], answers.probabilities, self.scheme, answers.actors)
 
@@ -125,10 +119,7 @@ class Model(Predictor, Protocol):
 def predictions(
     ids: Sequence[str], probabilities: Mapping[str, np.ndarray], scheme: Scheme, actors: Sequence[tuple[ActorAnswer, ...]] = ()
 ) -> list[Prediction]:
-    """Return a prediction for each segment's id, given each task's ``[segments, labels]``.
-
-    ``actors`` are those of each segment, if the model finds any.
-    """
+    """Return a prediction for each id, given each task's ``[segments, labels]`` and ``actors``."""
     out = []
     for row, (name, of) in enumerate(zip(ids, actors or [()] * len(ids), strict=True)):
         labels: dict[str, str | tuple[str, ...]] = {}

@@ -15,9 +15,7 @@ from haltung.records import ActorAnswer, Segment
 
 # Of a sentence's candidates the first is nobody.
 SLOTS = MAX_CANDIDATES + 1
-# Cues about candidates are numbers below this one, 0 for none: of their CRC-32, so that no
-# vocabulary has to be kept.
-CUES = 8192
+CUES = 8192  # cues are numbers below it (0: none), of their CRC-32, so that no vocabulary is kept
 
 Array = TypeVar("Array")
 

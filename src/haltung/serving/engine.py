@@ -19,9 +19,7 @@ KEY_VARIABLE = "HALTUNG_API_KEY"
 # The longest estimate for a linear model, which reads a text of any length.
 _MAX_TOKENS = 512
 
-# Padding costs less than a run for each length: the shortest text of a group has at least this
-# share of the longest one's tokens.
-_SIMILAR = 0.8
+_SIMILAR = 0.8  # the least share of a group's longest text: padding costs less than more runs
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -93,8 +91,7 @@ class Engine(ExportedModel):
     def __init__(self, classifier: Classifier, graph: Graph, tokens: int) -> None:
         self.graph = graph
         super().__init__(classifier, graph)
-        # Sentences of articles leave no padding, of whatever length they are. The shortest come
-        # first, so that their callers need not wait for the long ones.
+        # Articles leave no padding. The shortest come first: nobody waits for the long ones.
         self.tokens, self.similar, self.shortest_first = tokens, 0.0 if self.reads_articles else _SIMILAR, True
 
     def size(self, unit: Unit) -> tuple[int, int]:

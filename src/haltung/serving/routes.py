@@ -93,10 +93,7 @@ class JsonRoute(APIRoute):
 
 
 def parse(body: bytes) -> Any:
-    """Return what a body says in JSON, with U+FFFD for each lone half of a surrogate pair.
-
-    Raises HTTPException 422 where it is no JSON, or not in UTF-8.
-    """
+    """Return a body's JSON with U+FFFD for lone surrogates; HTTPException 422 if it is none."""
     try:
         data = json.loads(body.decode("utf-8-sig"))
         # Only an escape can hold half a character.

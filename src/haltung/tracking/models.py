@@ -149,8 +149,7 @@ def _logged(
         warnings.simplefilter("ignore")
         import mlflow.pyfunc as flavor
 
-    # The requirements are given, so neither pip nor a uv.lock need be consulted.
-    # MLflow's default experiment writes into the working directory.
+    # Requirements are given; the default experiment would write into the working directory.
     settings = {
         "MLFLOW_EXPERIMENT_ID": connection.experiment, "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true", "MLFLOW_UV_AUTO_DETECT": "false",
     }  # fmt: skip

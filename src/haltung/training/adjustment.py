@@ -52,10 +52,7 @@ def adjust(
 
 
 def label_weights(train: Sequence[Segment], dev: Sequence[Segment], task: Task, kind: str) -> Tensor | None:
-    """Return how much each label weighs more in training than where dev is from, ``[labels]``.
-
-    None for a task of several labels, or if nothing weighs.
-    """
+    """Return how much labels weigh more than in dev's sources, ``[labels]``; None if none does."""
     sources = {segment.source for segment in dev}
     alike = [segment for segment in train if segment.source in sources]
     weights = class_weights(every := targets(train, task), task, kind)

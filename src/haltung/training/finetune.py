@@ -90,8 +90,7 @@ def finetune(
     if checkpoint is None and rank == 0:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    # The embedded encoder is built at its first use, which draws random numbers: before the seed,
-    # so that the first training on a machine is like all others.
+    # An encoder that is built at its first use draws random numbers: before the seed, therefore.
     locate(encoder)
     set_seed(seed)
     examples = examples_of(train, scheme, encoder, spec, training, seed)
@@ -144,10 +143,7 @@ class _Examples(TrainerCallback):
 
 
 class _Rows(_Examples):
-    """The train split in batches of segments of similar length.
-
-    In each epoch a new random share ``bare`` of the rows is read without context.
-    """
+    """The train split in batches of similar lengths; a share ``bare`` is read without context."""
 
     def __init__(self, model: NeuralModel, segments: Sequence[Segment], training: Training, seed: int) -> None:
         super().__init__(model, segments, seed)
@@ -211,8 +207,7 @@ class _Units(_Examples):
         # In place: the data loader holds this list.
         self.sampler[:] = [[] for _ in self.sampler]
         for number, unit in enumerate(order):
-            # No unit is larger than a batch, and the last ones have a batch each if too few are
-            # left: no batch stays empty, and each epoch has equally many.
+            # If too few units are left, each has a batch: none is empty, epochs have equally many.
             self.sampler[max(before // self.size, batches - (len(order) - number))].append(unit)
             before += self.units[unit].labelled
 
@@ -281,8 +276,7 @@ class _Trainer(Trainer):
         callbacks: list[TrainerCallback] = [examples, *self.averages]
         if training.patience:
             callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
-        # The collator looks up the examples by number. An eval_dataset only switches evaluation
-        # on; `evaluate` scores the dev split.
+        # The collator looks examples up by number; an eval_dataset only switches evaluation on.
         numbers: Any = range(len(examples.segments))
         super().__init__(examples.model.network, arguments, examples.collate, numbers, numbers, callbacks=callbacks)
         for callback in (ProgressCallback, PrinterCallback):  # the log level decides which of them it has

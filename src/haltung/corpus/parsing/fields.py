@@ -114,10 +114,7 @@ class Fields:
         return tuple(made)
 
     def segment(self, scheme: Scheme, row: SourceRow, labels: Mapping[str, Answer] | None = None, soft: Shares | None = None) -> Segment:
-        """Return the segment of the row that has these fields; ``labels`` replace its own.
-
-        Raises one ``Fault`` for all cells that have one.
-        """
+        """Return the row's segment, ``labels`` in place of its own; one ``Fault`` for all cells."""
         texts = ("context", "target", "source", "genre", "headline")
         reads: dict[str, Callable[[], Any]] = {"id": lambda: self.word("id") or row.made_id, "text": lambda: self.text("text", True)}
         reads |= {"article": lambda: self.word("article"), "position": lambda: self.whole("position"), "date": self.date}
@@ -206,17 +203,14 @@ def check_columns(columns: Mapping[str, str | None], scheme: Scheme) -> dict[str
     """Return a source's column by our field or task, if not null; ``UserError`` for other names."""
     fields = (*TEXT_COLUMNS, "position", *scheme.names, "dyads", "split")
     for name, column in columns.items():
-        # The configs list the usual tasks as null, so that they can be set without a plus sign;
-        # another scheme need not have them.
+        # Configs list usual tasks as null, to be set without a plus; a scheme may lack them.
         if column is not None and name not in fields:
             raise UserError(f"corpus.reader.columns: unknown field '{name}'{nearest(name, fields)}; allowed are {listed(fields)}")
     return {name: str(column) for name, column in columns.items() if column is not None}
 
 
 def check_header(path: object, found: Sequence[str], columns: Mapping[str, str], key: str = "corpus.reader.columns.") -> None:
-    """Raise ``UserError`` if the text or a mapped column is not among the source's columns; columns
-    are named by ``key`` and our name.
-    """
+    """Raise ``UserError`` if the columns lack the text or a mapped one; ``key`` names them."""
     for name, column in {"text": "text", **columns}.items():
         if column not in found:
             missing = f"no column '{column}'" + (f" (for {name})" if column != name else "") + nearest(column, found)

@@ -12,8 +12,7 @@ from pathlib import Path
 from haltung.corpus.parsing.rows import SPLITS, Fault, SourceRow
 from haltung.errors import UserError, first_line, kind, nearest
 
-# No sentence and no article is longer. A longer line means a file of another format; it is refused
-# before it fills the memory.
+# No article is longer: such a line means another format, and is refused before it fills the memory.
 MAX_LINE_BYTES = 10_000_000
 
 # A JSON document is read as a whole, so its size limits the memory.

@@ -163,10 +163,7 @@ class Intake:
         self._votes |= {segment.id: votes} if votes else {}
 
     def reading(self, hint: str = "") -> Reading:
-        """Return all segments and dropped rows.
-
-        Raises ``UserError`` if there was no row, or (with ``hint``) no label (``Unlabelled``).
-        """
+        """Return what was read; ``UserError`` if there is no row, ``Unlabelled`` if no label."""
         if not self._segments and not self.dropped:
             raise UserError(f"{self._source} has no rows; expected at least one")
         reading = Reading(tuple(self._segments), tuple(self.dropped), self._votes)

@@ -136,10 +136,7 @@ def settle(votes: Sequence[Mapping[str, Answer]], scheme: Scheme, policy: str) -
 
 
 def shares(votes: Sequence[Mapping[str, Answer]], scheme: Scheme, policy: str) -> dict[str, dict[str, float]]:
-    """Return the share of annotators that gave each label, for tasks in which they differ.
-
-    None under another policy than ``soft``.
-    """
+    """Return shares of annotators by label, for tasks in which they differ, if ``soft``."""
     out: dict[str, dict[str, float]] = {}
     for task in scheme if policy == "soft" else ():
         given = [label_ids(vote[task.name]) for vote in votes if vote.get(task.name) is not None]

@@ -75,8 +75,7 @@ class GerNTSA(Table):
         for row in document_rows(path, "a list of objects with opinion_snippet, target and sentiment", self.max_bytes):
             if isinstance(sentiment := row.data.get("sentiment"), Mapping):
                 text, id = str(row.data.get("opinion_snippet")), str(row.data.get("id") or row.made_id).strip()
-                # The source has a sentence twice under one id, with two polarities. Both are read;
-                # the cleaning rules settle the conflict.
+                # One id has a sentence twice, with two polarities: a conflict for the rules.
                 unique = f"{id}-again" if seen.get(id) == text else id
                 seen.setdefault(id, text)
                 group = hashlib.sha1(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

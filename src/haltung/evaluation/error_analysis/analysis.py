@@ -89,10 +89,7 @@ class Mistakes:
 
 @dataclass(frozen=True)
 class ErrorAnalysis:
-    """Slices, sensitivity to names, and errors to read, of one model on one split.
-
-    ``explained`` counts the mistakes whose words have weights.
-    """
+    """Slices, sensitivity to names, and errors to read; ``explained`` counts those with weights."""
 
     corpus: str
     split: str

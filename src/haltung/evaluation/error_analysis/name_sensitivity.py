@@ -29,14 +29,12 @@ from haltung.records import Prediction, Segment
 Predict = Callable[[Sequence[Segment]], Sequence[Prediction]]
 # The text that replaces what is between start and end.
 _Part = tuple[int, int, str]
-# The fields of a segment that a model may read, in the order in which letters are assigned; before
-# them the headline, which those that read articles do.
+# What a model may read, in the order of letters; one of articles reads the headline before them.
 _FIELDS = ("text", "target", "context")
 # Words by which names of persons are found; the first letter of those in compounds may be small.
 _WORDS = tomllib.loads(Path(__file__).with_name("persons.toml").read_text(encoding="utf-8"))
 _ENDS = {kind: "|".join(f"[{one[0]}{one[0].lower()}]{one[1:]}" for one in _WORDS[kind]) for kind in ("offices", "adjectives")}
-# A person follows one of these: one to three capitalised words, with particles between them. The
-# last of the words alone is then also found, in text, target and context.
+# A person follows one of these, in one to three capitalised words; the last is then found alone.
 _OFFICES = rf"(?:\w+-)?\w*(?:{_ENDS['offices']})(?:in|s|en|n)?|\w*(?:{_ENDS['adjectives']})[rn]?|{'|'.join(_WORDS['titles'])}"
 _NAME = r"[A-ZÄÖÜŠŽČĆÉÁØŁ][\w’'-]*\w"
 _PARTICLE = r"(?:von(?:\s+der)?|van(?:\s+de[nr]?)?|de|di|da|al|bin|ibn|el|zu)"

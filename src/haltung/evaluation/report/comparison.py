@@ -42,10 +42,7 @@ _COLUMNS = {
 
 
 def leaderboard(comparison: Comparison, task: str, scheme: Scheme, language: str = "en") -> Grid:
-    """Return one row for each system, the best first.
-
-    It has macro-F1 and accuracy with intervals, the spread over seeds, and the number of runs.
-    """
+    """Return one row for each system, the best first, with intervals and the spread over seeds."""
     result = comparison.tasks[task]
     rows = (
         (row.system, _estimate(row.macro_f1, language), row.macro_f1_deviation, _estimate(row.accuracy, language), str(row.runs))

@@ -40,10 +40,7 @@ def latex(text: str) -> str:
 
 
 def write_workbook(path: Path, pages: Mapping[str, pd.DataFrame], colours: Mapping[str, Mapping[str, str]]) -> None:
-    """Write data frames as sheets; ``colours`` of cells in the first, by column and by their text.
-
-    The text "" stands for empty cells.
-    """
+    """Write frames as sheets; ``colours`` of the first by column and text, "" for empty cells."""
     import pandas as pd
 
     # Whatever a cell begins with, it is text and no formula.

@@ -67,10 +67,7 @@ def find(given: Sequence[str]) -> list[Path]:
 
 
 def read(files: Sequence[Path]) -> Archive:
-    """Read an archive; an event in several files counts once.
-
-    Raises ``UserError`` if a file can't be read or has no event, or a line is not an archive's.
-    """
+    """Read an archive; an event in two files counts once. ``UserError``: broken, or without any."""
     events: list[Event] = []
     owners: dict[tuple[str, ...], Path] = {}
     articles: dict[str, Article] = {}

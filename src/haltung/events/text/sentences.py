@@ -15,8 +15,7 @@ from haltung.files import table
 
 # What ends a line, in every notation there is.
 _BREAK = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-# Characters without width that do not matter for sentence ends. Joiners and variation selectors
-# are not among them, since they hold emojis together.
+# Characters without width, but joiners and variation selectors, which hold emojis together.
 _CONTROLS = (*range(0x09), *range(0x0E, 0x1C), *range(0x7F, 0x85), *range(0x86, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _WIDTHLESS = "\u00ad\u061c\u180e\u200b\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff\ufff9\ufffa\ufffb"
 _INVISIBLE = frozenset(_WIDTHLESS) | set(map(chr, _CONTROLS))

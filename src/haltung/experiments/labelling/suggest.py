@@ -57,9 +57,7 @@ def suggest(
 
 
 def ranked(scores: Floats, n: int, groups: Sequence[str] | None = None) -> list[int]:
-    """Return the ``n`` rows with the highest scores; with ``groups`` whole ones, by their means,
-    until there are ``n`` rows.
-    """
+    """Return the ``n`` rows with the highest scores, or that many of whole ``groups``, by means."""
     if groups is None:
         return [int(row) for row in np.argsort(-scores, kind="stable")[:n]]
     members: dict[str, list[int]] = {}
@@ -111,9 +109,7 @@ def text_vectors(texts: Sequence[str]) -> Any:
 
 
 def write(to: Path, found: Sequence[Segment], scheme: Scheme, tool: Format, language: str = "en") -> list[Path]:
-    """Write the segments for the tool that labels them, and for Label Studio its labelling config,
-    whose answers are label ids; return the files.
-    """
+    """Write segments for a tool, and Label Studio's config, whose answers are label ids."""
     known = ({**segment.to_row(scheme), "split": segment.split, "soft": None} for segment in found)
     rows = [{name: one for name, one in row.items() if one not in (None, "") and (one != [] or name in scheme.names)} for row in known]
     if tool == "doccano":  # it gives each text an id of its own

@@ -15,8 +15,7 @@ Value = str | int | float | bool | None
 
 _RANGE_KEYS = ("low", "high", "log", "step")
 
-# What may be searched: the recipe, and what a model reads of the corpus; the rest decides what
-# trials are compared on.
+# What may be searched: the recipe, and what is read of a corpus; trials are compared on the rest.
 GROUPS = ("training", "model", "encoder")
 _WITHIN = (*(f"{group}." for group in GROUPS), "corpus.reads.", "corpus.pooling.", "corpus.max_length")
 

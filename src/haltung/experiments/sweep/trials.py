@@ -113,10 +113,7 @@ class Trials:
 
     @contextmanager
     def next(self, study: Study, on_requeued: Callable[[int], None]) -> Iterator[OptunaTrial | None]:
-        """Begin the next trial and hold its lock; None if there are enough.
-
-        ``on_requeued`` gets the number of each trial whose process has died.
-        """
+        """Begin the next trial, if any, and hold its lock; ``on_requeued`` gets dead ones."""
         with ExitStack() as held:
             with self.lock("next", wait=True):
                 for number in self._requeue_dead(study):
@@ -152,8 +149,7 @@ class Trials:
             if deaths >= _MAX_DEATHS:
                 OptunaTrial(study, trial._trial_id).set_user_attr("why", f"its process died {deaths} times")
             study.tell(trial.number, state=TrialState.FAIL)
-            # Only now, so that a kill in between can't queue it twice; the trial is then drawn
-            # again, with the same values.
+            # Only now: a kill in between draws it again, with the same values, but not twice.
             if deaths < _MAX_DEATHS and set(trial.params) == set(self.spaces):
                 study.enqueue_trial(trial.params, user_attrs={"deaths": deaths})
             dead.append(trial.number)

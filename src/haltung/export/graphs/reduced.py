@@ -9,9 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-# How many weights share a scale; fewer take more space and are no better, and every width of an
-# encoder is a multiple of it.
-_BLOCK = 32
+_BLOCK = 32  # weights that share a scale; fewer are no better, and it divides every width
 _MAX_HALF = 65504.0  # a larger weight would become infinite in half precision
 
 
