@@ -17,8 +17,7 @@ from haltung.errors import UserError, kind, listed, nearest
 
 KINDS = ("single", "multi")
 
-# The task whose labels dyads have, and its label for none.
-STANCE, NEUTRAL = "stance", "neutral"
+STANCE, NEUTRAL = "stance", "neutral"  # the task whose labels dyads have, and its label for none
 
 # Columns of a corpus and words of the configs, which are no names for tasks.
 RESERVED = (

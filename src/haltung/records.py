@@ -29,8 +29,7 @@ Shares = Mapping[str, Mapping[str, float]]
 # The columns of text of every corpus; each task of its scheme adds one, and there is ``position``.
 TEXT_COLUMNS = ("id", "text", "context", "target", "article", "headline", "date", "source", "genre")
 
-# The probability from which a label of a multi-label task is predicted.
-MULTI_THRESHOLD = 0.5
+MULTI_THRESHOLD = 0.5  # the probability from which a label of a multi-label task is predicted
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from haltung.actors.matching import state_of
 from haltung.files import patterns
 from haltung.records import Span
 
-# No sentence has more candidates.
-MAX_CANDIDATES = 6
+MAX_CANDIDATES = 6  # of a sentence
 
 # What a candidate may be a side as; somebody inside its state has one of these endings.
 ITSELF, STATE = "itself", "state"
@@ -27,12 +26,9 @@ ENDINGS: Mapping[str, str] = {
 ROLES = (ITSELF, STATE, *ENDINGS)
 _ROLE_OF = {"": STATE} | {ending: role for role, ending in ENDINGS.items()}
 
-# How many words before a name may hold its preposition and article.
-_WINDOW = 3
-# A name that begins before this character is at the beginning of the sentence.
-_BEGINNING = 30
-# Numbers of sentences and ranks are told apart up to this one.
-_FAR = 5
+_WINDOW = 3  # words before a name that may hold its preposition and article
+_BEGINNING = 30  # a name that begins before this character begins the sentence
+_FAR = 5  # up to which numbers of sentences and ranks are told apart
 
 _RE = patterns("haltung.actors", "candidates")
 _TOKEN = re.compile(r"[\w-]+|[„“,.:]")

@@ -14,8 +14,7 @@ from haltung.actors.forms import adjectives, genitives, resident, spellings, sta
 from haltung.actors.tables import ORGANISATIONS, ActorRow, read
 from haltung.files import shipped
 
-# The tables have the EU as an organisation, together with its institutions.
-_EU = "EU"
+_EU = "EU"  # which the tables have as an organisation, together with its institutions
 _WORD = re.compile(r"\w+")
 
 

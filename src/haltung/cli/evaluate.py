@@ -75,8 +75,7 @@ def dyads(request: Request, *, bundle: str | None, split: str, actors: str | Non
     scores = experiment.score(model, corpus, split, own_actors)
     for grid in tables.dyad_scores(scores.settings, language):
         Console().print(grid.rich())
-    # The bundle of a run is in the run's folder.
-    folder = model.resolve()
+    folder = model.resolve()  # of a run it is in the run's folder
     name = folder.parent.name if folder.name == "bundle" else folder.name
     folder = Path(output or f"experiments/reports/dyads-{name}-{corpus.name}-{split}")
     source = {"command": line, "corpus": corpus.name, "split": split, "bundle": bundle}

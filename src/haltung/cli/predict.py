@@ -47,8 +47,7 @@ Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
 
 _MANY = 256  # texts, from which on it is worth the time that the faster runtime takes to load
 
-# How many of a task's labels are shown with their probabilities.
-_SHOWN = 3
+_SHOWN = 3  # of a task's labels have their probabilities shown
 
 
 # A sentence may hold commas, quotes and brackets, which mean something in an override.

@@ -19,8 +19,7 @@ from haltung.records import Segment
 from haltung.tracking import Store
 from haltung.training.recipe import place
 
-# The config group that says how a corpus is split.
-_SPLIT = "splits@corpus.split"
+_SPLIT = "splits@corpus.split"  # the config group that says how a corpus is split
 
 
 def run(arguments: Sequence[str]) -> None:

@@ -27,8 +27,7 @@ GRAM = 5
 _PERMUTATIONS = 128
 _MISSED = 0.001
 
-# Index of a segment to be dropped → reason and detail.
-Drops = dict[int, tuple[str, str]]
+Drops = dict[int, tuple[str, str]]  # index of a segment to be dropped → reason and detail
 
 
 @lru_cache(maxsize=65536)

@@ -25,8 +25,7 @@ PACKAGE_VERSION = "0.3.0"
 FILE = "e5-small-q4.bin"
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 
-# Increase when the folder that is written changes, so that older caches are not used.
-FORMAT = 2
+FORMAT = 2  # increase it when the folder that is written changes, so that older caches are not used
 
 _RECORD = "haltung_encoder.json"
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", _RECORD)

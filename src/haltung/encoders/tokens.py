@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 # What precedes the text as the first half of a pair; "target+context" is both, in this order.
 Reads = Literal["text", "context", "target", "target+context"]
 
-# Fewer tokens of context than this carry no information.
-_MIN_CONTEXT = 4
+_MIN_CONTEXT = 4  # fewer tokens of context carry no information
 
 
 @dataclass(frozen=True)

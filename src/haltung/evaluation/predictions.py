@@ -14,10 +14,8 @@ from haltung.files import atomic_file
 from haltung.labels import Scheme, Task, parse
 from haltung.records import MULTI_THRESHOLD, TEXT_COLUMNS, Answer, Prediction, Segment, label_ids
 
-# Stands in gold where a row was not labelled for the task.
-UNLABELLED = -1
-# The key of scheme, corpus and split in the metadata of a predictions file.
-_META = b"haltung"
+UNLABELLED = -1  # stands in gold where a row was not labelled for the task
+_META = b"haltung"  # key of scheme, corpus and split in the metadata of a predictions file
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -18,8 +18,7 @@ from haltung.records import ActorAnswer, Prediction, Span
 
 # Less probable sides would make hundreds of pairs, and are left out; some side is always likelier.
 _LEAST_SIDE = 0.01
-# The stance that two take towards each other.
-_MUTUAL = "cooperation"
+_MUTUAL = "cooperation"  # the stance that two take towards each other
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ from haltung.labels import Scheme
 from haltung.tracking import RunRecord, Store
 from haltung.tracking.models import ModelVersion, exported_version, set_alias, version_of_alias
 
-# What a cross-validation calls the predictions of all its held-out parts together.
-FOLDS = "folds"
+FOLDS = "folds"  # what a cross-validation calls the predictions of all its held-out parts
 # The recipe of a config, and keys of its corpus that are in the digest, or (the last) of no effect.
 _RECIPE = ("encoder", "model", "training", "corpus")
 DIGESTED = ("reader", "rules", "split", "references")

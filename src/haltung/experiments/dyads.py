@@ -30,12 +30,10 @@ GRID: Mapping[str, tuple[float, ...]] = {
     "pair": (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8),
 }
 _ROUNDS = 2
-# The metrics whose mean is maximised.
-AIMS = (metrics.WHOLE, "source, stance")
+AIMS = (metrics.WHOLE, "source, stance")  # the metrics whose mean is maximised
 # What word order finds, and what a model does, in tables and files.
 _RULES, _MODEL = "rules", "model"
-# The dyads of each segment, by system.
-_Found = Mapping[str, Sequence[Sequence[ScoredDyad]]]
+_Found = Mapping[str, Sequence[Sequence[ScoredDyad]]]  # the dyads of each segment, by system
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,7 @@ _SCORED = (
     "all the same (report and comparisons will say so)"
 )
 _TAUGHT = "so its student would know them too; name a teacher that does not know them, or give seen=allow to learn from it all the same"
-# How many mistakes of each task are listed.
-_LISTED = 300
+_LISTED = 300  # mistakes of each task are listed
 
 
 @dataclass(frozen=True)

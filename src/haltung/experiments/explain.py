@@ -18,8 +18,7 @@ SURROUNDINGS, _ITSELF = "surroundings", "[…]"
 _NEIGHBOURS = 3
 # Marks stay; leaving them out, too, would take a sixth longer.
 _WORD = re.compile(r"\w+(?:[-’'.]\w+)*")
-# What float32 can tell from 0 and from 1.
-_LEAST = 1e-7
+_LEAST = 1e-7  # what float32 can tell from 0 and from 1
 
 
 def explained(model: Predictor, segments: Sequence[Segment], mistakes: Sequence[Mistake]) -> list[Mistake]:

@@ -22,8 +22,7 @@ from haltung.inference.client import BundleError, Run, session
 RUNTIMES = ("onnxruntime", "openvino")
 STEP = 8  # OpenVINO keeps what it prepares for a shape: 80 MB for 160 widths, 16 MB for these
 _MODULES = {"scikit-learn": "sklearn"}  # of libraries that have another name
-# A graph's inputs by name.
-Feeds = Mapping[str, np.ndarray]
+Feeds = Mapping[str, np.ndarray]  # a graph's inputs by name
 
 
 @dataclass(frozen=True)

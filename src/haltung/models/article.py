@@ -24,20 +24,17 @@ from haltung.records import ActorAnswer, Segment
 
 # Encoders whose positions and attention can be told which tokens belong together.
 _FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
-# Sentences that are read at once.
-_PACKED = 256
+_PACKED = 256  # sentences that are read at once
 # Tokens in a row of them: what attention costs grows with it. Few sentences fill some better.
 _WIDTHS, _FEW = range(64, 92, 4), 100
 # The most sentences of articles that are read at once, whose tokens' vectors are kept.
 _SENTENCES = 1024
 
-# Cues joined with a stance: several may share a number.
-_JOINED = 4 * CUES
+_JOINED = 4 * CUES  # cues joined with a stance: several may share a number
 _ACTOR_WIDTH = 128
 # Chosen on dev: some thousand sentences with dyads are few for so many weights.
 _ACTOR_DROPOUT = 0.3
-# In training so many cues are left out, so that none is relied on alone.
-_CUE_DROPOUT = 0.2
+_CUE_DROPOUT = 0.2  # of cues are left out in training, so that none is relied on alone
 
 
 class Packed(NamedTuple):

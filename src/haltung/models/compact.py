@@ -35,8 +35,7 @@ _ENCODER = "encoder."
 _LAYERS, _LAYER = "#layers", "encoder.layer."
 _BITS = 6
 _LARGEST = 2 ** (_BITS - 1) - 1
-# Smaller tensors (biases, norms) are kept in float32, and where they are.
-_SMALL = 4096
+_SMALL = 4096  # smaller tensors (biases, norms) are kept in float32, and where they are
 
 Weights = dict[str, np.ndarray]
 # Where a file has lost a tensor: position in the whole file, its name, whether it was transposed.

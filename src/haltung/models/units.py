@@ -13,8 +13,7 @@ from haltung.encoders.tokens import Tokens
 from haltung.inference.client import grouped
 from haltung.records import ActorAnswer, Segment
 
-# Of a sentence's candidates the first is nobody.
-SLOTS = MAX_CANDIDATES + 1
+SLOTS = MAX_CANDIDATES + 1  # of a sentence's candidates the first is nobody
 CUES = 8192  # cues are numbers below it (0: none), of their CRC-32, so that no vocabulary is kept
 
 Array = TypeVar("Array")

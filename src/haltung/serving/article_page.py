@@ -13,8 +13,7 @@ from haltung.events.records import ArticleEvents
 from haltung.files import rendered
 from haltung.labels import Scheme
 
-# For a person; an archive is for output=FILE.jsonl.
-MOST = 200
+MOST = 200  # for a person; an archive is for output=FILE.jsonl
 
 # In this order: colours, page, result, arrows.
 _STYLES = ("theme.css", "haltung.css", "result.css", "arrows.css")

@@ -16,8 +16,7 @@ from haltung.models.units import Unit
 # The key can come from the environment, so that no list of processes shows it.
 KEY_VARIABLE = "HALTUNG_API_KEY"
 
-# The longest estimate for a linear model, which reads a text of any length.
-_MAX_TOKENS = 512
+_MAX_TOKENS = 512  # the longest estimate for a linear model, which reads a text of any length
 
 _SIMILAR = 0.8  # the least share of a group's longest text: padding costs less than more runs
 

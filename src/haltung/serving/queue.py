@@ -31,11 +31,9 @@ from haltung.serving.metrics import Metrics
 
 log = logging.getLogger("haltung.serving")
 
-# At most this many texts of one request stand together in a batch while others wait too.
-_TURN = 8
+_TURN = 8  # texts of one request stand together in a batch at most while others wait too
 
-# Weight of the newest batch in the estimate of texts per second.
-_NEWEST = 0.2
+_NEWEST = 0.2  # weight of the newest batch in the estimate of texts per second
 
 
 @dataclass(frozen=True)
@@ -186,8 +184,7 @@ class Batcher:
         self._metrics.waiting(more)
 
 
-# What a digest takes with its places in the cache's tables, in bytes, as measured.
-_ENTRY = 700
+_ENTRY = 700  # bytes that a digest takes with its places in the cache's tables, as measured
 
 
 class AnswerCache:

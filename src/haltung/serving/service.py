@@ -24,8 +24,7 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        # Whether new requests are refused.
-        self.stopping = False
+        self.stopping = False  # whether new requests are refused
         self.engine = open_engine(settings)
         graph = self.engine.graph
         self.metrics = Metrics({"scheme": self.engine.scheme.name, "runtime": graph.runtime, "format": graph.format})

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
 
-# MLflow copies modules of this project as files.
-_PACKAGE = Path(__file__).resolve().parents[1]
+_PACKAGE = Path(__file__).resolve().parents[1]  # MLflow copies modules of this project as files
 
 # The model's name in its run (`runs:/RUN/bundle`), and the bundle's among its artifacts.
 NAME = "bundle"

@@ -137,8 +137,7 @@ class Run:
         self._log_batches("metrics", metrics)
 
     def _log_batches(self, kind: str, items: Sequence[Any]) -> None:
-        # The limits of one request to an MLflow server.
-        size = 1000 if kind == "metrics" else 100
+        size = 1000 if kind == "metrics" else 100  # the limits of one request to an MLflow server
         with mlflow_errors(self.connection.store):
             for start in range(0, len(items), size):
                 batch: dict[str, Any] = {kind: items[start : start + size]}

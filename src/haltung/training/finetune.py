@@ -204,8 +204,7 @@ class _Units(_Examples):
         order = list(range(len(self.units)))
         chance.shuffle(order)
         before, batches = 0, len(self.sampler)
-        # In place: the data loader holds this list.
-        self.sampler[:] = [[] for _ in self.sampler]
+        self.sampler[:] = [[] for _ in self.sampler]  # in place: the data loader holds this list
         for number, unit in enumerate(order):
             # If too few units are left, each has a batch: none is empty, epochs have equally many.
             self.sampler[max(before // self.size, batches - (len(order) - number))].append(unit)

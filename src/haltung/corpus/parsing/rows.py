@@ -10,8 +10,7 @@ from haltung.errors import UserError, listed, one_of
 from haltung.labels import Scheme
 from haltung.records import Answer, Segment
 
-# The answer of each annotator to each task.
-Votes = Mapping[str, Mapping[str, Answer]]
+Votes = Mapping[str, Mapping[str, Answer]]  # the answer of each annotator to each task
 
 MOST_TOLD = 30  # of the faults of a source
 

@@ -27,8 +27,7 @@ from haltung.evaluation.statistics import bootstrap
 from haltung.records import Prediction, Segment
 
 Predict = Callable[[Sequence[Segment]], Sequence[Prediction]]
-# The text that replaces what is between start and end.
-_Part = tuple[int, int, str]
+_Part = tuple[int, int, str]  # the text that replaces what is between start and end
 # What a model may read, in the order of letters; one of articles reads the headline before them.
 _FIELDS = ("text", "target", "context")
 # Words by which names of persons are found; the first letter of those in compounds may be small.

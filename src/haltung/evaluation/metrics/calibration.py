@@ -17,10 +17,8 @@ from haltung.evaluation.statistics.bootstrap import DRAWS, Interval, ratio
 from haltung.labels import Task
 
 BINS = 15
-# The precisions that thresholds are chosen for.
-PRECISIONS = (0.8, 0.9, 0.95)
-# With fewer answers a precision is luck: of 20, one mistake is 5 %.
-MIN_ANSWERED = 20
+PRECISIONS = (0.8, 0.9, 0.95)  # that thresholds are chosen for
+MIN_ANSWERED = 20  # with fewer answers a precision is luck: of 20, one mistake is 5 %
 # On fewer a temperature may well make a model worse: experiments/2026-12-01-small-samples.md.
 MIN_SEGMENTS = 75
 

@@ -23,8 +23,7 @@ PARTS: Mapping[str, Callable[[Dyad], Hashable]] = {
 WHOLE = "source, target, stance"
 # What a system may be given, of which it finds the rest.
 END_TO_END, STANCES_GIVEN = "end to end", "stances given"
-# The dyads of each segment.
-DyadSets = Sequence[Collection[Dyad]]
+DyadSets = Sequence[Collection[Dyad]]  # the dyads of each segment
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,8 @@ from haltung.evaluation.predictions import Ints, ScoredSplit
 from haltung.evaluation.statistics.bootstrap import numbered, wilson
 from haltung.records import Segment
 
-# The row over all phenomena.
-ALL = "all"
-# How the ids of a pair's two segments end.
-_SIDES = ("-a", "-b")
+ALL = "all"  # the row over all phenomena
+_SIDES = ("-a", "-b")  # how the ids of a pair's two segments end
 
 
 def are_minimal_pairs(segments: Sequence[Segment]) -> bool:

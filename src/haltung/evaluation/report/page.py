@@ -17,8 +17,7 @@ from haltung.evaluation.report import plots, style, tables
 from haltung.evaluation.report.i18n import brackets, checked, count, glossary, number, split_title, word
 
 METRICS, CALIBRATION, PREDICTIONS, PAGE = "evaluation.json", "calibration.json", "predictions.parquet", "report.html"
-# How many confusions have a button on the page.
-_MOST_CONFUSED = 12
+_MOST_CONFUSED = 12  # confusions have a button on the page
 
 
 def write(

@@ -28,8 +28,7 @@ LEVEL, DRAWS, SEED = 0.95, 2000, 0
 PERCENTILES = (2.5, 97.5)
 # Fewer articles say too little about how articles differ, so there is no interval.
 MIN_ARTICLES = 10
-# How many weights, or signs of a randomisation, are held at once: 32 MB of them.
-BLOCK = 4_000_000
+BLOCK = 4_000_000  # weights, or signs of a randomisation, that are held at once: 32 MB of them
 # Sums ``[..., columns]`` to values ``[..., values]``, nan where a value is undefined.
 Statistic = Callable[[Floats], Floats]
 

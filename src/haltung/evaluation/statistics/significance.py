@@ -36,8 +36,7 @@ from haltung.evaluation.statistics.bootstrap import BLOCK, DRAWS, LEVEL, SEED, I
 MIN_ARTICLES = 5
 # ``articles_needed``: the power to find a difference, and as good as infinitely many articles.
 _POWER, _MAX_NEEDED = 0.8, 1_000_000
-# A variance, or a standard error, that is rounding alone.
-_NOTHING = 1e-12
+_NOTHING = 1e-12  # a variance, or a standard error, that is rounding alone
 
 
 @dataclass(frozen=True, eq=False)

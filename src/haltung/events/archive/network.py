@@ -32,8 +32,7 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     "neutral": ("neutral",),
 }
 
-# The class of events without one in PLOVER, which are warnings.
-UNCLASSED = 0
+UNCLASSED = 0  # the class of events without one in PLOVER, which are warnings
 CLASSES = (*crosswalk.QUADS, UNCLASSED)
 
 Point = tuple[float, float]

@@ -31,10 +31,8 @@ STANDARD_INPUT = "-"
 LONGEST = 500_000
 _PAGE = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _ROW = re.compile(r'\s*\{\s*"')
-# Shorter texts on a web page are no article: trafilatura then returns a menu.
-_SHORTEST_PAGE = 50
-# A first line that is longer, or ends as a sentence does, is no headline.
-_HEADLINE = 160
+_SHORTEST_PAGE = 50  # shorter texts on a web page are no article: trafilatura then returns a menu
+_HEADLINE = 160  # a first line that is longer, or ends as a sentence does, is no headline
 _SENTENCE_END = re.compile(r"[.:;,][\"“”«»)]*$")
 
 # Longer encodings first: the mark of UTF-32 begins like that of UTF-16.
@@ -48,18 +46,15 @@ _UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf
 _ESCAPED = re.compile("[\udc80-\udcff]+")
 # In a text without a mark, every other byte of UTF-16 is 0 where the text is in Latin letters.
 _UTF16_SHARE = 0.3
-# A file with a larger share of unreadable characters is no text.
-_LOST_SHARE = 0.05
+_LOST_SHARE = 0.05  # a file with a larger share of unreadable characters is no text
 
 # The candidates: languages of Germany's neighbours and those common in archives beside German.
 # Among all languages, short texts are often taken for Luxembourgish or Low German.
 LANGUAGES = ("de", "en", "fr", "it", "es", "pt", "nl", "da", "sv", "pl", "cs", "hu", "ro", "hr", "tr", "ru", "uk", "ar", "zh")
 # Fewer letters are not enough: a headline of names looks alike in many languages.
 _LEAST_LETTERS = 80
-# The least probability among the languages above at which an answer counts.
-_SURE = 0.95
-# How many characters are read to find the language; more do not change the answer.
-_ENOUGH = 5000
+_SURE = 0.95  # the least probability among the languages above at which an answer counts
+_ENOUGH = 5000  # characters are read to find the language; more do not change the answer
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,7 @@ _PLAIN_END = re.compile(r"(?<!\S)([^\W\d_]{3,})[.!?] (?=[A-ZÄÖÜ][a-zäöüß]
 _DOUBTFUL = re.compile(r"[.!?…][^.!?…]*\s\S")
 # The splitter's time grows faster than a piece's length, so a longer one is cut at a space.
 _LONGEST_PIECE = 4000
-# Characters of a line of boilerplate.
-_LONGEST_BOILERPLATE = 300
+_LONGEST_BOILERPLATE = 300  # characters of a line of boilerplate
 
 
 @dataclass(frozen=True)

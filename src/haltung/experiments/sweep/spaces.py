@@ -10,8 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from haltung.errors import UserError, listed, nearest
 from haltung.experiments.train import Plan
 
-# A value of a config key; None is YAML's null.
-Value = str | int | float | bool | None
+Value = str | int | float | bool | None  # of a config key; None is YAML's null
 
 _RANGE_KEYS = ("low", "high", "log", "step")
 

@@ -20,8 +20,7 @@ from haltung.errors import UserError, first_line
 from haltung.experiments.sweep.spaces import Space, Value
 
 DATABASE = "trials.db"
-# How a trial can end; ``lost``: its process died.
-STATES = ("finished", "pruned", "failed", "lost")
+STATES = ("finished", "pruned", "failed", "lost")  # how a trial ends; lost: its process died
 # A trial whose process has died so often (most likely out of memory) is not repeated.
 _MAX_DEATHS = 3
 

@@ -141,13 +141,11 @@ def save(
             dynamic_shapes=tuple(shapes), external_data=False, verbose=False,
         )  # fmt: skip
     assert program is not None
-    # The exporter turns training mode, and with it dropout, on again.
-    module.eval()
+    module.eval()  # the exporter turns training mode, and with it dropout, on again
     whole = program.model_proto
     _order_gelu(whole.graph)
     for node in (*whole.graph.node, *(node for function in whole.functions for node in function.node)):
-        # Where in whose files it was traced is nobody's business.
-        del node.metadata_props[:]
+        del node.metadata_props[:]  # where in whose files it was traced is nobody's business
     onnx.save(whole, path)
 
 
