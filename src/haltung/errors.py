@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 class UserError(Exception):
     """A mistake that the user can correct.
 
-    Its text is one sentence: what was found, where, what is allowed, and what to do. The command
-    line prints it and exits with 2.
+    One sentence says what was found, where, what is allowed, what to do; the exit code is 2.
     """
 
     def lines(self) -> list[str]:

@@ -78,8 +78,7 @@ def sha256(path: Path) -> str:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a hidden path; what is written there replaces ``path`` when the block ends.
 
-    If the block raises, the hidden file is removed and ``path`` stays as it was. The parent folder
-    has to exist.
+    If the block raises, the hidden file is removed, ``path`` stays. The parent folder exists.
     """
     scratch = path.with_name(f".{path.name}-{uuid4().hex}")
     try:

@@ -2,8 +2,7 @@
 
 A thread that spins while it waits takes the core from the one that it waits for, if another process
 runs there too: beside one busy process on two cores a training lost two thirds of its speed. Here
-they sleep. Nothing heavy is imported, since torch, numpy and scikit-learn read the settings once,
-when they are loaded.
+they sleep. Nothing heavy is imported: libraries read the settings once, when they are loaded.
 """
 
 import math

@@ -85,8 +85,7 @@ class ArticleResult:
     def to_frame(self, of: Literal["sentences", "events"] = "sentences") -> pd.DataFrame:
         """Return a row for each sentence, or for each event (see ``docs/events.md``).
 
-        A sentence has its position in the text, each task's label with its probability, and the
-        dyads as a list of mappings.
+        A sentence has its position, each task's label with its probability, and a list of dyads.
         """
         import pandas as pd
 
@@ -155,8 +154,7 @@ class LoadedModel:
         None in their place. ``prefix`` begins the names of new columns; ``probabilities`` adds one
         for each label, as ``stance.warning``.
 
-        Raises ``UserError`` if there is nothing to label, a text is empty or no text, or a column
-        is missing or already there.
+        Raises ``UserError`` if a text is empty or none, or a column is missing or already there.
         """
         thresholds = {} if abstain is None else self._model.calibration.abstaining(abstain)
         if isinstance(texts, str):

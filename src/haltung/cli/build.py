@@ -157,8 +157,7 @@ def typed(cls: type[Options], settings: Mapping[str, Any], key: str = "") -> Opt
 def command(name: str, **reading: Any) -> Callable[[Callable[..., int | None]], Callable[[Sequence[str]], int]]:
     """Make a command of a function whose parameters are keys of the command's config.
 
-    They are checked as ``typed`` does. A parameter ``request`` gets the request itself, ``reading``
-    is passed on to ``each``.
+    They are checked as ``typed`` does. ``request`` gets the request; ``each`` gets ``reading``.
     """
 
     def decorated(run: Callable[..., int | None]) -> Callable[[Sequence[str]], int]:

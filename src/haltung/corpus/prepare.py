@@ -42,8 +42,7 @@ def prepare(
 
     The manifest records the digests of the reader's files, and ``fingerprint`` for ``is_current``.
     The source may be ``unlabelled``. Raises ``UserError`` if the name is no name of a folder; the
-    source is broken, or nothing of it remains; it cannot be split like this; the folder cannot be
-    written, so an earlier one stays.
+    source is broken, can't be split like this, or leaves nothing; or nothing can be written.
     """
     from rich.console import Console
 

@@ -175,9 +175,8 @@ class KFold:
 
     Part ``fold`` (from 1 on) is test; ``dev`` (a share of the rest, or a number of segments) is cut
     from the rest, stratified too. Fold 0 holds out nothing: all is train. The parts depend on
-    ``seed`` alone, so that the tests of all folds together are the whole corpus. They do not come
-    from scikit-learn's StratifiedGroupKFold, which handles one label per row: here a row has one
-    for each task, or several.
+    ``seed`` alone, so that the tests of all folds together are the whole corpus. scikit-learn's
+    StratifiedGroupKFold handles one label per row, which here has one for each task.
     """
 
     folds: int = 5

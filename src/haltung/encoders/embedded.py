@@ -48,8 +48,7 @@ class WeightsFile:
     """The opened weights file.
 
     ``shape`` has arguments of BertConfig; ``pieces`` and ``scores`` are the Unigram vocabulary by
-    XLM-R id; ``directory`` maps a tensor's name to its type (0 float32, 1 four-bit blocks), number
-    of elements, byte offset and length.
+    XLM-R id; ``directory`` has a tensor's type (0 float32, 1 four-bit), elements, offset, bytes.
     """
 
     data: np.ndarray
@@ -151,8 +150,7 @@ def finished(folder: Path) -> bool:
 def build(folder: Path) -> Path:
     """Write the encoder as a Hugging Face folder and return it; a killed build leaves none.
 
-    Raises ``UserError`` if the package or its file is missing or unexpected, or the folder can't be
-    written.
+    Raises ``UserError`` if the package's file is missing or another, or nothing can be written.
     """
     weights = read(checked(package_file()))
     try:

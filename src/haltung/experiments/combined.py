@@ -1,7 +1,6 @@
 """Several trainings as one tracked run: of folds, or as an ensemble.
 
-Cross-validation joins the predictions of its folds, and an ensemble is one model of trained ones,
-with weights fitted on dev.
+A cross-validation joins predictions, an ensemble models, with weights that are fitted on dev.
 """
 
 import hashlib
@@ -65,10 +64,9 @@ def cross_validate(
 
     There is a plan for each fold, all of one name; the test splits of their corpora are disjoint,
     and together they are the whole corpus. ``callback`` gets the result of each fold on its
-    held-out part. Temperatures and thresholds come from the out-of-fold predictions; figures are
-    of temperatures fitted for each fold on the others. The plan ``final``, whose corpus is all
-    train, gets the temperatures of all and these figures. Raises ``UserError`` as ``train``, or if
-    two folds hold out the same segment.
+    held-out part. Temperatures and thresholds come from the out-of-fold predictions; figures are of
+    temperatures fitted for each fold on the others. The plan ``final``, whose corpus is all train,
+    gets the temperatures of all and these figures. ``UserError`` as ``train``, or if folds overlap.
     """
     first, name = plans[0], f"{plans[0].name}-folds"
     plans = [replace(plan, name=f"{plan.name}-fold-{fold}") for fold, plan in enumerate(plans, start=1)]

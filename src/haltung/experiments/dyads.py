@@ -133,8 +133,7 @@ def tune_trained(
 ) -> metrics.DyadMetrics | None:
     """Tune the thresholds of a new bundle on dev and write them; return its metrics on dev.
 
-    ``predictions`` are its calibrated ones for the segments of dev. None is returned, and nothing
-    written, where dev has no gold dyads.
+    ``predictions`` are its calibrated ones for dev. Without gold dyads, nothing is written.
     """
     if not any(segment.dyads for segment in segments):
         return None

@@ -249,8 +249,7 @@ def label(labelled: Labelled, path: Path, to: Path, depends: Mapping[str, Any], 
 def most_rows(path: Path) -> int | None:
     """Return how many rows a file has, at most; None where that can't be known before.
 
-    Of text the lines are counted, among them the header of CSV, those inside quotes, and a last one
-    without an end.
+    Of text all lines count: the header of CSV, those inside quotes, and a last one without end.
     """
     from pyarrow.parquet import read_metadata
 

@@ -54,8 +54,7 @@ class BundleModel(PythonModel):
 
         ``model_input`` is a DataFrame with ``text`` and optionally ``id``, ``context``, ``target``;
         or a list of texts or of dicts with these keys. A model of articles reads the rows of an
-        ``article`` together, by ``position`` and below the ``headline``. The other arguments are
-        MLflow's, not used.
+        ``article`` together, by ``position`` and below the ``headline``. Others are unused.
 
         Raises ``MlflowException``, status 400 of ``mlflow models serve``, if a row has no text, or
         a position that is no whole number.

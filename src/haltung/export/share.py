@@ -90,8 +90,7 @@ def upload(model: Path, repository: str, private: bool) -> str:
     """Upload a folder that ``haltung export`` has written to the hub; return the commit's address.
 
     A repository that is not there is made, ``private`` or not; one that is there then holds what
-    the folder holds, and its history the rest. Raises ``UserError`` if the hub can't be reached or
-    refuses.
+    the folder holds, and its history the rest. ``UserError``: no hub, or it refuses.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of httpx, or of httpx2, as the version has it

@@ -41,8 +41,7 @@ class Packed(NamedTuple):
     """Sentences one behind the other in rows, ``[rows, tokens]``, so that little is padding.
 
     ``sentence`` is the number of each token's sentence, -1 at padding; ``positions`` begin anew
-    with each sentence. ``starts`` ``[sentences]`` is the first token of each, counted along the
-    rows.
+    with each sentence. ``starts`` ``[sentences]`` has their first tokens along the rows.
     """
 
     ids: Tensor
@@ -247,8 +246,7 @@ class ArticleModel(EncoderModel):
     ) -> tuple[ArticleBatch, list[int]]:
         """Return the tensors of some units, given the tokens of their sentences, and their rows.
 
-        The rows are those of the units' labelled sentences, in the order of the logits. Dyads are
-        ``asked`` for by row.
+        Rows are those of labelled sentences, in the logits' order; dyads are ``asked`` for by row.
         """
         every = [one for unit in tokens for one in unit]
         rows = [{"input_ids": one.ids, **({"token_type_ids": one.types} if self.with_types else {})} for one in every]

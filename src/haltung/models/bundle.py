@@ -294,8 +294,7 @@ def load_trained(folder: Path) -> Model:
 
 
 def known_segments(folder: Path, segments: Sequence[Segment]) -> list[str] | None:
-    """Return the ids of segments that the model, or one that it was made of, was trained or chosen
-    on.
+    """Return the ids of segments that the model, or one in it, was trained or chosen on.
 
     Segments are the same if text and target are, apart from spaces and case. None is returned for a
     bundle without a list of hashes: one of an older version, or one that was made of such a bundle.

@@ -2,8 +2,7 @@
 
 What a model has learned is its difference to that encoder, in 6 bits a weight. Every file of the
 bundle that holds weights is kept without them, with their places in it, so that the bundle is
-rebuilt byte for byte. ``news_de`` comes with Haltung; another package names its model by an entry
-point of the group ``haltung.models``.
+rebuilt byte for byte. ``news_de`` comes with Haltung, others by an entry point ``haltung.models``.
 """
 
 import json

@@ -78,8 +78,7 @@ def pool(members: Sequence[Member], segments: Sequence[Segment], progress: bool 
     """Fit the weights with the smallest log loss on segments; return also the predictions for them.
 
     The segments are the dev split, on which no member was fitted. For a task without a label there
-    the members get equal weights. Raises ``UserError`` if there are fewer than two, or their
-    schemes differ.
+    the members get equal weights. ``UserError`` for fewer than two, or other schemes.
     """
     if len(members) < 2:
         raise UserError(f"an ensemble needs at least two members, found {len(members)}; name two or more runs, as in members=[A,B]")

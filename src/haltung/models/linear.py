@@ -33,8 +33,7 @@ _CERTAIN = 30.0  # log odds of a label that all training rows have, or none
 class LinearWeights:
     """The classifiers of one task: ``expit(scale · (x · coefficients + intercept) + shift)``.
 
-    ``coefficients`` is ``[labels, features]``, the others are ``[labels]``; ``seen`` is 1 for
-    labels that occur in training.
+    ``coefficients`` is ``[labels, features]``, others ``[labels]``; ``seen`` is 1 if in training.
     """
 
     coefficients: np.ndarray

@@ -4,8 +4,7 @@ A thread does the work, batch after batch, on all cores. Texts that arrive meanw
 next batch takes a few of each request in turn. A timed wait is rarely needed: only where the last
 batch had more requests than wait now, since its callers may send the next ones at once.
 
-What waits are items of one or several texts, such as the sentences of an article, which no batch
-tears apart.
+Items are one or several texts, as the sentences of an article, which no batch tears apart.
 """
 
 import asyncio

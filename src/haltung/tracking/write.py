@@ -152,8 +152,7 @@ def run(
 
     It ends as FINISHED, FAILED (exception) or KILLED (Ctrl-C, ``Pruned``). A process that is killed
     outright leaves its run RUNNING. A resumed run keeps its name. ``tags`` are to find the run by:
-    ``haltung.kind``, digests, and those of ``provenance``. Raises ``UserError`` if the store can't
-    be opened, or there is no run to resume.
+    ``haltung.kind``, digests, and those of ``provenance``. ``UserError``: no store, or no such run.
     """
     connection = open_store(store)
     opened = _resumed(connection, resume) if resume else _begun(connection, name, parent)

@@ -32,8 +32,7 @@ def adjust(
     ``model`` has learned from ``train``, times how much more frequent a label is in ``train`` than
     in its segments of sources that ``dev`` has: texts that are learned from beside those may have
     been chosen for rare labels. See ``share_to_undo``. Tasks of several labels stay as they are.
-    ``answers`` are the model's predictions for ``dev``, where they are known; ``known`` shares are
-    taken as they are.
+    ``answers`` are predictions for ``dev``, if there are; ``known`` shares are taken as they are.
     """
     probabilities = model.probabilities(dev) if answers is None else tables([one.probabilities for one in answers], model.scheme)
     shares = {}

@@ -44,8 +44,7 @@ def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_
     """Yield the file's lines, each with its line end, without a byte order mark.
 
     A file whose name ends in ``.gz`` is decompressed. ``encoding`` (None: UTF-8, and the user can't
-    set another) has to contain ASCII. Raises ``UserError`` if the file can't be read or has another
-    encoding, or a line is too long.
+    set another) has to contain ASCII. ``UserError``: unreadable, not so encoded, too long a line.
     """
     codec = _checked("utf-8" if encoding is None else encoding)
     try:
@@ -90,8 +89,7 @@ def csv_rows(
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of each row's first line, and its cells, without blank lines.
 
-    Raises ``UserError`` as ``lines``, or if a separator or quote is not one character, or the
-    quoting is broken.
+    Raises ``UserError`` as ``lines``, for a separator of several characters, or broken quoting.
     """
     for key, value in (("separator", separator), ("quotechar", quotechar)):
         if len(value) != 1:

@@ -22,8 +22,7 @@ class LabelStudio(AnnotationExport):
 
     ``tasks`` maps our tasks to the ``name`` of a ``<Choices>`` in the labelling interface
     (``from_name`` in the export) if they differ; ``columns`` has keys of the items' ``data``.
-    Cancelled annotations and predictions do not count; if an annotation is marked as ground truth,
-    it alone counts.
+    Cancelled annotations and predictions do not count; one marked as ground truth counts alone.
     """
 
     path: str

@@ -22,8 +22,7 @@ ERROR_ANALYSIS = "examination.json"
 class Word:
     """The weight of one word, from -1 (against the label) to 1 (for it).
 
-    The word is at ``[start, end)`` of ``part`` (text, target, context or surroundings). Those of
-    the last are whole sentences.
+    It is at ``[start, end)`` of ``part``: text, target, context, surroundings (whole sentences).
     """
 
     part: str

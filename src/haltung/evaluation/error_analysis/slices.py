@@ -71,14 +71,13 @@ def slices(split: ScoredSplit, segments: Sequence[Segment], rate: float = 0.05, 
     """Return the slices of every task that has a gold label.
 
     The test is of accuracy. Its difference to the rest has the standard error of a bootstrap over
-    articles, or that of independent segments (Agresti and Coull's adjusted shares) where that is
-    larger: the bootstrap of a handful of articles that are all right or all wrong would be far too
-    certain. The difference is tested with Student's t, its degrees of freedom one less than the
-    articles of the side that has fewer. In 800 simulated samples for each of 11 settings, equal
-    slices differed "at 5 %" in 0.9 to 5.6 %. The p-values of one task are corrected together after
-    Benjamini and Hochberg (1995, "Controlling the false discovery rate", JRSS B 57), which holds
-    for overlapping slices that are positively dependent (Benjamini and Yekutieli 2001). ``rate`` is
-    the false discovery rate.
+    articles, or that of independent segments (Agresti and Coull's adjusted shares) if larger: that
+    of a handful of articles all right or all wrong would be far too certain. The difference is
+    tested with Student's t, its degrees of freedom one less than the articles of the side that has
+    fewer. In 800 simulated samples for each of 11 settings, equal slices differed "at 5 %" in 0.9
+    to 5.6 %. The p-values of one task are corrected together after Benjamini and Hochberg (1995,
+    "Controlling the false discovery rate", JRSS B 57), which holds for overlapping slices that are
+    positively dependent (Benjamini and Yekutieli 2001). ``rate`` is the false discovery rate.
     """
     tasks = {}
     for task in split.tasks:

@@ -203,8 +203,7 @@ def _ece_interval(drawn: Floats, gaps: Floats) -> Interval:
 def abstention(split: ScoredSplit, task: Task, thresholds: Mapping[float, float | None]) -> tuple[Operating, ...]:
     """Return what each threshold does in a single-label task, on the segments labelled for it.
 
-    Intervals take the thresholds as they are: by wanted precision, as chosen on dev, where the
-    precision is therefore too high.
+    Intervals take thresholds, chosen on dev by wanted precision (there too high), as they are.
     """
     split = split.subset(split.labelled(task.name))
     confidence, right = outcomes(split.gold[task.name], split.probabilities[task.name])

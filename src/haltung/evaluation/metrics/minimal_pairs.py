@@ -51,8 +51,7 @@ def phenomena(split: ScoredSplit, segments: Sequence[Segment]) -> dict[str, tupl
 def dyad_phenomena(segments: Sequence[Segment], found: DyadSets) -> dict[str, tuple[PhenomenonMetrics, ...]]:
     """Return the metrics of dyads by phenomenon, of whole ones and of (source, target) alone.
 
-    A segment is right if the set of dyads ``found`` in it is the gold one (exact match); of one
-    without gold dyads, if none are found.
+    A segment is right if the set of dyads ``found`` in it, perhaps none, is the gold one.
     """
     pairs, names = pair_rows(segments)
     out: dict[str, tuple[PhenomenonMetrics, ...]] = {}

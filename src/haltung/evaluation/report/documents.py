@@ -24,8 +24,7 @@ _Line = list[tuple[str, str]]
 def write(path: Path, text: str, language: str = "en") -> None:
     """Write Markdown as ``.md``, ``.tex`` (to be included in a paper) or ``.docx``.
 
-    The Markdown has headings, paragraphs, lists, tables, and words in bold or italics. A paragraph
-    in bold before a table is its title.
+    It has headings, lists, tables, bold, italics; a bold paragraph before a table is its title.
     """
     if path.suffix.lower() == ".docx":
         with atomic_file(path) as scratch:

@@ -57,8 +57,7 @@ def write(
 def report_folder(folder: Path, file: str, content: str, language: str) -> Iterator[Path]:
     """Yield a hidden folder, which replaces ``folder`` when the block ends (see ``atomic_folder``).
 
-    Raises ``UserError`` if the language is unknown, or anything but a report, known by its
-    ``file``, is in ``folder``.
+    Raises ``UserError`` for an unknown language, or if ``folder`` holds things, but no ``file``.
     """
     checked(language)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / file).is_file()):

@@ -87,8 +87,7 @@ class Failure:
 class Language:
     """A language's ISO 639-1 code and its probability among ``LANGUAGES``.
 
-    The code is "" where the text is too short or the answer unsure. The models answer for any text,
-    but know German news only.
+    The code is "" where a text is short or the answer unsure. Models know German news only.
     """
 
     code: str

@@ -60,9 +60,8 @@ def split(text: str) -> list[Sentence]:
     hyphens, zero-width spaces, direction marks) between sentences.
 
     Sentence ends come from SoMaJo (Proisl and Uhrig 2016, "SoMaJo: State-of-the-art tokenization
-    for German web and social media texts", 10th Web as Corpus Workshop), which knows where in the
-    given text its tokens stand, even where it has changed their spelling. Raises ``UserError`` if
-    SoMaJo is not installed.
+    for German web and social media texts", 10th Web as Corpus Workshop), which knows where its
+    tokens stand, even respelled. ``UserError`` if it is not installed.
     """
     stretches = (stretch for unit in _units(text) for piece in _pieces(text, *unit) for stretch in _split_piece(text, *piece))
     return [Sentence(*edges, text[slice(*edges)]) for stretch in stretches if (edges := _trimmed(text, *stretch))]

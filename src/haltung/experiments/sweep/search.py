@@ -58,8 +58,7 @@ class SweepResult:
 
     ``start`` is the trial with the recipe as it stands. ``gain`` is what the best of the other
     trials has over it (below 0 if none is better); None if it is unknown, and then ``no_gain`` says
-    why. ``final`` is mean and spread on dev of the best recipe over the final seeds, ``outcomes``
-    are its trainings.
+    why. ``final`` is mean and spread of the best recipe's ``outcomes`` on dev, over final seeds.
     """
 
     run: Run

@@ -26,8 +26,7 @@ Space = CategoricalDistribution | IntDistribution | FloatDistribution
 def probes(space: Space) -> tuple[Value, ...]:
     """Return the values that show whether a config accepts the space.
 
-    Of a range these are both ends, and of fractional numbers one inside, which a key of whole
-    numbers refuses.
+    Of a range: both ends, and of fractions one inside, which a key of whole numbers refuses.
     """
     if isinstance(space, CategoricalDistribution):
         return space.choices

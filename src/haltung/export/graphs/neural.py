@@ -184,8 +184,7 @@ def described(model: EncoderModel) -> dict[str, Any]:
 def plain(model: EncoderModel) -> Any:
     """Return a copy of the network to trace: on the processor, with LoRA's updates merged.
 
-    Its attention is ``eager``, a few matrix products that ONNX Runtime fuses again; the fused
-    kernel has no ONNX operator.
+    Attention is ``eager``, which ONNX Runtime fuses again; the fused kernel has no operator.
     """
     network: Any = copy.deepcopy(merged(model.network)).cpu().float().eval()
     network.encoder.config._attn_implementation = "eager"

@@ -16,8 +16,7 @@ _MAX_HALF = 65504.0  # a larger weight would become infinite in half precision
 def halved(source: Path, path: Path) -> None:
     """Write the graph with weights in half precision, cast to fp32 when it is loaded.
 
-    It takes half the space, for browsers. Computing in fp16 is slower on processors, and attention
-    overflows.
+    Half the space, for browsers; computing in fp16 is slower on processors, attention overflows.
     """
     model = onnx.load(source)
     casts = []
