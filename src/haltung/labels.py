@@ -26,8 +26,7 @@ RESERVED = (
 
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
-# Our largest scheme has 10,000 bytes; YAML takes minutes for a file of 50 MB.
-_MAX_BYTES = 1_000_000
+_MAX_BYTES = 1_000_000  # our largest has 10,000; YAML takes minutes for 50 MB
 _MAX_LABELS, _MAX_DEPTH = 10_000, 20  # of a task, and of lists and mappings in each other
 
 

@@ -17,14 +17,11 @@ if TYPE_CHECKING:
 
 Record = TypeVar("Record")
 
-# A stretch of a text: the positions of its first character and behind its last.
-Span = tuple[int, int]
+Span = tuple[int, int]  # of a text: the positions of its first character and behind its last
 
-# A task's label: one id, several ids (multi-label), or None if the row has none for the task.
-Answer = str | tuple[str, ...] | None
+Answer = str | tuple[str, ...] | None  # a label, several (multi-label), or None if unlabelled
 
-# For a task in which annotators differ, the share of them that gave each label.
-Shares = Mapping[str, Mapping[str, float]]
+Shares = Mapping[str, Mapping[str, float]]  # of annotators, by task and label
 
 # The columns of text of every corpus; each task of its scheme adds one, and there is ``position``.
 TEXT_COLUMNS = ("id", "text", "context", "target", "article", "headline", "date", "source", "genre")

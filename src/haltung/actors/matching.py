@@ -9,8 +9,7 @@ from haltung.actors.forms import Entry
 from haltung.actors.tables import LAST, ORGANISATIONS
 from haltung.errors import UserError
 
-# A form in a text: start, end, and what it may stand for.
-_Candidate = tuple[int, int, tuple[Entry, ...]]
+_Candidate = tuple[int, int, tuple[Entry, ...]]  # a form in a text: start, end, what it may be
 # A name of these kinds may be the first part of a compound: "Palästinenserpräsident".
 _FIRST_PARTS = ("state", "people", "palace", "capital", "region")
 

@@ -30,8 +30,7 @@ from haltung.models.predictor import Calibration
 from haltung.tracking import Run, Store
 from haltung.training.calibration import OutOfFold, calibration_for, recalibrated
 
-# Of a tenth of fewer, dev, there is no interval: experiments/2026-12-01-small-samples.md.
-MIN_ARTICLES = 100
+MIN_ARTICLES = 100  # a tenth of fewer has no interval: experiments/2026-12-01-small-samples.md
 
 
 @dataclass(frozen=True)

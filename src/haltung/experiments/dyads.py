@@ -31,8 +31,7 @@ GRID: Mapping[str, tuple[float, ...]] = {
 }
 _ROUNDS = 2
 AIMS = (metrics.WHOLE, "source, stance")  # the metrics whose mean is maximised
-# What word order finds, and what a model does, in tables and files.
-_RULES, _MODEL = "rules", "model"
+_RULES, _MODEL = "rules", "model"  # what word order finds, and a model, in tables and files
 _Found = Mapping[str, Sequence[Sequence[ScoredDyad]]]  # the dyads of each segment, by system
 
 

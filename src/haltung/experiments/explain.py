@@ -14,10 +14,8 @@ from haltung.records import Segment, by_group
 
 # The part of headline and neighbours (``Mistake.surroundings``), and what is in the text's place.
 SURROUNDINGS, _ITSELF = "surroundings", "[…]"
-# On each side of a sentence so many are read with it and left out one by one: each costs time.
-_NEIGHBOURS = 3
-# Marks stay; leaving them out, too, would take a sixth longer.
-_WORD = re.compile(r"\w+(?:[-’'.]\w+)*")
+_NEIGHBOURS = 3  # on each side are read with a sentence, and left out one by one, which takes time
+_WORD = re.compile(r"\w+(?:[-’'.]\w+)*")  # marks stay; leaving them out takes a sixth longer
 _LEAST = 1e-7  # what float32 can tell from 0 and from 1
 
 

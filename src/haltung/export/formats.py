@@ -22,13 +22,10 @@ from haltung.records import Prediction
 # What writes each kind, in a module of ``graphs`` that is imported late, since it needs torch.
 _GRAPHS = {"linear": "linear:write", "network": "neural:write", "article": "neural:write_articles"}
 
-# What a model that finds dyads says besides the probabilities of tasks.
-SIDES = ("source", "target")
+SIDES = ("source", "target")  # what a model that finds dyads says besides tasks
 
-# fp32 is the same computation, so only rounding may differ: of a probability at most this much.
-MAX_DIFFERENCE = 1e-4
-# What a reduced precision may cost each task: the share of labels that change, and macro-F1.
-MAX_FLIPS = 0.01
+MAX_DIFFERENCE = 1e-4  # of a probability in fp32, where only rounding may differ
+MAX_FLIPS = 0.01  # the share of a task's labels that a reduced precision may change
 MAX_LOSS = 0.005
 
 

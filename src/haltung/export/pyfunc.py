@@ -31,8 +31,7 @@ with warnings.catch_warnings():
 # The optional columns of text; a model of articles has a use for article, headline and position.
 _COLUMNS = ("id", "context", "target", "article", "headline")
 
-# Segments as plain data to predictions as plain data.
-Classify = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
+Classify = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]  # segments to predictions
 
 
 class BundleModel(PythonModel):

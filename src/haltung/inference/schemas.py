@@ -91,8 +91,7 @@ class ArticleRequest(Body):
 
 
 _Index = Annotated[int, Field(ge=0, description="In the given text, in characters (Unicode code points)")]
-# Rounding can put a probability slightly above 1.
-_Share = Annotated[float, Field(ge=0, le=1.000001)]
+_Share = Annotated[float, Field(ge=0, le=1.000001)]  # rounding can put it slightly above 1
 
 
 class MentionAnswer(BaseModel):

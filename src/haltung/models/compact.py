@@ -37,8 +37,7 @@ _LARGEST = 2 ** (_BITS - 1) - 1
 _SMALL = 4096  # smaller tensors (biases, norms) are kept in float32, and where they are
 
 Weights = dict[str, np.ndarray]
-# Where a file has lost a tensor: position in the whole file, its name, whether it was transposed.
-Hole = tuple[int, str, bool]
+Hole = tuple[int, str, bool]  # a lost tensor's place, its name, and whether it was transposed
 
 
 def difference(trained: Path) -> Weights:

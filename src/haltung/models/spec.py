@@ -14,8 +14,7 @@ from haltung.labels import Scheme
 Count = Annotated[int, Field(ge=1)]
 Part = Annotated[float, Field(ge=0, lt=1)]
 
-# A bundle's values are checked as those of a config are, and so are its keys.
-_CHECKED = ConfigDict(extra="forbid")
+_CHECKED = ConfigDict(extra="forbid")  # a bundle's keys are checked as those of a config are
 
 
 @dataclass(frozen=True, config=_CHECKED)

@@ -15,8 +15,7 @@ from haltung.labels import Scheme
 
 MOST = 200  # for a person; an archive is for output=FILE.jsonl
 
-# In this order: colours, page, result, arrows.
-_STYLES = ("theme.css", "haltung.css", "result.css", "arrows.css")
+_STYLES = ("theme.css", "haltung.css", "result.css", "arrows.css")  # in this order
 _ENTRY = "standalone.js"
 
 _IMPORT = re.compile(r'^import (?:[^"\n]+ from )?"\./([a-z_]+\.js)";\n', re.MULTILINE)

@@ -13,8 +13,7 @@ from haltung.inference.sessions import Graph
 from haltung.models.bundle import ExportedModel, broken_parts, first_loaded, graphs_for
 from haltung.models.units import Unit
 
-# The key can come from the environment, so that no list of processes shows it.
-KEY_VARIABLE = "HALTUNG_API_KEY"
+KEY_VARIABLE = "HALTUNG_API_KEY"  # so that no list of processes shows the key
 
 _MAX_TOKENS = 512  # the longest estimate for a linear model, which reads a text of any length
 

@@ -27,8 +27,7 @@ from haltung.records import Segment, well_formed
 from haltung.serving.metrics import CONTENT_TYPE
 from haltung.serving.service import Service
 
-# A text, and what the encoder may read before it; "" where there is none.
-_FIELDS = ("text", "context", "target")
+_FIELDS = ("text", "context", "target")  # of a text; "" where there is none
 
 _EXAMPLE = '{"text": "…"}'
 
@@ -51,8 +50,7 @@ _STATUS = {
     504: "The answer took too long",
 }
 
-# What can happen to every request with texts.
-_REFUSALS = (401, 408, 413, 415, 422, 429, 500, 503, 504)
+_REFUSALS = (401, 408, 413, 415, 422, 429, 500, 503, 504)  # of every request with texts
 
 
 class ErrorAnswer(BaseModel):

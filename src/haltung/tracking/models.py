@@ -27,18 +27,15 @@ if TYPE_CHECKING:
 
 _PACKAGE = Path(__file__).resolve().parents[1]  # MLflow copies modules of this project as files
 
-# The model's name in its run (`runs:/RUN/bundle`), and the bundle's among its artifacts.
-NAME = "bundle"
+NAME = "bundle"  # of the model in its run (`runs:/RUN/bundle`), and of its artifact
 
-# The name of an exported bundle's model, and the value of its versions' tag `haltung.form`.
-EXPORTED = "exported"
+EXPORTED = "exported"  # the name of an exported model, and its versions' tag `haltung.form`
 
 # The libraries that a bundle's predictions depend on, by kind; an ensemble may have any members.
 _TORCH = ("torch", "transformers", "tokenizers", "safetensors")
 _LIBRARIES = {"network": _TORCH, "article": _TORCH, "linear": ("scikit-learn",), "ensemble": (*_TORCH, "scikit-learn")}
 
-# The model's input: text, and what a model of articles reads besides.
-_COLUMNS = ("id", "text", "context", "target")
+_COLUMNS = ("id", "text", "context", "target")  # and those of a model of articles besides
 _ARTICLE_COLUMNS = ("article", "headline", "position")
 
 

@@ -17,12 +17,9 @@ from haltung.models.bundle import DESCRIPTION
 from haltung.tracking.store import Connection, Store, mlflow, mlflow_errors, open_store
 from haltung.tracking.write import CONFIG, Run
 
-# Tag of a parent run with the ids of its seeds: one of them may be a child of another run.
-MEMBERS = "haltung.members"
+MEMBERS = "haltung.members"  # a tag with the ids of seeds, of which one may be another's child
 
-# MLflow's words for a run that has not ended, and for one that has ended before its time.
-UNFINISHED = ("RUNNING", "SCHEDULED")
-_STOPPED = ("FAILED", "KILLED")
+UNFINISHED, _STOPPED = ("RUNNING", "SCHEDULED"), ("FAILED", "KILLED")  # as MLflow calls them
 
 # Kinds of runs that hold no model, and what to name instead; their parts are listed behind it.
 _WITHOUT_MODEL = {
@@ -31,9 +28,7 @@ _WITHOUT_MODEL = {
     "curve": "a learning curve, and its runs have learned from different shares of the train split; name one of them",
 }
 
-# How many of the newest runs are searched for a near name, and how many of them a message lists.
-_SEARCHED = 500
-_LISTED = 5
+_SEARCHED, _LISTED = 500, 5  # of the newest runs: for a near name, and in a message
 
 
 @dataclass(frozen=True)

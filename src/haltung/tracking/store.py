@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 _SQLITE = "sqlite:///"
 
-# Seconds to wait for another training to create the database: minutes on a slow network disk.
-_CREATE_TIMEOUT = 300.0
+_CREATE_TIMEOUT = 300.0  # seconds; a database takes minutes on a slow network disk
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,9 @@ from haltung.tracking.store import Connection, Store, expected, mlflow_errors, o
 
 log = logging.getLogger(__name__)
 
-# The resolved config as an artifact: parameters are cut to MLflow's limits, this file is not.
-CONFIG = "config.yaml"
+CONFIG = "config.yaml"  # an artifact, since parameters are cut to MLflow's limits
 
-# Prefix of the tags SEEN.SPLIT: how many segments of a split the model knows from its training.
-SEEN = "haltung.seen"
+SEEN = "haltung.seen"  # of tags SEEN.SPLIT: how many segments are known from training
 
 
 class Pruned(Exception):

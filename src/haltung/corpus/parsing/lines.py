@@ -12,11 +12,9 @@ from pathlib import Path
 from haltung.corpus.parsing.rows import SPLITS, Fault, SourceRow
 from haltung.errors import UserError, first_line, kind, nearest
 
-# No article is longer: such a line means another format, and is refused before it fills the memory.
-MAX_LINE_BYTES = 10_000_000
+MAX_LINE_BYTES = 10_000_000  # longer lines mean another format, refused before it fills memory
 
-# A JSON document is read as a whole, so its size limits the memory.
-MAX_DOCUMENT_BYTES = 500_000_000
+MAX_DOCUMENT_BYTES = 500_000_000  # a JSON document is read as a whole, which takes as much memory
 
 
 def existing(path: str | Path, hint: str = "", may_be_empty: bool = False) -> Path:

@@ -12,8 +12,7 @@ from haltung.errors import UserError, kind, listed, nearest, one_of
 from haltung.labels import Scheme
 from haltung.records import Answer, label_ids
 
-# Which label counts where several annotators differ (see ``settle``).
-POLICIES = ("first", "majority", "soft", "error")
+POLICIES = ("first", "majority", "soft", "error")  # which label counts where annotators differ
 
 
 class LabelNames:

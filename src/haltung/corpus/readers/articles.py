@@ -11,8 +11,7 @@ from haltung.corpus.readers.tables import Jsonl
 from haltung.errors import kind
 from haltung.labels import Scheme
 
-# The part of all articles for training, and that for training and dev together; the rest is test.
-TRAIN, DEV = 0.7, 0.8
+TRAIN, DEV = 0.7, 0.8  # parts of articles for training, and for training and dev; the rest is test
 _SEGMENT = ", segment "  # behind the line of an article or pair, where one of its segments is named
 
 

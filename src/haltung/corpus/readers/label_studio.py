@@ -12,8 +12,7 @@ from haltung.corpus.parsing.votes import AnnotationExport, settle, shares
 from haltung.errors import UserError, kind, listed, nearest
 from haltung.labels import Scheme
 
-# One annotation: name of each answered ``<Choices>`` → what was chosen.
-Chosen = Mapping[str, list[object]]
+Chosen = Mapping[str, list[object]]  # name of each answered ``<Choices>`` → what was chosen
 
 
 @dataclass(frozen=True)

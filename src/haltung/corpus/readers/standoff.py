@@ -14,8 +14,7 @@ from haltung.corpus.readers.tables import Csv
 from haltung.errors import UserError, kind, one_of
 from haltung.labels import Scheme
 
-# Where to get the texts of each kind.
-PUBLIC = {
+PUBLIC = {  # where to get the texts of each kind
     "gnad10": "test.csv of 10kGNAD is at github.com/tblock/10kGNAD",
     "wikinews": "the Wikinews articles are at github.com/uhh-lt/german-news-quotation-attribution-2024",
     "bundestag": "the speeches are the files *.txt of github.com/mathias-goebel/plenarsitzungsprotokolle",

@@ -13,8 +13,7 @@ from haltung.errors import UserError, first_line, listed, one_of
 from haltung.labels import Scheme
 from haltung.records import TEXT_COLUMNS
 
-# One file, or one for each split: {"train": "a.csv", "test": "b.csv"}.
-Paths = str | Mapping[str, str]
+Paths = str | Mapping[str, str]  # a file, or one for each split: {"train": "a.csv", …}
 SEPARATORS = {"\\t": "\t", "tab": "\t"}  # a shell passes \t as two characters
 
 

@@ -13,11 +13,8 @@ from haltung.evaluation.statistics.bootstrap import numbered, per_article, ratio
 from haltung.labels import Task
 from haltung.records import Segment
 
-# A slice with fewer segments or articles, or whose rest has fewer, is listed, but not judged.
-MIN_SEGMENTS = 20
-MIN_ARTICLES = 3
-# In the order in which slices are listed; those that are too small to be judged stand last.
-_VERDICTS = ("worse", "level", "better", "few")
+MIN_SEGMENTS, MIN_ARTICLES = 20, 3  # smaller slices, or those of a smaller rest, are not judged
+_VERDICTS = ("worse", "level", "better", "few")  # in the order in which slices are listed
 # In words, first and last included.
 LENGTHS = {"≤ 10": (0, 10), "11–20": (11, 20), "21–30": (21, 30), "≥ 31": (31, np.inf)}
 _WORD = re.compile(r"\w+")

@@ -21,8 +21,7 @@ PARTS: Mapping[str, Callable[[Dyad], Hashable]] = {
     "source, stance": lambda dyad: (dyad.source, dyad.stance), "source, target": lambda dyad: (dyad.source, dyad.target),
 }  # fmt: skip
 WHOLE = "source, target, stance"
-# What a system may be given, of which it finds the rest.
-END_TO_END, STANCES_GIVEN = "end to end", "stances given"
+END_TO_END, STANCES_GIVEN = "end to end", "stances given"  # what a system may be given
 DyadSets = Sequence[Collection[Dyad]]  # the dyads of each segment
 
 

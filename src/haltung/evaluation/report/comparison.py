@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 DATA, PAGE, MARKDOWN, LATEX = "comparison.json", "comparison.html", "comparison.md", "comparison.tex"
 LEADERBOARD, PAIRS = "leaderboard.csv", "pairs.csv"
-# With fewer articles the tests find differences a little too easily (see ``significance``).
-_FEW_ARTICLES = 20
+_FEW_ARTICLES = 20  # with fewer the tests find differences a little too easily
 # The columns of the CSV files, by where a comparison has their values.
 _COLUMNS = {
     "standings": {

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 ENDINGS = (".md", ".tex", ".docx")
 _STYLES = ("strong", "em")
 _LOCALES = {"en": "en-GB", "de": "de-DE"}
-# Pieces of a line, each with its style; a block is a line with its HTML tag, or a table.
-_Line = list[tuple[str, str]]
+_Line = list[tuple[str, str]]  # pieces with their style; a block is a tag with a line or table
 
 
 def write(path: Path, text: str, language: str = "en") -> None:

@@ -23,8 +23,7 @@ from haltung.labels import Scheme, Task
 
 # What a cell says: words, a count, a number, one with its interval, or nothing ("–").
 Cell = str | int | float | tuple[float | None, Interval | None] | None
-# What a cell of a Markdown table can't hold as it is.
-_ESCAPED = str.maketrans({"\\": "\\\\", "|": "\\|", "\n": " "})
+_ESCAPED = str.maketrans({"\\": "\\\\", "|": "\\|", "\n": " "})  # for cells of Markdown
 
 
 @dataclass(frozen=True)

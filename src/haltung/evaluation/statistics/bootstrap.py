@@ -26,11 +26,9 @@ from haltung.evaluation.predictions import Floats, Ints
 
 LEVEL, DRAWS, SEED = 0.95, 2000, 0
 PERCENTILES = (2.5, 97.5)
-# Fewer articles say too little about how articles differ, so there is no interval.
-MIN_ARTICLES = 10
+MIN_ARTICLES = 10  # fewer say too little about how articles differ, and give no interval
 BLOCK = 4_000_000  # weights, or signs of a randomisation, that are held at once: 32 MB of them
-# Sums ``[..., columns]`` to values ``[..., values]``, nan where a value is undefined.
-Statistic = Callable[[Floats], Floats]
+Statistic = Callable[[Floats], Floats]  # ``[..., columns]`` to ``[..., values]``, nan if undefined
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,8 @@ import numpy as np
 from haltung.evaluation.predictions import Floats
 from haltung.evaluation.statistics.bootstrap import BLOCK, DRAWS, LEVEL, SEED, Interval, Statistic, wilson
 
-# Fewer articles can't tell systems apart in any way that the tests could be trusted with.
-MIN_ARTICLES = 5
-# ``articles_needed``: the power to find a difference, and as good as infinitely many articles.
-_POWER, _MAX_NEEDED = 0.8, 1_000_000
+MIN_ARTICLES = 5  # fewer can't tell systems apart in any way that tests could be trusted with
+_POWER, _MAX_NEEDED = 0.8, 1_000_000  # of ``articles_needed``, and as good as infinitely many
 _NOTHING = 1e-12  # a variance, or a standard error, that is rounding alone
 
 

@@ -21,8 +21,7 @@ from haltung.labels import Task
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-# The numbers of actors that a page offers besides all; it draws 40 at first, on a phone 20.
-STEPS = (10, 20, 40, 80)
+STEPS = (10, 20, 40, 80)  # of actors that a page offers; it begins with 40, on a phone with 20
 
 # Line styles that distinguish stances without colours: siding, asking or warning, opposing.
 FAMILIES: Mapping[str, tuple[str, ...]] = {

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# The colours of the quad classes: verbal events are light, material ones dark.
-_COLOURS = {1: SKY, 2: BLUE, 3: ORANGE, 4: VERMILION}
+_COLOURS = {1: SKY, 2: BLUE, 3: ORANGE, 4: VERMILION}  # verbal events are light, material dark
 
 
 def words(language: str) -> Mapping[str, str]:

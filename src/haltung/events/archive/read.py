@@ -18,8 +18,7 @@ from haltung.events.text.read import Article
 from haltung.records import faults_of
 
 _LINES = ".jsonl"
-# Of an article of the greatest length, with all probabilities of its sentences.
-_LONGEST_LINE = 100_000_000
+_LONGEST_LINE = 100_000_000  # of the longest article, with all probabilities of its sentences
 _WRITTEN = "haltung events writes it with output=FILE.jsonl"
 
 

@@ -27,8 +27,7 @@ SHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".csv", ".tsv", ".parquet", ".sav", 
 _PAGES = (".html", ".htm", ".xhtml")
 _TEXTS = (".txt", ".md", ".text")
 STANDARD_INPUT = "-"
-# The longest newspaper articles have some 50,000 characters; longer files are archives.
-LONGEST = 500_000
+LONGEST = 500_000  # the longest newspaper articles have some 50,000; longer files are archives
 _PAGE = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _ROW = re.compile(r'\s*\{\s*"')
 _SHORTEST_PAGE = 50  # shorter texts on a web page are no article: trafilatura then returns a menu
@@ -42,8 +41,7 @@ _MARKS = {
 }  # fmt: skip
 # A character of several bytes in UTF-8.
 _UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
-# What Python makes of bytes that are no UTF-8, where they are to be kept.
-_ESCAPED = re.compile("[\udc80-\udcff]+")
+_ESCAPED = re.compile("[\udc80-\udcff]+")  # what Python makes of bytes that are no UTF-8
 # In a text without a mark, every other byte of UTF-16 is 0 where the text is in Latin letters.
 _UTF16_SHARE = 0.3
 _LOST_SHARE = 0.05  # a file with a larger share of unreadable characters is no text
@@ -51,8 +49,7 @@ _LOST_SHARE = 0.05  # a file with a larger share of unreadable characters is no 
 # The candidates: languages of Germany's neighbours and those common in archives beside German.
 # Among all languages, short texts are often taken for Luxembourgish or Low German.
 LANGUAGES = ("de", "en", "fr", "it", "es", "pt", "nl", "da", "sv", "pl", "cs", "hu", "ro", "hr", "tr", "ru", "uk", "ar", "zh")
-# Fewer letters are not enough: a headline of names looks alike in many languages.
-_LEAST_LETTERS = 80
+_LEAST_LETTERS = 80  # fewer are not enough: a headline of names looks alike in many languages
 _SURE = 0.95  # the least probability among the languages above at which an answer counts
 _ENOUGH = 5000  # characters are read to find the language; more do not change the answer
 

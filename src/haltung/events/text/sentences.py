@@ -21,17 +21,13 @@ _WIDTHLESS = "\u00ad\u061c\u180e\u200b\u200e\u200f\u2060\u2061\u2062\u2063\u2064
 _INVISIBLE = frozenset(_WIDTHLESS) | set(map(chr, _CONTROLS))
 _UNSEEN = rf"\s{re.escape(''.join(sorted(_INVISIBLE)))}"
 _TRIMMED = re.compile(rf"[{_UNSEEN}]*+(.*[^{_UNSEEN}])", re.DOTALL)
-# The end of a sentence at the end of a line, with quotes and brackets.
-_ENDED = re.compile(r"[.!?…:;][\"'“”‘’«»‹›)\]]*$")
-# Hard line breaks give lines of about 70 characters; longer ones are paragraphs, shorter a list.
-_WRAPPED = range(40, 101)
+_ENDED = re.compile(r"[.!?…:;][\"'“”‘’«»‹›)\]]*$")  # a sentence's end at a line's, with quotes
+_WRAPPED = range(40, 101)  # widths of hard line breaks; longer are paragraphs, shorter a list
 # A full stop after an unabbreviated word and before a capital: where most sentences end. The
 # splitter is called only once for each such word, which makes splitting more than twice as fast.
 _PLAIN_END = re.compile(r"(?<!\S)([^\W\d_]{3,})[.!?] (?=[A-ZÄÖÜ][a-zäöüß])")
-# A possible sentence end inside a piece, which the splitter has to decide.
-_DOUBTFUL = re.compile(r"[.!?…][^.!?…]*\s\S")
-# The splitter's time grows faster than a piece's length, so a longer one is cut at a space.
-_LONGEST_PIECE = 4000
+_DOUBTFUL = re.compile(r"[.!?…][^.!?…]*\s\S")  # a possible end, which the splitter has to decide
+_LONGEST_PIECE = 4000  # to be split at once: the time grows faster than the length
 _LONGEST_BOILERPLATE = 300  # characters of a line of boilerplate
 
 

@@ -21,8 +21,7 @@ from haltung.experiments.sweep.spaces import Space, Value
 
 DATABASE = "trials.db"
 STATES = ("finished", "pruned", "failed", "lost")  # how a trial ends; lost: its process died
-# A trial whose process has died so often (most likely out of memory) is not repeated.
-_MAX_DEATHS = 3
+_MAX_DEATHS = 3  # after which a trial, most likely out of memory, is not repeated
 
 
 @dataclass(frozen=True)

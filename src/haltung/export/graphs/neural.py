@@ -25,8 +25,7 @@ from haltung.models.bundle import ACTORS, VECTORS
 from haltung.models.neural import Batch, EncoderModel, MultiTaskNetwork, NeuralModel, first_position, merged
 from haltung.models.predictor import Calibration
 
-# All recent runtimes read it, those in browsers too; from 17 on LayerNormalization is one operator.
-OPSET = 18
+OPSET = 18  # which all recent runtimes read; from 17 on LayerNormalization is one operator
 
 # The graph's inputs of each view, in order; the types only if the tokenizer has them.
 PARTS = ("input_ids", "attention_mask", "own_mask", "token_type_ids")
