@@ -105,7 +105,11 @@ def atomic_folder(folder: Path, keep: Callable[[Path], bool] | None = None) -> I
     is true of ``folder`` at the end of the block, that folder stays: another process wrote it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(folder)
+    for left in folder.parent.glob(f".{folder.name}.*.new"):
+        with suppress(FileNotFoundError):  # its process may just have renamed it
+            # A younger folder than a day may still be in use, and not left by a killed process.
+            if time.time() - left.stat().st_mtime > _STALE_S:
+                shutil.rmtree(left, ignore_errors=True)
     scratch = folder.parent / f".{folder.name}.{uuid4().hex}.new"
     scratch.mkdir()
     try:
@@ -157,11 +161,3 @@ def _exchanged(first: Path, second: Path) -> bool:
     except (OSError, AttributeError):  # a C library without it
         return False
     return bool(rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0)
-
-
-def _remove_stale(folder: Path) -> None:
-    """Remove what killed processes left a day ago or more; a younger folder may still be in use."""
-    for left in folder.parent.glob(f".{folder.name}.*.new"):
-        with suppress(FileNotFoundError):  # its process may just have renamed it
-            if time.time() - left.stat().st_mtime > _STALE_S:
-                shutil.rmtree(left, ignore_errors=True)

@@ -48,7 +48,6 @@ def run(
         share.check_wheel(wheel, version)
     if hub:
         share.check_hub(hub)
-
     # What can't be exported is refused before a corpus is missed or prepared.
     if bundle is not None:
         trained = TrainedModel(Path(bundle).name, compact.find(bundle))

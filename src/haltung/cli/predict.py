@@ -18,21 +18,9 @@ from haltung.evaluation.report.i18n import estimate, word
 from haltung.events import dyads as dyad_model
 from haltung.events.archive.pages import counted
 from haltung.events.text.read import SHEETS
+from haltung.experiments import predict as experiment
 from haltung.experiments.journal import BROKEN, JOURNAL, LEFT, digest
-from haltung.experiments.predict import (
-    answers,
-    bundle_of,
-    find,
-    kind_of,
-    label,
-    local,
-    nearby,
-    on_ray,
-    opening,
-    rows_of,
-    single_text,
-    written,
-)
+from haltung.experiments.predict import kind_of
 from haltung.experiments.ray_engine import Cluster
 from haltung.experiments.sheets import OpenSheet, open_sheet
 from haltung.inference.client import TOKENS_PER_BATCH
@@ -69,9 +57,9 @@ def run(
     cluster = typed(Cluster, ray, "ray") if engine == "ray" else None
     deliver, shown = None, output
     if "://" in f"{input} {output}":
-        input, output, deliver = nearby(str(input), str(output))  # noqa: A001 -- the key's name
+        input, output, deliver = experiment.nearby(str(input), str(output))  # noqa: A001 -- the key's name
     sheet = None if table is None else _opened(typed(Sheet, {**reader, "path": table}, "reader"), output, engine, resume)
-    paths = [] if input is None else find(input)
+    paths = [] if input is None else experiment.find(input)
     several = input is not None and paths != [Path(input).expanduser()]
     to = None if not paths or output is None else Path(output).expanduser()
     targets = [to / path.name if several else to for path in paths] if to else []
@@ -86,19 +74,16 @@ def run(
     if to and not several:
         output_file(output, paths)
         kind = kind_of(paths[0]) or "jsonl"
-        if (
-            to.suffix.lower() == ".xlsx"
-            or kind_of(to) not in ("", kind)
-            or (to.suffix == ".gz" and "parquet" in (kind, to.stem.lower().rpartition(".")[2]))
-        ):
+        is_packed = to.suffix == ".gz" and "parquet" in (kind, to.stem.lower().rpartition(".")[2])
+        if to.suffix.lower() == ".xlsx" or kind_of(to) not in ("", kind) or is_packed:
             found = f"{to} can't be the output of {paths[0]}, since rows go to another file of the same kind (Parquet never .gz)"
             raise UserError(f"{found}; table={paths[0].name} goes to a sheet of any kind")
-    segments = [] if text is None else [single_text(text, context, target)]
+    segments = [] if text is None else [experiment.single_text(text, context, target)]
     for path in paths:
-        first = opening(rows_of(path), str(path), _MANY if to else sys.maxsize)
+        first = experiment.opening(experiment.rows_of(path), str(path), _MANY if to else sys.maxsize)
     if run is not None and bundle is not None:
         raise UserError("run=… and bundle=… name two models; name one of the two")
-    folder = compact.find(bundle) if run is None else bundle_of(make(tracking, "tracking"), run)
+    folder = compact.find(bundle) if run is None else experiment.bundle_of(make(tracking, "tracking"), run)
     # For one text the graph: importing torch takes longer than the answer. Workers have no GPU.
     graph = text is not None or cluster is not None or not Path("/dev/nvidiactl").exists()
     many = several or len(sheet.rows if sheet else first.rows if paths else ()) >= _MANY
@@ -118,19 +103,14 @@ def run(
         print(*sheet.sheet.said, f"{counted('en', 'predictions', len(sheet.window.segments))} written to {shown}", sep="\n")
         return int(bool(sheet.window.broken))
     if to is None:
-        sys.stdout.write(written(paths[0], first, labeller(first.segments, True)))
+        sys.stdout.write(experiment.written(paths[0], first, labeller(first.segments, True)))
         return 0
-    depends = {
-        "model": digest([folder]),
-        "runtime": runtime,
-        "read by": getattr(model, "runtime", "weights"),
-        "window": window,
-        "abstain": abstain,
-    }
+    read_by = getattr(model, "runtime", "weights")
+    depends = {"model": digest([folder]), "runtime": runtime, "read by": read_by, "window": window, "abstain": abstain}
     make_one = partial(_labeller, runtime=runtime, abstain=abstain, graph=True, many=many)
-    labelled = on_ray(cluster, folder, make_one, paths, window) if cluster else local(labeller, window)
+    labelled = experiment.on_ray(cluster, folder, make_one, paths, window) if cluster else experiment.local(labeller, window)
     others = sorted(one.name for one in Path(str(input)).expanduser().glob("[!.]*") if not kind_of(one) and not one.name.endswith(LEFT))
-    made = (label(labelled, path, one, depends, resume) for path, one in zip(paths, targets, strict=True))
+    made = (experiment.label(labelled, path, one, depends, resume) for path, one in zip(paths, targets, strict=True))
     counts = sum(made, Counter[str]())
     for one in targets:
         one.with_name(one.name + JOURNAL).unlink()
@@ -164,7 +144,7 @@ def _labeller(folder: Path, runtime: Runtime, abstain: float | None, graph: bool
     else:
         model = bundles.load(folder, graph, many) if runtime == "auto" else bundles.load_trained(folder)
     thresholds = {} if abstain is None else model.calibration.abstaining(abstain)
-    return partial(answers, model, thresholds, dyad_model.load(folder) if model.finds_dyads else None)
+    return partial(experiment.answers, model, thresholds, dyad_model.load(folder) if model.finds_dyads else None)
 
 
 def _show(scheme: Scheme, prediction: Prediction, language: str, unsure: Collection[str], dyads: dyad_model.DyadModel | None) -> None:

@@ -45,17 +45,13 @@ class LabelStudio(AnnotationExport):
                 chosen = [_results(entry.get("result")) for entry in counted]
                 votes = [{task: names.within(task, vote[name]) for task, name in tasks.items() if name in vote} for vote in chosen]
                 labels = settle(votes, scheme, self.annotators)
-                segment = Fields(_data(item, columns), columns).segment(scheme, row, labels, shares(votes, scheme, self.annotators))
+                if not isinstance(data := item.get("data"), Mapping):
+                    raise Fault("wrong_type", f"'data' is {kind(data)}; expected an object")
+                # What the user imported, with the item's id if no ``id`` is mapped.
+                fields = Fields(data if "id" in columns else {**data, "id": item.get("id")}, columns)
+                segment = fields.segment(scheme, row, labels, shares(votes, scheme, self.annotators))
                 intake.add(segment, dict(zip(_coders(counted), votes, strict=False)))
         return intake.reading()
-
-
-def _data(item: Mapping[str, object], columns: Mapping[str, str]) -> Mapping[str, object]:
-    """Return what the user imported, with the item's id if no ``id`` is mapped."""
-    data = item.get("data")
-    if not isinstance(data, Mapping):
-        raise Fault("wrong_type", f"'data' is {kind(data)}; expected an object")
-    return data if "id" in columns else {**data, "id": item.get("id")}
 
 
 def _coders(counted: Sequence[Mapping[str, object]]) -> list[str]:
