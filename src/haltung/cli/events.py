@@ -244,13 +244,11 @@ def network(
         print(f"haltung: {note}", file=sys.stderr)
 
 
-def _network(
-    events: Sequence[Event], archive: Archive, min_events: int, path: Path, notes: Sequence[str], scheme: Scheme, language: str
-) -> None:
-    drawn = networks.network(events, min_events)
+def _network(events: list[Event], archive: Archive, fewest: int, path: Path, notes: list[str], scheme: Scheme, language: str) -> None:
+    drawn = networks.network(events, fewest)
     tasks = {"topic": scheme["topic"], "stance": scheme["stance"]}
     with written(path) as file:
-        file.write(network_page(drawn, archive, tasks, language, fewest=min_events, notes=notes))
+        file.write(network_page(drawn, archive, tasks, language, fewest=fewest, notes=notes))
     print(f"{summary(drawn, 'en')}: {len(drawn.actors):,} actors, written to {path}")
     months = {event.date[:7] for event in events if event.date}
     if len(months) < 2:

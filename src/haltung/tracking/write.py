@@ -143,9 +143,7 @@ class Run:
 
 
 @contextmanager
-def run(
-    store: Store, name: str, parent: Run | None = None, tags: Mapping[str, object] | None = None, resume: str | None = None
-) -> Iterator[Run]:
+def run(store: Store, name: str, parent: Run | None = None, tags: Mapping[str, object] = {}, resume: str | None = None) -> Iterator[Run]:
     """Begin a run, or continue the one with the id ``resume``, and yield it.
 
     It ends as FINISHED, FAILED (exception) or KILLED (Ctrl-C, ``Pruned``). A process that is killed
@@ -154,7 +152,7 @@ def run(
     """
     connection = open_store(store)
     opened = _resumed(connection, resume) if resume else _begun(connection, name, parent)
-    opened.tags(tags or {})
+    opened.tags(tags)
     try:
         yield opened
     except BaseException as error:

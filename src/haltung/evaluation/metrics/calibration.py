@@ -104,11 +104,9 @@ class CalibrationReport(Stored):
 
 
 def measure(
-    split: ScoredSplit,
-    temperatures: Mapping[str, float] | None = None,
-    thresholds: Mapping[str, Mapping[float, float | None]] | None = None,
+    split: ScoredSplit, temperatures: Mapping[str, float] = {}, thresholds: Mapping[str, Mapping[float, float | None]] = {},
     before: ScoredSplit | None = None,
-) -> CalibrationReport:
+) -> CalibrationReport:  # fmt: skip
     """Return the calibration and abstention of a split, its temperatures applied.
 
     ``thresholds`` are those of the single-label tasks for each wanted precision, as chosen on dev;
@@ -116,9 +114,9 @@ def measure(
     """
     tasks = split.tasks
     return CalibrationReport(
-        split.corpus, split.split, dict(temperatures or {}),
+        split.corpus, split.split, dict(temperatures),
         tasks={task.name: calibration(split, task) for task in tasks},
-        abstention={task.name: abstention(split, task, (thresholds or {}).get(task.name, {})) for task in tasks if task.kind == "single"},
+        abstention={task.name: abstention(split, task, thresholds.get(task.name, {})) for task in tasks if task.kind == "single"},
         before={task.name: calibration(before, task, draws=0) for task in tasks} if before is not None else {},
     )  # fmt: skip
 

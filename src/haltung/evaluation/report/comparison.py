@@ -138,9 +138,7 @@ def frame(comparison: Comparison, part: Literal["standings", "pairs"]) -> pd.Dat
     return found.astype({"articles_needed": "Int64"}) if part == "pairs" else found
 
 
-def write(
-    folder: Path, comparison: Comparison, scheme: Scheme, language: str = "en", details: Mapping[str, str] | None = None
-) -> list[Path]:
+def write(folder: Path, comparison: Comparison, scheme: Scheme, language: str = "en", details: Mapping[str, str] = {}) -> list[Path]:
     """Write page, Markdown, LaTeX, CSV, JSON, and a forest plot for each task; return these files.
 
     The folder is replaced as by ``page.write``, with the same ``UserError``. ``details`` are facts
@@ -151,7 +149,7 @@ def write(
         page = rendered(
             "comparison.html.j2", language, plots, comparison=comparison, scheme=scheme, notes=notes(comparison, language),
             leaderboard=leaderboard, pairs=pairs, sentence=sentence, open=OPEN,
-            details={**(details or {}), word("scheme", language): f"{comparison.scheme} ({comparison.scheme_digest})"},
+            details={**details, word("scheme", language): f"{comparison.scheme} ({comparison.scheme_digest})"},
         )  # fmt: skip
         texts = {
             DATA: comparison.to_json(), LEADERBOARD: _csv(frame(comparison, "standings")), PAIRS: _csv(frame(comparison, "pairs")),

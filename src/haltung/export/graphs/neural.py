@@ -129,9 +129,7 @@ def _write_actors(head: ActorHead, path: Path) -> None:
     save(head, examples, shapes, _OF_ACTORS, ["sides"], path)
 
 
-def save(
-    module: nn.Module, examples: Sequence[Tensor], shapes: Sequence[Any], inputs: Sequence[str], outputs: Sequence[str], path: Path
-) -> None:
+def save(module: nn.Module, examples: Sequence[Tensor], shapes: Any, inputs: Sequence[str], outputs: Sequence[str], path: Path) -> None:
     """Trace a module by examples of its inputs, whose dynamic sizes are named in ``shapes``."""
     module.eval()
     with _quiet():
