@@ -22,10 +22,7 @@ _FORMULA = re.compile(r"(?![+-]?[\d.,]*\d\s?%?$)[=+@\t\r-].", re.DOTALL)
 
 
 def shipped(name: str) -> Path:
-    """Return the folder of the shipped ``configs`` or ``data``.
-
-    In a wheel they are at ``haltung/_configs`` and ``haltung/_data``; in a checkout at top level.
-    """
+    """Return the folder of the shipped ``configs`` or ``data``: in a wheel inside the package."""
     inside = _PACKAGE / f"_{name}"
     return inside if inside.is_dir() else _PACKAGE.parents[1] / name
 

@@ -160,10 +160,7 @@ class Prediction:
 
 
 def read_record(path: Path, cls: type[Record], what: str, remedy: str, version: int = 1) -> Record:
-    """Return the dataclass that a JSON file of this ``version`` of its format holds.
-
-    Raises ``UserError``, which ends with the ``remedy``, if it can't be read or is no such file.
-    """
+    """Return the dataclass in a JSON file; ``UserError``, with ``remedy``, if it holds none."""
     from pydantic import TypeAdapter, ValidationError
 
     try:

@@ -117,10 +117,7 @@ def faults(segment: Segment, rules: CleaningRules) -> Iterator[tuple[str, str]]:
 
 
 def verify(segments: Sequence[Segment], scheme: Scheme) -> None:
-    """Check ids, labels and dyads' stances, for segments that no reader has checked.
-
-    Raises ``UserError`` if an id is missing or used twice, or a label is not in the scheme.
-    """
+    """Raise ``UserError`` if an id is missing or used twice, or a label is not in the scheme."""
     seen: dict[str, str] = {}
     for segment in segments:
         here = segment.where or f"segment '{segment.id}'"

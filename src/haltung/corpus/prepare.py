@@ -85,10 +85,7 @@ def prepare(
 
 
 def clean_segments(segments: Sequence[Segment], rules: CleaningRules, scheme: Scheme) -> CleanedSegments:
-    """Repair the segments, drop faulty ones and duplicates inside each split of the source.
-
-    Raises ``UserError`` if an id is used twice, or a label or a dyad's stance is not in the scheme.
-    """
+    """Repair segments, drop faulty ones and duplicates in splits; ``UserError`` as ``verify``."""
     clean.verify(segments, scheme)
     dropped: list[Dropped] = []
     spared: Counter[str] = Counter()

@@ -85,10 +85,7 @@ class Prepared:
         return replace(self, scheme=labels.parse(self.manifest.scheme, str(self.folder / "manifest.json")))
 
     def segments(self, split: str) -> list[Segment]:
-        """Return the segments of a split, each in its context (see ``in_context``).
-
-        Raises ``UserError`` if there is no such split, or its file was replaced meanwhile.
-        """
+        """Return a split's segments in context; ``UserError`` if it is none or new meanwhile."""
         import pyarrow.parquet as pq
 
         path = self.folder / f"{one_of('split', split, SPLITS)}.parquet"

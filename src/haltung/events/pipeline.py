@@ -51,10 +51,7 @@ def lacks_stances(scheme: Scheme) -> str:
 
 
 def load_predictor(folder: Path) -> Predictor:
-    """Load a bundle, trained or exported, that has the stances which events are made of.
-
-    Raises ``UserError`` if it is none, is broken, or lacks stances or has one that is no event.
-    """
+    """Load a bundle that has the stances of events; ``UserError`` if it has others, or is none."""
     predictor = bundle.load(folder, graph=True)
     check_stances(predictor.scheme, folder)
     return predictor

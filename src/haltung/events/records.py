@@ -76,10 +76,7 @@ class Event:
 
 @dataclass(frozen=True)
 class LabelledSegment:
-    """A sentence of the article with its labels and actors.
-
-    ``start`` and ``end`` are positions in the article, those of mentions and dyads in the sentence.
-    """
+    """A sentence at ``[start, end)`` of its article, and mentions and dyads at places in itself."""
 
     segment: Segment
     start: int

@@ -1,7 +1,4 @@
-"""Several trainings as one tracked run: of folds, or as an ensemble.
-
-A cross-validation joins predictions, an ensemble models, with weights that are fitted on dev.
-"""
+"""Several trainings as one run: folds, whose predictions are joined, or an ensemble's members."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence

@@ -97,10 +97,7 @@ def best_thresholds(gold: Sequence[Collection[Dyad]], predictions: Sequence[Pred
 
 @dataclass(frozen=True)
 class DyadScores:
-    """Dyads of ``rules`` and perhaps ``model`` on a split, and their metrics.
-
-    ``settings`` has the metrics by what is given, ``found`` each system's dyads end to end.
-    """
+    """Dyads that systems have ``found`` end to end, and metrics by what is given (``settings``)."""
 
     segments: Sequence[Segment]
     found: _Found

@@ -32,10 +32,7 @@ class Golden:
 
 
 def inputs(articles: bool = False) -> list[tuple[Segment, str]]:
-    """Return the inputs of the package, all of them our own sentences, and what each tests.
-
-    Those that stand in articles are for a model that reads ``articles``.
-    """
+    """Return the package's inputs and what each tests; some are for models of ``articles``."""
     out = []
     # Not splitlines, which would split at characters within a text, too.
     for line in files("haltung.export").joinpath(_INPUTS).read_text(encoding="utf-8").strip("\n").split("\n"):

@@ -48,10 +48,7 @@ class Graph:
 
 
 def load(graph: Graph) -> Run:
-    """Load a graph; what is returned may be called from one thread only.
-
-    ``UserError`` is raised if the runtime is unknown, not installed, or can't load it.
-    """
+    """Load a graph, to be called from one thread only; ``UserError`` if its runtime can't."""
     library(one_of("runtime", graph.runtime, RUNTIMES))
     try:
         return _openvino(graph) if graph.runtime == "openvino" else session(graph.path, graph.threads or threads.count())

@@ -244,10 +244,7 @@ def graphs_for(
     folder: Path, description: Mapping[str, Any], runtime: str = "auto", format: str = "auto",  # noqa: A002 -- the bundle's word
     threads: int | None = None,
 ) -> list[sessions.Graph]:  # fmt: skip
-    """Return what can run a bundle, the preferred runtime first, each with its fastest format.
-
-    ``UserError`` is raised if no runtime is installed, or none can run the format.
-    """
+    """Return what can run a bundle, the preferred first; ``UserError`` if nothing installed can."""
     runtimes = sessions.preferred(description["kind"]) if runtime == "auto" else (one_of("runtime", runtime, sessions.RUNTIMES),)
     if not runtimes:
         raise UserError("neither onnxruntime nor openvino is installed; pip install 'haltung[serve]'")

@@ -110,10 +110,7 @@ def write(exported: Path, packed: Weights, to: Path) -> Path:
 
 
 def rebuild(folder: Path, name: str) -> Path:
-    """Return the exported bundle of a compact model, in the cache; rebuild it if it is missing.
-
-    Raises ``UserError`` if a file is missing or broken, or is for another embedded encoder.
-    """
+    """Return a compact model's bundle, rebuilt in the cache; ``UserError`` if a file is broken."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

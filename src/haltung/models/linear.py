@@ -131,10 +131,7 @@ class Features:
 
 
 def fit(segments: Sequence[Segment], scheme: Scheme, spec: LinearSpec, seed: int) -> LinearModel:
-    """Fit one classifier per label (one against the rest) to the rows labelled for its task.
-
-    ``UserError`` is raised if a task has no labelled row, or no word is frequent enough.
-    """
+    """Fit a classifier per label, one against the rest; ``UserError`` if a task has no features."""
     spec.checked(scheme)
     features: dict[str, Features] = {}
     tables: dict[str, sparse.csr_matrix] = {}

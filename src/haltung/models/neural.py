@@ -289,10 +289,7 @@ def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NeuralModel:
 
 
 def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, nn.Module, PreTrainedTokenizerBase]:
-    """Return the encoder's description, its network, frozen as in ``spec``, and its tokenizer.
-
-    ``UserError`` is raised if it can't be loaded, or has too few layers or tokens.
-    """
+    """Return encoder, network (frozen as in ``spec``), tokenizer; ``UserError`` for a misfit."""
     encoder = sources.inherited(encoder)
     body, tokenizer = sources.load(encoder, _attention(spec), spec.encoder_dropout)
     positions = int(getattr(body.config, "max_position_embeddings", spec.max_length))

@@ -61,10 +61,7 @@ class Settings:
 
 
 def secret(file: str | None) -> str | None:
-    """Return the key that callers have to send, from a file or ``HALTUNG_API_KEY``; None: no key.
-
-    ``UserError`` if the file can't be read, or the key is empty or can't stand in a header.
-    """
+    """Return the key that callers have to send, None for no key; ``UserError`` if it is broken."""
     key = os.environ.get(KEY_VARIABLE)
     if file is not None:
         try:
@@ -101,10 +98,7 @@ class Engine(ExportedModel):
 
 
 def open_engine(settings: Settings) -> Engine:
-    """Read the bundle and load its graph, by the preferred runtime unless the settings name one.
-
-    ``UserError`` if the folder is no bundle, lacks the format, or no runtime can run it.
-    """
+    """Load a bundle's graph by the runtime that is set or preferred; ``UserError`` if none can."""
     with broken_parts(settings.bundle):
         classifier = Classifier(settings.bundle, format=None)
         graphs = graphs_for(settings.bundle, classifier.description, settings.runtime, settings.format, settings.threads)

@@ -83,10 +83,7 @@ class Batcher:
         self._runner = self._loop.create_task(self._run())
 
     async def submit(self, items: Sequence[Any]) -> list[Any]:
-        """Return the result for each item, in order.
-
-        HTTPException: 429 if too many texts wait, 503 if the server stops, 500 if the work fails.
-        """
+        """Return the results; HTTPException 429 (too much waits), 503 (stopping), 500 (failed)."""
         if self._closed:
             raise HTTPException(503, "the server is stopping; ask again in a moment", {"retry-after": "2"})
         if not items:

@@ -58,10 +58,7 @@ class Service:
             raise HTTPException(413, f"the request has {texts} texts, at most {most} are allowed; send them in several requests")
 
     def check_parts(self, parts: Sequence[Mapping[str, str]], where: str) -> None:
-        """Raise HTTPException 413 where there are too many texts or one is too long.
-
-        ``where`` names a field of a text, with ``{number}`` and ``{field}`` in it.
-        """
+        """Raise HTTPException 413 for too many texts, or one too long, named by ``where``."""
         self.check_count(len(parts))
         most = self.settings.characters
         for number, part in enumerate(parts):

@@ -76,10 +76,7 @@ class Run:
         self._log_metrics([(key, value, 0) for key, value in flat(values, "/")])
 
     def history(self, points: Iterable[Mapping[str, float]]) -> None:
-        """Log points of the learning curve: ``{"epoch": 1.0, "step": 145, "loss": 0.7}``.
-
-        No point is logged twice, so a resumed training may pass its whole history.
-        """
+        """Log points such as ``{"epoch": 1.0, "step": 145, "loss": 0.7}``, none of them twice."""
         rows = [(key, float(value), int(point["step"])) for point in points for key, value in point.items() if key != "step"]
         new = [(key, value, step) for key, value, step in rows if (step, value) not in self._curve(_allowed(key))]
         self._log_metrics(new)

@@ -20,10 +20,7 @@ _CERTAIN = 30.0  # log odds of a label that all rows have, or none
 
 
 def fit(segments: Sequence[Segment], scheme: Scheme, encoder: Encoder, spec: FewShotSpec, seed: int) -> NeuralModel:
-    """Fit a head per task to the labels' descriptions and to ``spec.shots`` segments of each label.
-
-    ``UserError`` is raised if the encoder can't be loaded, or a task has nothing to learn from.
-    """
+    """Fit a head per task to descriptions and a few segments; ``UserError`` if it has neither."""
     model, rng = build(encoder, spec.network, scheme), random.Random(seed)
     chosen = {task.name: drawn(segments, task, spec.shots, rng) for task in scheme}
     if not spec.description and (empty := [task for task, rows in chosen.items() if not rows]):

@@ -124,10 +124,7 @@ def examples_of(
 
 
 class _Examples(TrainerCallback):
-    """The train split, whose tokens and labels the collator looks up by number.
-
-    As a callback it draws anew where an epoch begins; nothing else tells it of that.
-    """
+    """The train split, looked up by number; as a callback it draws anew where an epoch begins."""
 
     def __init__(self, model: NeuralModel | ArticleModel, segments: Sequence[Segment], seed: int) -> None:
         self.segments, self.seed = segments, seed

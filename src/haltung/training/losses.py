@@ -18,10 +18,7 @@ from haltung.training.recipe import Training
 
 
 def targets(segments: Sequence[Segment], task: Task) -> Tensor:
-    """Return gold labels: ``[rows]`` int64, or if multi-label ``[rows, labels]`` float32.
-
-    Rows that are not labelled for the task have the value ``UNLABELLED``.
-    """
+    """Return gold labels, ``[rows]`` int64 or ``[rows, labels]`` float32, or ``UNLABELLED``."""
     table = torch.from_numpy(predictions.gold(segments, task))
     return table if task.kind == "single" else table.float()
 

@@ -78,10 +78,7 @@ def place() -> tuple[int, int]:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint, and remove incomplete ones.
-
-    The Trainer writes ``trainer_state.json`` last: if it can be read, the checkpoint is complete.
-    """
+    """Return the newest whole checkpoint, remove others; ``trainer_state.json`` is written last."""
     for path in sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
         try:
             json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))

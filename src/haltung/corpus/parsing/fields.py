@@ -157,10 +157,7 @@ class Fields:
 
 
 def answer(task: Task, value: object) -> Answer:
-    """Return the answer that a source's value is: a label, a list of them, None or "".
-
-    Raises ``Fault`` if a label is not in the task or no text, or a single-label task has several.
-    """
+    """Return a source's value as an answer; ``Fault`` if it is none, or several in place of one."""
     if value is None or value == "":
         return None
     ids = []

@@ -18,10 +18,7 @@ MAX_DOCUMENT_BYTES = 500_000_000  # a JSON document is read as a whole, which ta
 
 
 def existing(path: str | Path, hint: str = "", may_be_empty: bool = False) -> Path:
-    """Return the path (``~`` allowed) of a file that exists and, unless it may be, is not empty.
-
-    Raises ``UserError`` if it does not; ``hint`` says where to get the file.
-    """
+    """Return the path of a file, ``~`` expanded; ``UserError`` if it is missing, or empty."""
     path = Path(path).expanduser()
     more = f"; {hint}" if hint else ""
     try:
@@ -65,10 +62,7 @@ def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_
 
 
 def json_rows(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[SourceRow]:
-    """Yield the rows of a file with one JSON object per line; a broken line is a row with a fault.
-
-    Raises ``UserError`` as ``lines``, or if the file is one JSON array. Blank lines are skipped.
-    """
+    """Yield rows of JSON Lines, broken ones with a fault; ``UserError`` as ``lines``, or for []."""
     for number, line in enumerate(lines(path, encoding=encoding, max_line_bytes=max_line_bytes), 1):
         text = line.strip()
         if not text:
@@ -85,10 +79,7 @@ def json_rows(path: Path, *, encoding: str | None = None, max_line_bytes: int = 
 def csv_rows(
     path: Path, *, separator: str, quotechar: str, encoding: str | None = None, max_line_bytes: int = MAX_LINE_BYTES
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of each row's first line, and its cells, without blank lines.
-
-    Raises ``UserError`` as ``lines``, for a separator of several characters, or broken quoting.
-    """
+    """Yield each row's first line and cells; ``UserError`` as ``lines``, or for broken quoting."""
     for key, value in (("separator", separator), ("quotechar", quotechar)):
         if len(value) != 1:
             raise UserError(f'{key} is {value!r}, expected one character (a tab is "\\t" in YAML)')
@@ -107,10 +98,7 @@ def csv_rows(
 
 
 def document_rows(path: Path, expected: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> Iterator[SourceRow]:
-    """Yield the items of a JSON document; what is no object is a row with a fault.
-
-    Raises ``UserError`` if it is over ``max_bytes``, no UTF-8, no JSON, or no list (``expected``).
-    """
+    """Yield the items of a JSON list, no objects with a fault; ``UserError`` if it is no list."""
     if (size := path.stat().st_size) > max_bytes:
         raise UserError(f"{path} has {size:,} bytes, the limit is {max_bytes:,}; export it in parts, or raise max_bytes")
     parts, size = list[str](), 0

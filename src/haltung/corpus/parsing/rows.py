@@ -69,10 +69,7 @@ class Reader(Protocol):
 
 
 def source_files(reader: Reader) -> tuple[Path, ...]:
-    """Return the files of a reader, which may be the user's own class.
-
-    Raises ``UserError`` if it has no ``files()``: a change of its source would go unnoticed.
-    """
+    """Return a reader's files; ``UserError`` if it has no ``files()``, to notice changes by."""
     if not callable(getattr(reader, "files", None)):
         found = f"the reader {type(reader).__name__} has no method files()"
         raise UserError(f"{found}; let it return the paths of the files that it reads, () if there are none")

@@ -37,10 +37,7 @@ class LabelNames:
             self._mapped[str(name)] = (task, label)
 
     def answers(self, names: Iterable[object]) -> dict[str, Answer]:
-        """Return the answers in one annotator's flat list of labels, None for tasks without any.
-
-        Raises ``Fault`` if a name is unknown or ambiguous, or a single-label task has several.
-        """
+        """Return the answers in a flat list of labels; ``Fault`` for unknown or ambiguous names."""
         labels: dict[str, list[str]] = {}
         for name in names:
             task, label = self._meant(name)

@@ -143,10 +143,7 @@ class Parquet(Table):
 
 
 def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
-    """Return each file with its split, "" if the rows name it or nothing does.
-
-    Raises ``UserError`` if a file is missing or empty (``hint``: where it is) or a split unknown.
-    """
+    """Return each file with its split, or ""; ``UserError``, with ``hint``, if one is missing."""
     if not isinstance(path, Mapping):
         return [("", existing(path, hint))]
     if not path:

@@ -150,10 +150,7 @@ def dyads(systems: Mapping[str, DyadMetrics], language: str = "en", setting: str
 
 
 def dyad_scores(settings: Mapping[str, SystemsCompared], language: str = "en") -> list[Grid]:
-    """Return the tables: F1 in each setting, differences, and what is found end to end.
-
-    ``settings`` are by what is given (``metrics.dyads.END_TO_END`` …).
-    """
+    """Return F1 by what is given (``END_TO_END`` …), differences, and what is found end to end."""
     out = [dyads(compared.systems, language, setting) for setting, compared in settings.items()]
     differences = [
         (

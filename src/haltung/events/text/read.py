@@ -104,10 +104,7 @@ class Language:
 
 
 def find(given: str, skip: Callable[[Path], bool] = lambda path: False) -> tuple[list[Path], list[str]]:
-    """Return the file, or a folder's texts, pages and JSON Lines by name; and its other files.
-
-    Raises ``UserError`` if there is no such file, or nothing to read in the folder.
-    """
+    """Return the files to read of a file or folder, and others; ``UserError`` if there are none."""
     if given == STANDARD_INPUT:
         return [Path(given)], []
     path = Path(given).expanduser()

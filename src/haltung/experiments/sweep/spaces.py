@@ -24,10 +24,7 @@ Space = CategoricalDistribution | IntDistribution | FloatDistribution
 
 
 def probes(space: Space) -> tuple[Value, ...]:
-    """Return the values that show whether a config accepts the space.
-
-    Of a range: both ends, and of fractions one inside, which a key of whole numbers refuses.
-    """
+    """Return values that show whether a config takes the space: a list, or ends and a fraction."""
     if isinstance(space, CategoricalDistribution):
         return space.choices
     inside = () if isinstance(space, IntDistribution) else (space.low + (space.high - space.low) / math.e,)
@@ -131,10 +128,7 @@ def check_spaces(spaces: Mapping[str, Space], factory: PlanFactory, keys: Sequen
 
 
 def start_values(spaces: Mapping[str, Space], factory: PlanFactory) -> dict[str, Value]:
-    """Return the values of the recipe as it stands, as far as the search contains them.
-
-    The first trial has these values, so no search ends below the recipe that it began with.
-    """
+    """Return the recipe's own values as far as they are searched, which the first trial has."""
     settings = factory.settings({})
     start: dict[str, Value] = {}
     for key, space in spaces.items():

@@ -95,10 +95,7 @@ def write(model: NeuralModel, path: Path) -> dict[str, Any]:
 
 
 def write_articles(model: ArticleModel, path: Path) -> dict[str, Any]:
-    """Write the calibrated graph in float32, all sizes dynamic; return views and input.
-
-    Beside it goes the graph of actors, ``actors.onnx``, if the model finds dyads.
-    """
+    """Write the graph, all sizes dynamic, perhaps ``actors.onnx`` too; return views and input."""
     network = plain(model)
     rows, width, sentences, articles, longest = (torch.export.Dim(name) for name in ("rows", "width", "sentences", "articles", "longest"))
     ids = torch.full((3, 7), 5)
@@ -166,10 +163,7 @@ def _order_gelu(graph: Any) -> None:
 
 
 def described(model: EncoderModel) -> dict[str, Any]:
-    """Return the bundle's ``input``: how a text becomes token ids (``docs/bundle.md``).
-
-    ``UserError`` is raised if the tokenizer does more than to put special ids around texts.
-    """
+    """Return the bundle's ``input`` (``docs/bundle.md``); ``UserError`` for an odd tokenizer."""
     around = template(model.tokenizer)
     types = {"single": around.single_types, "pair": around.pair_types} if model.with_types else None
     return {
