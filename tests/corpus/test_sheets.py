@@ -580,7 +580,7 @@ def test_from_a_sheet_to_a_bundle_in_six_commands(tmp_path: Path) -> None:
     written(tmp_path / "verkehr.csv", [HEAD, *rows])
     for words in (
         ("train", "table=verkehr.csv", "model=linear", "name=a"),
-        ("train", "table=verkehr.csv", "model=linear", "model.kind=svc", "name=b"),
+        ("train", "table=verkehr.csv", "model=linear", "model.kind=svc", "name=b", "folds=2", "final=true"),
         ("compare", "runs=[a-42,b-42]", "split=dev"),
         ("predict", "run=a-42", "text=Der Verband lobt den Radweg."),
         ("export", "run=a-42", "to=model"),

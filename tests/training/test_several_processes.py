@@ -48,7 +48,7 @@ from haltung.training.recipe import Training
 
 article._ACTOR_DROPOUT = article._CUE_DROPOUT = 0.0
 recipe = Training(
-    epochs=4, batch_size=16, encoder_rate=2e-3, head_rate=1e-2, patience=2, precision="fp32", class_weight="root", label_smoothing=0.1
+    epochs=3, batch_size=16, encoder_rate=2e-3, head_rate=1e-2, patience=2, precision="fp32", class_weight="root", label_smoothing=0.1
 )
 off = dict(max_length=32, dropout=0.0, encoder_dropout=0.0)
 texts = tiny.segments(160), tiny.segments(48, seed=1)
@@ -137,7 +137,7 @@ def _assert_alike(one: Any, other: Any) -> None:
     for before, after in zip(one[0], other[0], strict=True):
         for key in ("epoch", "step", "loss", "dev_score"):
             assert after.get(key, 0) == pytest.approx(before.get(key, 0), abs=1e-3)
-    assert one[0][-1]["step"] >= 40
+    assert one[0][-1]["step"] >= 30
     assert one[1] == other[1]
     for before, after in zip(one[2], other[2], strict=True):
         assert after == pytest.approx(before, abs=1e-2)
@@ -154,7 +154,7 @@ def test_several_processes_have_the_curve_of_one(curves: Path) -> None:
         _assert_alike(alone[kind], found)
     assert alone["average"] != alone["network"]
     (first, wrote), *others = (json.loads((curves / f"3/averages-{rank}.json").read_text()) for rank in range(3))
-    assert wrote == [0] * 4 == [0] * len(first)
+    assert wrote == [0] * 3 == [0] * len(first)
     assert others == [[first, []]] * 2
 
 
