@@ -166,7 +166,7 @@ def test_a_full_disk_loses_no_answer(folder: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
         "annotated.answer(anna, 1)\n"
     )
-    # The module beside the tests is found by this process through pytest's `pythonpath`, which no child process inherits.
+    # pytest's `pythonpath`, by which `annotated` is found, is not inherited.
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run([sys.executable, "-c", program, str(folder)], env=paths, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
