@@ -6,7 +6,7 @@ import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, cast
 
@@ -295,6 +295,7 @@ def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, nn.Module,
     """
     encoder = sources.inherited(encoder)
     body, tokenizer = sources.load(encoder, _attention(spec), spec.encoder_dropout)
+    encoder = replace(encoder, revision=getattr(body.config, "_commit_hash", None) or encoder.revision)
     positions = int(getattr(body.config, "max_position_embeddings", spec.max_length))
     limit = min(positions - first_position(body.config), tokenizer.model_max_length)
     layers = int(getattr(body.config, "num_hidden_layers", spec.freeze_layers))
