@@ -164,6 +164,8 @@ class _Export:
             self.admit(folder, name)
         documents.write_schemas(folder, scheme, model.calibration)
         documents.write_card(folder, content, evaluation)
+        runtimes = {entry.get("runtime", "onnxruntime") for entry in self.formats.values()}
+        documents.write_sbom(folder, content, ["numpy", *runtimes, *(["tokenizers"] if "tokenizer" in content["input"] else [])])
         write_description(folder, content)
         make_readable(folder)
 
