@@ -28,3 +28,11 @@ def check_size(name: str, revision: str | None, kind: str = "model") -> None:
             size = sum(one.size or 0 for one in found or ()) / 1e9
     if size > most:
         raise UserError(f"{name} has {size:.3g} GB on the hub, allowed are {most:g}; take another {kind}, or set {LIMIT}={size + 1:.0f}")
+
+
+def commit(name: str, revision: str) -> str:
+    """Return the commit that a revision of a model was when it was fetched, or the revision."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "config.json", revision=revision)
+    return Path(found).parent.name if isinstance(found, str) else revision

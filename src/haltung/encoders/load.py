@@ -114,8 +114,7 @@ def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None
         hub.check_size(path, encoder.revision)
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False, **revision)
-        # A branch may go on meanwhile.
-        revision = {name: getattr(config, "_commit_hash", None) or before for name, before in revision.items()}
+        revision = {name: hub.commit(path, before) for name, before in revision.items()}  # a branch may go on meanwhile
         for name in ("attention_probs_dropout_prob", "attention_dropout"):
             if hasattr(config, name):
                 setattr(config, name, 0.0)

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from haltung import hub
 from haltung.encoders import load as sources
 from haltung.encoders.load import Encoder
 from haltung.encoders.tokens import Tokens, encode
@@ -295,7 +296,8 @@ def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, nn.Module,
     """
     encoder = sources.inherited(encoder)
     body, tokenizer = sources.load(encoder, _attention(spec), spec.encoder_dropout)
-    encoder = replace(encoder, revision=getattr(body.config, "_commit_hash", None) or encoder.revision)
+    if encoder.origin == "hub":
+        encoder = replace(encoder, revision=hub.commit(encoder.path, encoder.revision))
     positions = int(getattr(body.config, "max_position_embeddings", spec.max_length))
     limit = min(positions - first_position(body.config), tokenizer.model_max_length)
     layers = int(getattr(body.config, "num_hidden_layers", spec.freeze_layers))
