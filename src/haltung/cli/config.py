@@ -105,10 +105,9 @@ def each(
     """Yield a request for each combination of values; with ``--cfg`` print the configs instead.
 
     Keys of ``texts`` have one text, such as a date, which Hydra would read as a number; those of
-    ``lists`` a list of texts, whose brackets may be left out, those of ``numbers`` the same of
-    whole numbers; those of ``verbatim`` are used literally. Groups in ``optional`` may lack values.
-    ``single`` is the error message for more than one combination; "" allows several. Raises
-    ``UserError`` if an option or an override is wrong.
+    ``lists`` and ``numbers`` a list, whose brackets may be left out; those of ``verbatim`` are used
+    literally. Groups in ``optional`` may lack values. ``single`` is the error message for more than
+    one combination; "" allows several. ``UserError`` if an option or an override is wrong.
     """
     arguments = with_table(name, arguments)
     literal = {key: value for key, sign, value in (word.partition("=") for word in arguments) if sign and key in verbatim}
@@ -139,9 +138,7 @@ def each(
 
 
 def combinations(words: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the overrides of each combination of the values given with commas: ``seed=1,2`` gives
-    two. Raises ``UserError`` if a word is no override, or there are too many combinations.
-    """
+    """Return the overrides of each combination (``seed=1,2`` gives two), or raise ``UserError``."""
     overrides = [_with_run_id(word) for word in words]
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
@@ -154,9 +151,7 @@ def combinations(words: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None = None, optional: Sequence[str] = ()) -> DictConfig:
-    """Return a command's config; keys of ``optional`` groups may lack a value. Raises ``UserError``
-    if an override is malformed, or names an unknown key or choice.
-    """
+    """Return a command's config, whose ``optional`` groups may lack values; or ``UserError``."""
     words = [f"++{word}" if word.partition("=")[0].rpartition(".")[0] in _OPEN else word for word in overrides]
     if config_dir is not None:
         words.append(f"hydra.searchpath=['{_OwnFolder.scheme()}://{config_dir.resolve()}']")
@@ -188,8 +183,7 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
 def with_table(command: str, arguments: Sequence[str]) -> list[str]:
     """Return the arguments with ``table=FILE`` and its short keys (table_keys.tsv) in full.
 
-    Of ``predict`` and ``events`` the keys are those of a sheet to label; beside ``input=``, which
-    is read then, ``table=`` of ``events`` is an output.
+    Those of ``predict`` and ``events`` are of a sheet to label; beside ``input=`` it is an output.
     """
     given = dict(word.partition("=")[::2] for word in arguments if "=" in word)
     own = {"predict": "table", "events": "input"}.get(command)

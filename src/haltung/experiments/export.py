@@ -32,16 +32,13 @@ def export_model(
 ) -> tuple[ExportResult, str]:  # fmt: skip
     """Export a trained model into a folder, where an exported bundle is replaced.
 
-    The formats are compared on the dev split of ``corpus`` (those of a model of all rows on these);
-    ``own_corpus`` says whether it is the one that the model was trained on, as it was then.
-    ``licence`` is that of the data, for the model card. ``int8`` asks for weights in 8 bits too,
-    ``register`` for a version of the registered model, which needs a run. ``form`` is ``onnx``,
-    ``transformers`` (a folder for each task), or ``compact``: the compact form of the bundle, in
-    fp32 alone, whose weights are rounded before all comparisons. ``callback`` gets the name of each
-    step before it begins; a private ``key`` signs the bundle. Return the result, and name and
-    version of the registered model, "" where there is none. Raises ``UserError`` if the model has
-    another scheme, the corpus has changed, or as ``check_exportable``, ``compact.difference`` and
-    the ``export`` of the form.
+    Formats are compared on the dev split of ``corpus`` (those of a model of all rows on these),
+    which is the run's own, as it was then, if ``own_corpus``. ``licence`` is that of the data.
+    ``int8`` asks for weights in 8 bits too, ``register`` for a version of the registered model,
+    which needs a run. ``form`` is ``onnx``, ``transformers`` (a folder for each task), or
+    ``compact``, in fp32 alone, whose weights are rounded before all comparisons. A private ``key``
+    signs the bundle. Return the result, and name and version of the registered model, "" for none.
+    Raises ``UserError`` if the scheme is another, the corpus has changed, or it can't be exported.
     """
     left_out = check_exportable(trained.bundle, form)
     description = bundle.describe(trained.bundle)

@@ -21,11 +21,9 @@ SBOM = "sbom.cdx.json"
 
 
 def write_card(folder: Path, description: Mapping[str, Any], evaluation: EvaluationResult | None, library: str = "haltung") -> None:
-    """Write the card, as the Hugging Face hub reads it, into a bundle with its golden answers.
-
-    ``description`` is the content of ``haltung.json``; ``evaluation`` that of the trained model on
-    the reference split, None if that has no labels. ``library`` is what loads the folder: if it is
-    ``transformers``, there are no golden answers.
+    """Write the card, as the Hugging Face hub reads it, of a bundle's ``description``; without the
+    ``evaluation`` of the trained model where the reference split has no labels. ``library`` loads
+    the folder, which has golden answers unless that is ``transformers``.
     """
     scheme = parse(description["scheme"])
     tasks = evaluation.tasks if evaluation else {}
@@ -82,10 +80,8 @@ def _title(description: Mapping[str, Any]) -> str:
 
 
 def write_sbom(folder: Path, description: Mapping[str, Any], needed: Iterable[str]) -> None:
-    """Write a bill of materials (CycloneDX 1.6) into an export that has its weights and graphs.
-
-    Listed are the model, what it was made of, the libraries that are ``needed`` to run it, in the
-    versions of here, and those of its training (``excluded``). Nothing in it is random or a time.
+    """Write a bill of materials (CycloneDX 1.6), of weights, graphs, and what they were made of;
+    with the libraries ``needed`` to run it, as they are here, and those of the run (``excluded``).
     """
     source, encoder, needs = description["provenance"], description.get("encoder"), sorted(needed)
     licences = {what: {"licenses": [{"license": {"name": name}}]} for what, name in source.get("licences", {}).items()}

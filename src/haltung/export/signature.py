@@ -1,5 +1,6 @@
 """A signature of a bundle: ed25519 over ``haltung.json``, which has the SHA-256 of every file."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,17 @@ def read_key(path: str, kind: str) -> Any:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-    is_public = kind == "public"
+    load, cls, remedy = {
+        "private": (partial(load_pem_private_key, password=None), Ed25519PrivateKey, "genpkey -algorithm ed25519 -out KEY.pem"),
+        "public": (load_pem_public_key, Ed25519PublicKey, "pkey -in KEY.pem -pubout -out PUBLIC.pem"),
+    }[kind]
     try:
-        data = Path(path).expanduser().read_bytes()
-        key = load_pem_public_key(data) if is_public else load_pem_private_key(data, None)
-        if not isinstance(key, Ed25519PublicKey if is_public else Ed25519PrivateKey):
-            raise TypeError("it is of another kind")
+        if isinstance(key := load(Path(path).expanduser().read_bytes()), cls):
+            return key
+        why = "it is of another kind"
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        remedy = "pkey -in KEY.pem -pubout -out PUBLIC.pem" if is_public else "genpkey -algorithm ed25519 -out KEY.pem"
-        found = f"{path} is no {kind} ed25519 key in PEM without a password ({first_line(error)})"
-        raise UserError(f"{found}; make one: openssl {remedy}") from None
-    return key
+        why = first_line(error)
+    raise UserError(f"{path} is no {kind} ed25519 key in PEM without a password ({why}); make one: openssl {remedy}")
 
 
 def sign(folder: Path, key: Any) -> None:
