@@ -3,6 +3,7 @@
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from haltung.errors import UserError
 
@@ -24,8 +25,8 @@ def check_size(name: str, revision: str | None, kind: str = "model") -> None:
     size = 0.0
     if not constants.HF_HUB_OFFLINE and not Path(name).exists():
         with suppress(HTTPError, OSError, RuntimeError, ValueError):
-            found = HfApi().repo_info(name, revision=revision, repo_type=kind, files_metadata=True, timeout=10).siblings
-            size = sum(one.size or 0 for one in found or ()) / 1e9
+            found: Any = HfApi().repo_info(name, revision=revision, repo_type=kind, files_metadata=True, timeout=10)
+            size = sum(one.size or 0 for one in found.siblings or ()) / 1e9
     if size > most:
         raise UserError(f"{name} has {size:.3g} GB on the hub, allowed are {most:g}; take another {kind}, or set {LIMIT}={size + 1:.0f}")
 

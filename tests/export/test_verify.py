@@ -280,7 +280,7 @@ def test_whose_signature_it_is_is_told(folder: Path, keys: tuple[Path, Path], ca
     numbers = [signature.read_key(str(key), "public").public_bytes_raw().hex() for key in keys]
     assert told(folder, ours, capsys)[1].endswith(f"{folder} is as it was exported and signed by this key, {numbers[0]}")
     assert told(folder, theirs, capsys)[0] == 1
-    assert f"{folder} is signed by another key, {numbers[0]}; this one is {numbers[1]}" in told(folder, theirs, capsys)[1]
+    assert f"{folder} is signed by another key, '{numbers[0]}'; this one is '{numbers[1]}'" in told(folder, theirs, capsys)[1]
     (folder / "haltung.json.sig").unlink()
     assert told(folder, ours, capsys)[0] == 1
     assert f"{folder} is not signed: it has no haltung.json.sig" in told(folder, ours, capsys)[1]

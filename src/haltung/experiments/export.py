@@ -57,7 +57,7 @@ def export_model(
         reference = ReferenceSplit(corpus.name, FOLDS, dev, results.read(found))
     tags = trained.record.tags if trained.record else {}
     commit, encoder = tags.get("haltung.git.commit"), description.get("encoder", {}).get("license")
-    versions = {key.removeprefix("haltung.version."): value for key, value in tags.items() if key.startswith("haltung.version.")}
+    versions = {tag.removeprefix("haltung.version."): value for tag, value in sorted(tags.items()) if tag.startswith("haltung.version.")}
     provenance |= {
         "versions": versions or {"haltung": description["haltung"]},
         "commit": f"{commit} with changes" if commit and tags.get("haltung.git.dirty") == "true" else commit,

@@ -17,8 +17,6 @@ from haltung.inference.sessions import version_of
 from haltung.labels import Scheme, parse
 from haltung.models.predictor import Calibration
 
-SBOM = "sbom.cdx.json"
-
 
 def write_card(folder: Path, description: Mapping[str, Any], evaluation: EvaluationResult | None, library: str = "haltung") -> None:
     """Write the card, as the Hugging Face hub reads it, of a bundle's ``description``; without the
@@ -103,7 +101,7 @@ def write_sbom(folder: Path, description: Mapping[str, Any], needed: Iterable[st
         "bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "metadata": {"component": model}, "components": components,
         "dependencies": [{"ref": "model", "dependsOn": [f"run:{name}" for name in needs]}],
     }  # fmt: skip
-    (folder / SBOM).write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    (folder / "sbom.cdx.json").write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 def _hashes(digest: str | None) -> dict[str, Any]:

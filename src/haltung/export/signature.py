@@ -52,7 +52,7 @@ def fault(folder: Path, key: Any) -> str:
         key.verify(signature, (folder / bundle.DESCRIPTION).read_bytes())
     except InvalidSignature:
         changed = f"{folder / bundle.DESCRIPTION} has been changed since it was signed by this key"
-        return changed if signer == own else f"{folder} is signed by another key, {signer}; this one is {own}"
+        return changed if signer == own else f"{folder} is signed by another key, {str(signer)[:64]!a}; this one is {own!a}"
     if not files:
         return f"{folder} is signed by this key, but lists no files, so that they may be anybody's"
     # Of all that Haltung reads this alone may come later.
