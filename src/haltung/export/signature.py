@@ -1,6 +1,5 @@
 """A signature of a bundle: ed25519 over ``haltung.json``, which has the SHA-256 of every file."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,16 @@ def read_key(path: str, kind: str) -> Any:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
-    load, cls, remedy = {
-        "private": (partial(load_pem_private_key, password=None), Ed25519PrivateKey, "genpkey -algorithm ed25519 -out KEY.pem"),
-        "public": (load_pem_public_key, Ed25519PublicKey, "pkey -in KEY.pem -pubout -out PUBLIC.pem"),
-    }[kind]
+    is_private = kind == "private"
     try:
-        if isinstance(key := load(Path(path).expanduser().read_bytes()), cls):
+        data = Path(path).expanduser().read_bytes()
+        key = load_pem_private_key(data, None) if is_private else load_pem_public_key(data)
+        if isinstance(key, Ed25519PrivateKey if is_private else Ed25519PublicKey):
             return key
         why = "it is of another kind"
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         why = first_line(error)
+    remedy = "genpkey -algorithm ed25519 -out KEY.pem" if is_private else "pkey -in KEY.pem -pubout -out PUBLIC.pem"
     raise UserError(f"{path} is no {kind} ed25519 key in PEM without a password ({why}); make one: openssl {remedy}")
 
 
