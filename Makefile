@@ -13,7 +13,7 @@ FIGURES ?= outputs/$(BENCH).json
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check docs model bench system clean
+.PHONY: help setup train test check lowest audit docs model bench system clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,11 +36,29 @@ train: setup ## train the embedded encoder on the embedded corpus (ARGS='seed=1,
 test: setup ## run all tests (ARGS='-k splits' for some)
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: setup ## lint, format, types, and who may import whom
+check: setup ## lint, holes (bandit's rules), format, types, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# Not in .ci/run: it fetches some gigabytes. Only our own requirements are at their lowest, what they bring along is at its newest.
+LOW := tests/test_imports.py tests/export/test_verify.py \
+	tests/export/test_export_command.py::test_a_run_becomes_a_bundle_that_verifies tests/serving/test_start.py::test_a_served_bundle_needs_no_writable_place
+
+lowest: ## run a part of the tests with the lowest versions that pyproject.toml allows, in build/lowest
+	$(PYTHON) -m venv build/lowest
+	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	build/lowest/bin/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct -e '.[export,serve,events,sheets]'
+	build/lowest/bin/uv pip install --quiet --python build/lowest/bin/python pytest hypothesis httpx psutil 'cyclonedx-python-lib[json-validation]'
+	build/lowest/bin/python -m pytest $(LOW) $(ARGS)
+
+audit: setup ## look up the installed versions in PyPI's database of known vulnerabilities, in build/audit
+	@$(PYTHON) -m venv build/audit
+	@build/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	@$(BIN)/python -m pip list --format=freeze --exclude-editable | sed 's/+.*//' > build/audit/installed.txt
+	@build/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement build/audit/installed.txt $(ARGS) || \
+		{ echo "make audit: not clean: a version above has a known vulnerability, or could not be looked up, so that nothing is known of it" >&2; exit 1; }
 
 docs: setup ## build the manual as a site, strictly: build/site/index.html
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
@@ -53,12 +71,13 @@ model: setup ## train the model that comes with Haltung anew (needs the real tex
 bench: setup ## run a benchmark (BENCH=training, inference or neighbour; see benchmarks/README.md) and store its figures (FIGURES=FILE)
 	$(BIN)/python benchmarks/$(BENCH).py --json $(FIGURES) $(ARGS)
 
-system: ## install what some checks and tests need of the system: a C compiler, hunspell with German dictionaries, chromium, Node.js, PostgreSQL
+system: ## install what some checks and tests need of the system: a C compiler, hunspell with German dictionaries, OpenSSL, chromium, Node.js, PostgreSQL
 	@missing=; \
 	printf '#include <math.h>\nint main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/null || missing="gcc libc6-dev"; \
 	for country in DE AT CH; do \
 		echo gut | hunspell -d de_$$country -i utf-8 -l >/dev/null 2>&1 || missing="$$missing hunspell hunspell-de-de hunspell-de-at hunspell-de-ch"; \
 	done; \
+	command -v openssl >/dev/null || missing="$$missing openssl"; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
 	ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || command -v pg_ctl >/dev/null || missing="$$missing postgresql"; \

@@ -248,6 +248,8 @@ class _Handler(BaseHTTPRequestHandler):
         folder, commit = found
         if what == "revision":
             siblings = [{"rfilename": path.relative_to(folder).as_posix()} for path in _files(folder)]
+            for one in siblings if "blobs" in query else ():
+                one["size"] = (folder / one["rfilename"]).stat().st_size
             common = {"_id": commit[:24], "id": name, "sha": commit, "private": False, "gated": False, "disabled": False, "tags": []}
             self._json({**common, "modelId": name, "downloads": 0, "likes": 0, "siblings": siblings})
         elif what == "tree":

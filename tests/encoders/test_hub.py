@@ -26,10 +26,10 @@ GBERT = "deepset/gbert-base"
 # Each runs in a process of its own, since HF_ENDPOINT and HF_HOME are read at import. `shown` is
 # the message that a user gets.
 _BEGIN = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 import numpy as np
-from haltung import labels
+from haltung import hub, labels
 from haltung.corpus.readers.published import Gnad10
 from haltung.corpus.readers.xstance import XStance
 from haltung.encoders.load import Encoder, load
@@ -61,6 +61,14 @@ report = {
     "revision": shown(lambda: load(gbert(revision="v9"))),
     "malformed": shown(lambda: load(gbert("deepset/gbert base"))),
 }
+from haltung.models import compact, neural
+from haltung.models.spec import NetworkSpec
+report["commit"] = neural.pretrained(gbert(), NetworkSpec(max_length=32))[0].revision
+os.environ[hub.LIMIT] = "1e-4"  # 100 kB
+report["large"] = shown(lambda: load(gbert("deepset/gbert-huge")))
+report["large model"] = shown(lambda: compact.find("hub:deepset/gbert-huge"))
+os.environ[hub.LIMIT] = "many"
+report["limit"] = shown(lambda: load(gbert()))
 """
 
 _OFFLINE = """
@@ -81,6 +89,8 @@ report = {
     "missing": shown(lambda: XStance(hub="ZurichNLP/x_stanze").read(scheme("xstance"))),
     "malformed": shown(lambda: Gnad10(hub="community datasets/gnad10").read(scheme("gnad10"))),
 }
+os.environ[hub.LIMIT] = "1e-9"  # a byte
+report["large"] = shown(lambda: Gnad10(hub="ours/gnad10").read(scheme("gnad10")))
 """
 
 _UNREACHABLE_ENCODER = 'report = {"encoder": shown(lambda: load(gbert()))}'
@@ -127,8 +137,10 @@ def hub(gbert: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """A hub with one encoder and two corpora."""
     with serve(
         Repository("models", GBERT, {"main": gbert}),
+        Repository("models", "deepset/gbert-huge", {"main": write_gbert(tmp_path_factory.mktemp("huge"))}),
         Repository("datasets", "ZurichNLP/x_stance", write_x_stance(tmp_path_factory.mktemp("x_stance"))),
         Repository("datasets", "community-datasets/gnad10", write_gnad10(tmp_path_factory.mktemp("gnad10"))),
+        Repository("datasets", "ours/gnad10", write_gnad10(tmp_path_factory.mktemp("ours"))),
     ) as running:
         yield running
 
@@ -216,6 +228,35 @@ def test_a_fetched_encoder_needs_the_hub_no_more(
     np.testing.assert_allclose(np.load(tmp_path / "ours.npy"), expected, rtol=0, atol=1e-6)
     assert len(hub.requests) == before
     assert "deepset/gbert-large" in report["not cached"]
+
+
+def test_a_branch_is_recorded_as_the_commit_that_it_was(encoder: Client, hub: Hub) -> None:
+    """So that a bundle says which encoder it began with, whatever the branch holds later."""
+    (repository,) = [one for one in hub.repositories if one.name == GBERT]
+    assert encoder.report()["commit"] == repository.commit("main")
+
+
+@pytest.mark.parametrize("case", ["large", "large model"])
+def test_a_repository_that_is_too_large_is_refused_before_it_is_fetched(encoder: Client, hub: Hub, case: str) -> None:
+    """With its size, what is allowed, and the variable that allows more; no file was asked for."""
+    assert re.fullmatch(
+        r"deepset/gbert-huge has 0\.00\d+ GB on the hub, allowed are 0\.0001; take another model, or set HALTUNG_HUB_GB=1",
+        encoder.report()[case],
+    )
+    assert {request for request in hub.requests if "gbert-huge" in request} == {"GET /api/models/deepset/gbert-huge/revision/main"}
+
+
+def test_a_data_set_that_is_too_large_is_refused_before_it_is_fetched(corpora: dict[str, Any], hub: Hub) -> None:
+    """As an encoder is."""
+    assert re.match(
+        r"ours/gnad10 has \S+ GB on the hub, allowed are 1e-09; take another dataset, or set HALTUNG_HUB_GB=1", corpora["large"]
+    )
+    assert {request for request in hub.requests if "ours/gnad10" in request} == {"GET /api/datasets/ours/gnad10"}
+
+
+def test_a_limit_that_is_no_number_is_named(encoder: Client) -> None:
+    """With what is expected."""
+    assert encoder.report()["limit"] == "HALTUNG_HUB_GB is 'many', expected a number of gigabytes, as in HALTUNG_HUB_GB=20"
 
 
 def test_the_umlauts_of_a_wordpiece_vocabulary_stay(gbert: Path) -> None:

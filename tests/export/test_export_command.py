@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from command_line import CORPUS, run_here, write_corpus
+from haltung import tracking
 from haltung.cli import main
 from haltung.events import dyads as dyad_model
 from haltung.events.dyads import Thresholds
 from haltung.export import formats
+from haltung.files import sha256
+from keys import new_key
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +51,60 @@ def test_a_run_becomes_a_bundle_that_verifies(here: Path, tmp_path: Path, capsys
     assert len(description["provenance"]["run"]) == 32
     assert set(description["formats"]) == {"fp32", "fp16"}
     assert main(["verify", f"bundle={tmp_path / 'b'}"]) == 0
+
+
+def test_a_bill_of_materials_names_what_trained_a_model_and_what_runs_it(here: Path, tmp_path: Path) -> None:
+    """In CycloneDX, by its schema; with the versions of the run, and the same bytes each time."""
+    for name in ("b", "again"):
+        assert main(["export", "run=tiny-1", f"to={tmp_path / name}", "licence=CC BY 4.0"]) == 0
+    text = (tmp_path / "b/sbom.cdx.json").read_text(encoding="utf-8")
+    assert text == (tmp_path / "again/sbom.cdx.json").read_text(encoding="utf-8")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    content, description = json.loads(text), json.loads((tmp_path / "b/haltung.json").read_text(encoding="utf-8"))
+    model, parts = content["metadata"]["component"], {part["bom-ref"]: part for part in content["components"]}
+    digests = {part["name"]: part["hashes"][0]["content"] for part in model["components"]}
+    assert model["type"] == "machine-learning-model"
+    assert model["hashes"][0]["content"] == digests["linear.safetensors"] == sha256(tmp_path / "b/linear.safetensors")
+    assert digests["onnx/model.fp32.onnx"] == description["formats"]["fp32"]["sha256"]
+    assert {name for name, part in parts.items() if part.get("scope") == "required"} == {"run:numpy", "run:onnxruntime"}
+    assert content["dependencies"] == [{"ref": "model", "dependsOn": ["run:numpy", "run:onnxruntime"]}]
+    tags = tracking.find(tracking.Store(), "tiny-1").tags
+    trained = {name.partition(":")[2]: part["version"] for name, part in parts.items() if part.get("scope") == "excluded"}
+    assert trained == {name.removeprefix("haltung.version."): version for name, version in tags.items() if "haltung.version" in name}
+    assert parts["run:onnxruntime"]["purl"] == f"pkg:pypi/onnxruntime@{version('onnxruntime')}"
+    assert parts["data"]["hashes"][0]["content"] == description["provenance"]["corpus_digest"]
+    assert parts["data"]["licenses"] == [{"license": {"name": "CC BY 4.0"}}]
+
+
+def test_a_signed_export_is_verified_by_its_public_key(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With thresholds of dyads, which lie beside what is listed elsewhere."""
+    private, public = new_key(tmp_path / "ours")
+    copy = shutil.copytree(next((here / "experiments" / "runs").glob("tiny-1-*/bundle")), tmp_path / "copy")
+    dyad_model.write_thresholds(copy, Thresholds(pair=0.7), {"corpus": "mine"})
+    assert main(["export", f"bundle={copy}", *CORPUS, f"to={tmp_path / 'b'}", f"sign={private}"]) == 0
+    capsys.readouterr()
+    assert main(["verify", f"bundle={tmp_path / 'b'}", f"key={public}"]) == 0
+    assert "is as it was exported and signed by this key, " in capsys.readouterr().out.replace("\n", " ")
+    assert main(["verify", f"bundle={tmp_path / 'b'}"]) == 0
+    dyad_model.write_thresholds(tmp_path / "b", Thresholds(pair=0.1), {"corpus": "mine"})
+    assert main(["verify", f"bundle={tmp_path / 'b'}", f"key={public}"]) == 1
+    printed = capsys.readouterr()
+    assert "dyads.json is not the file that was written" in printed.err
+    assert "is NOT as it was exported, but it was signed by this key" in printed.out.replace("\n", " ")
+
+
+@pytest.mark.parametrize("words", [("sign={public}",), ("sign={folder}/none.pem",), ("sign={private}", "form=transformers")])
+def test_a_key_that_cannot_sign_is_refused_before_the_export(
+    here: Path, tmp_path: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the command that makes one, and nothing written."""
+    private, public = new_key(tmp_path / "ours")
+    named = [word.format(private=private, public=public, folder=tmp_path) for word in words]
+    assert main(["export", "run=tiny-1", f"to={tmp_path / 'b'}", *named]) == 2
+    said = capsys.readouterr().err
+    assert ("openssl genpkey -algorithm ed25519" in said) == (len(words) == 1)
+    assert said.count("\n") == 1
+    assert not (tmp_path / "b").exists()
 
 
 def test_an_exported_bundle_is_predicted_with_and_evaluated_like_a_trained_one(

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from transformers import AutoTokenizer, pipeline
 
 import bare_environment
@@ -29,7 +31,15 @@ from haltung.models.predictor import Calibration, Model
 from haltung.models.spec import NetworkSpec
 from haltung.records import Segment
 
-FILES = {"README.md", "config.json", "model.safetensors", "sentence_bert_config.json", "tokenizer.json", "tokenizer_config.json"}
+FILES = {
+    "README.md",
+    "config.json",
+    "model.safetensors",
+    "sbom.cdx.json",
+    "sentence_bert_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+}
 TEXTS = ["Chile warnt den Zoll in Peru .", "Malta lobt die Bank .", "Nepal kennt das Heer in Laos . " * 20]
 
 # Run where Haltung is not installed: each folder's scores for each text, by label.
@@ -128,6 +138,9 @@ def test_the_folder_is_all_that_is_needed_and_names_no_machine(home: Path, bert:
     card = (home / "plain/topic/README.md").read_text(encoding="utf-8")
     assert all(word in card for word in ("Sicherheit", "Economy", "library_name: transformers", "CC BY 4.0", 'pipeline("text-'))
     assert "haltung.inference" not in card
+    materials = (home / "plain/topic/sbom.cdx.json").read_text(encoding="utf-8")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(materials) is None
+    assert '"bom-ref": "run:transformers"' in materials
     for path in (home / "plain").rglob("*.json"):
         assert not any(str(folder).encode() in path.read_bytes() for folder in (home, bert.parent))
 

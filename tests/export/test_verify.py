@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from onnx import numpy_helper
 import tiny
 from haltung.cli import main
 from haltung.errors import UserError
+from haltung.export import signature
 from haltung.export import write as writing
 from haltung.export.verify import Verification, verify
 from haltung.export.write import ReferenceSplit
@@ -26,6 +28,7 @@ from haltung.labels import parse
 from haltung.models import bundle, linear
 from haltung.models.predictor import Calibration
 from haltung.models.spec import LinearSpec
+from keys import new_key
 
 
 @pytest.fixture(scope="module")
@@ -235,3 +238,89 @@ def test_the_command_exits_with_2_for_what_is_no_bundle(tmp_path: Path, capsys: 
     assert "name what to verify: bundle=DIR" in capsys.readouterr().err
     assert main(["verify", f"bundle={tmp_path}"]) == 2
     assert "has no haltung.json" in capsys.readouterr().err
+
+
+@pytest.fixture
+def keys(folder: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Two public keys; the bundle is signed by the owner of the first."""
+    (private, ours), (_, theirs) = new_key(tmp_path / "ours"), new_key(tmp_path / "theirs")
+    signature.sign(folder, signature.read_key(str(private), "private"))
+    return ours, theirs
+
+
+def told(folder: Path, public: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Return exit code and message of a verification with a key."""
+    capsys.readouterr()
+    code = main(["verify", f"bundle={folder}", f"key={public}"])
+    printed = capsys.readouterr()
+    return code, " ".join((printed.err + printed.out).split())
+
+
+def unlisted(description: dict[str, Any]) -> None:
+    description.pop("files")
+
+
+@pytest.mark.parametrize(
+    "change", [unlisted, lambda description: description["calibration"].update(temperatures={})], ids=["no digests", "another temperature"]
+)
+@pytest.mark.parametrize("consistent", [True, False])
+def test_a_description_that_was_changed_is_not_what_was_signed(
+    folder: Path, keys: tuple[Path, Path], change: Callable[[dict[str, Any]], None], consistent: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether its own digests fit or not; nor is one without digests, which loads unchecked."""
+    changed(folder, change, consistent)
+    code, text = told(folder, keys[0], capsys)
+    assert code == 1
+    assert text.startswith(f"{folder / 'haltung.json'} has been changed since it was signed by this key; do not use it")
+
+
+def test_whose_signature_it_is_is_told(folder: Path, keys: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """This key's, another's, nobody's; each in one sentence that names the bundle."""
+    ours, theirs = keys
+    numbers = [signature.read_key(str(key), "public").public_bytes_raw().hex() for key in keys]
+    assert told(folder, ours, capsys)[1].endswith(f"{folder} is as it was exported and signed by this key, {numbers[0]}")
+    assert told(folder, theirs, capsys)[0] == 1
+    assert f"{folder} is signed by another key, '{numbers[0]}'; this one is '{numbers[1]}'" in told(folder, theirs, capsys)[1]
+    (folder / "haltung.json.sig").unlink()
+    assert told(folder, ours, capsys)[0] == 1
+    assert f"{folder} is not signed: it has no haltung.json.sig" in told(folder, ours, capsys)[1]
+
+
+def test_a_changed_file_of_a_signed_bundle_is_named(folder: Path, keys: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """Its digest is in what was signed; thresholds may come later only where nothing is."""
+    (folder / "dyads.json").write_text("{}", encoding="utf-8")
+    assert told(folder, keys[0], capsys)[0] == 1
+    assert "dyads.json was added since" in told(folder, keys[0], capsys)[1]
+    (folder / "dyads.json").unlink()
+    with (folder / "vocabulary.json").open("ab") as file:
+        file.write(b" ")
+    code, text = told(folder, keys[0], capsys)
+    assert code == 1
+    assert "vocabulary.json is not the file that was written" in text
+    assert "is NOT as it was exported, but it was signed by this key" in text
+
+
+def test_a_signature_over_no_digests_says_nothing_of_files(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Somebody may sign an old bundle by other means, whose files are then anybody's."""
+    private, public = new_key(tmp_path / "ours")
+    changed(folder, unlisted, consistent=False)
+    key = signature.read_key(str(private), "private")
+    (folder / "haltung.json.sig").write_bytes(key.sign((folder / "haltung.json").read_bytes()))
+    assert told(folder, public, capsys)[0] == 1
+    assert "lists no files" in told(folder, public, capsys)[1]
+
+
+@pytest.mark.system("openssl")
+def test_keys_and_signatures_are_those_of_openssl(folder: Path, tmp_path: Path) -> None:
+    """By the commands of docs/export.md, for keys and for a verification without Haltung."""
+    private, public = tmp_path / "key.pem", tmp_path / "public.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(private)], check=True)
+    subprocess.run(["openssl", "pkey", "-in", str(private), "-pubout", "-out", str(public)], check=True)
+    signature.sign(folder, signature.read_key(str(private), "private"))
+    assert signature.fault(folder, signature.read_key(str(public), "public")) == ""
+    signed = ("-rawin", "-in", str(folder / "haltung.json"), "-sigfile", str(folder / "haltung.json.sig"))
+    verify_it = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", str(public), *signed]
+    assert "Signature Verified Successfully" in subprocess.run(verify_it, check=True, capture_output=True, text=True).stdout
+    subprocess.run(["openssl", "genpkey", "-algorithm", "x25519", "-out", str(tmp_path / "other.pem")], check=True)
+    with pytest.raises(UserError, match=r"is no private ed25519 key in PEM without a password \(it is of another kind\)"):
+        signature.read_key(str(tmp_path / "other.pem"), "private")

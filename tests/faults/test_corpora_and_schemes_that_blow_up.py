@@ -84,6 +84,66 @@ def test_a_config_that_would_take_too_long_is_refused(
     assert re.search(rf"{group}/theirs\.yaml.*({sentence})", said)
 
 
+THEIRS = "name: x\nlabels: gnad10\nreader: {a: $}\nrules: {}\nsplit: {}\n"
+REFERENCES = r"corpus/theirs\.yaml has '\$\{.*'; allowed are \$\{key\} and \$\{shipped:path\}"
+DOUBLED = r"its \$\{…\} make the config longer than 1,000,000 characters"
+
+
+def chain(value: str, start: str, many: int = 40) -> str:
+    """Return keys each of which has the one before it twice."""
+    return f"a0: {start}\n" + "".join(f"a{number}: {value.replace('BEFORE', f'a{number - 1}')}\n" for number in range(1, many))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("e: ${oc.env:HALTUNG_SECRET}", REFERENCES),
+        ("e: \\${oc.env:HALTUNG_SECRET}", REFERENCES),
+        ("e: ${corpus.reader.a}{oc.env:HALTUNG_SECRET}", REFERENCES),
+        ("d: '{oc.env:HALTUNG_SECRET}'\ne: ${corpus.reader.a}${.d}", REFERENCES),
+        ("d: env\ne: ${oc.${.d}:HALTUNG_SECRET}", REFERENCES),
+        ("e: ${oc.decode:'${.a}'}", REFERENCES),
+        ("e: ${now:%Y}", REFERENCES),
+        (chain("'${corpus.BEFORE}${corpus.BEFORE}'", "lol"), REFERENCES),
+        (chain("'${corpus.BEFORE} ${corpus.BEFORE}'", "lol"), DOUBLED),
+        (chain("{x: '${corpus.BEFORE}', y: '${..BEFORE}'}", "{x: 1}"), DOUBLED),
+        (chain("['${corpus.BEFORE[0]} ${..BEFORE[0]}']", "[lol]"), DOUBLED),
+        ("e: ${.f}\nf: ${.e}", "Recursive interpolation detected"),
+    ],
+    ids=["a variable", "escaped", "put together", "of two", "named by another", "decoded", "a time",
+         "side by side", "with a space", "mappings", "lists", "a circle"],
+)  # fmt: skip
+def test_what_a_config_of_others_refers_to_is_known_and_bounded(
+    tmp_path: Path, text: str, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No environment variable, by whatever way, and nothing that doubles with each line."""
+    monkeypatch.setenv("HALTUNG_SECRET", "betrayed")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/theirs.yaml").write_text(f"{THEIRS}{text}\n", encoding="utf-8")
+    assert main(["prepare", "corpus=theirs", "--config-dir", str(tmp_path), "--cfg"]) == 2
+    printed = capsys.readouterr()
+    assert re.search(sentence, printed.err)
+    assert printed.err.count("\n") == 1
+    assert "betrayed" not in printed.out + printed.err
+
+
+def test_a_config_of_ones_own_may_refer_to_keys_files_and_what_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To keys by a path or a relative one, and to variables where HALTUNG_CONFIG_ENV=1 says so."""
+    monkeypatch.setenv("HALTUNG_SOURCES", "/texts")
+    monkeypatch.setenv("HALTUNG_CONFIG_ENV", "1")
+    (tmp_path / "corpus").mkdir()
+    text = "e: ${sources}/${corpus.name}-${.labels}.csv\nf: ${oc.env:HALTUNG_SOURCES,none}/a\ng: ${shipped:data/diplomacy}\nh: ^a{3}$\n"
+    (tmp_path / "corpus/theirs.yaml").write_text(f"{THEIRS}{text}", encoding="utf-8")
+    assert main(["prepare", "corpus=theirs", "--config-dir", str(tmp_path), "--cfg"]) == 0
+    printed = capsys.readouterr().out
+    assert "e: /texts/x-gnad10.csv\n" in printed
+    assert "f: /texts/a\n" in printed
+    assert "h: ^a{3}$\n" in printed
+    assert re.search(r"g: /.*data/diplomacy\n", printed)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -1,6 +1,8 @@
 """From ``key=value`` arguments to a composed config; every mistake gets one sentence."""
 
 import itertools
+import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +30,11 @@ _MOST_COMBINATIONS = 200
 # Mappings whose keys the user chooses (tasks, columns, labels), so that a new one needs no +.
 _OPEN = ("corpus.reads", "corpus.pooling", "corpus.reader.columns", "corpus.reader.labels", "corpus.reader.tasks", "fsdp")
 
+# What a config of others may have. Nothing of $, { and \ stands beside it: what it stands for could
+# become another one by that, which is resolved in its turn.
+_REFERENCE = r"(?<![$\\])\$\{(?:(\.*)([\w\[-][\w.\[\]-]*)|shipped:[\w./-]*%s)\}(?![$\\{])"
+_MOST_CHARACTERS = 1_000_000
+
 _PLAIN = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 
 
@@ -48,8 +55,34 @@ class _OwnFolder(FileConfigSource):
         return "own"
 
     def load_config(self, config_path: str) -> ConfigResult:
-        labels.read_yaml(Path(self.path, self._normalize_file_name(config_path)), "config")
+        path = Path(self.path, self._normalize_file_name(config_path))
+        data = json.dumps(labels.read_yaml(path, "config"), ensure_ascii=False, default=str)
+        allowed = _REFERENCE % (r"|oc\.env:[^${}\\]*" if os.environ.get("HALTUNG_CONFIG_ENV") == "1" else "")
+        _, sign, rest = re.sub(allowed, " ", data).partition("${")
+        if sign:
+            found, known = rest.split('"')[0][:60], "${key} and ${shipped:path}, with no $, {, \\ or line's end beside them"
+            raise UserError(f"{path} has '${{{found}'; allowed are {known}, and ${{oc.env:NAME}} if you set HALTUNG_CONFIG_ENV=1")
         return super().load_config(config_path)
+
+
+def _named(node: Any) -> Any:
+    """Return plain data with mappings in place of lists, and text in place of all else."""
+    pairs = enumerate(node) if isinstance(node, list) else node.items() if isinstance(node, dict) else None
+    return str(node) if pairs is None else {str(key): _named(child) for key, child in pairs}
+
+
+def _bound(tree: Any, path: Sequence[str], known: dict[tuple[str, ...], int]) -> int:
+    """Return how many parts and characters a value has at most when it is resolved."""
+    at, node = tuple[str, ...](), tree
+    for key in path:  # of a text it is asked for the whole of what it leads to
+        at, node = (at, node) if isinstance(node, str) else ((*at, key), node.get(key, ""))
+    if at not in known:
+        known[at] = 0  # a circle is told when it is resolved
+        inside = [(*at, key) for key in node if isinstance(node, dict)]
+        for dots, name in re.findall(_REFERENCE % "", node) if isinstance(node, str) else ():
+            inside.append((*(at[: -len(dots)] if dots else ()), *re.findall(r"[^.\[\]]+", name)))
+        known[at] = len(node) + sum(_bound(tree, one, known) for one in inside)
+    return known[at]
 
 
 Plugins.instance().register(_OwnFolder)
@@ -72,10 +105,9 @@ def each(
     """Yield a request for each combination of values; with ``--cfg`` print the configs instead.
 
     Keys of ``texts`` have one text, such as a date, which Hydra would read as a number; those of
-    ``lists`` a list of texts, whose brackets may be left out, those of ``numbers`` the same of
-    whole numbers; those of ``verbatim`` are used literally. Groups in ``optional`` may lack values.
-    ``single`` is the error message for more than one combination; "" allows several. Raises
-    ``UserError`` if an option or an override is wrong.
+    ``lists`` and ``numbers`` a list, whose brackets may be left out; those of ``verbatim`` are used
+    literally. Groups in ``optional`` may lack values. ``single`` is the error message for more than
+    one combination; "" allows several. ``UserError`` if an option or an override is wrong.
     """
     arguments = with_table(name, arguments)
     literal = {key: value for key, sign, value in (word.partition("=") for word in arguments) if sign and key in verbatim}
@@ -106,9 +138,7 @@ def each(
 
 
 def combinations(words: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the overrides of each combination of the values given with commas: ``seed=1,2`` gives
-    two. Raises ``UserError`` if a word is no override, or there are too many combinations.
-    """
+    """Return the overrides of each combination (``seed=1,2`` gives two), or raise ``UserError``."""
     overrides = [_with_run_id(word) for word in words]
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
@@ -121,15 +151,15 @@ def combinations(words: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None = None, optional: Sequence[str] = ()) -> DictConfig:
-    """Return a command's config; keys of ``optional`` groups may lack a value. Raises ``UserError``
-    if an override is malformed, or names an unknown key or choice.
-    """
+    """Return a command's config, whose ``optional`` groups may lack values; or ``UserError``."""
     words = [f"++{word}" if word.partition("=")[0].rpartition(".")[0] in _OPEN else word for word in overrides]
     if config_dir is not None:
         words.append(f"hydra.searchpath=['{_OwnFolder.scheme()}://{config_dir.resolve()}']")
     with initialize_config_dir(config_dir=str(files.shipped("configs").resolve()), version_base="1.3", job_name=command):
         try:
             config = hydra_compose(command, words)
+            if config_dir is not None and _bound(_named(OmegaConf.to_container(config)), (), {}) > _MOST_CHARACTERS:
+                raise UserError(f"{config_dir}: its ${{…}} make the config longer than {_MOST_CHARACTERS:,} characters, which no config is")
             # Resolved now: a missing or circular interpolation stops the command before any work.
             OmegaConf.resolve(config)
         except MissingConfigException as error:
@@ -153,8 +183,7 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
 def with_table(command: str, arguments: Sequence[str]) -> list[str]:
     """Return the arguments with ``table=FILE`` and its short keys (table_keys.tsv) in full.
 
-    Of ``predict`` and ``events`` the keys are those of a sheet to label; beside ``input=``, which
-    is read then, ``table=`` of ``events`` is an output.
+    Those of ``predict`` and ``events`` are of a sheet to label; beside ``input=`` it is an output.
     """
     given = dict(word.partition("=")[::2] for word in arguments if "=" in word)
     own = {"predict": "table", "events": "input"}.get(command)

@@ -17,7 +17,7 @@ from haltung.errors import UserError
 from haltung.evaluation.report.i18n import word
 from haltung.experiments.evaluate import TrainedModel
 from haltung.experiments.export import check_exportable, export_model
-from haltung.export import share
+from haltung.export import share, signature
 from haltung.export.verify import verify as replay
 from haltung.export.write import ExportResult
 from haltung.labels import Scheme
@@ -27,7 +27,8 @@ from haltung.models import compact
 @command("export", verbatim=("licence", "version"))
 def run(
     request: Request, *, run: str | None, bundle: str | None, to: str | None, form: Literal["onnx", "compact", "transformers"], int8: bool,
-    register: bool, licence: str | None, wheel: str | None, version: str, hub: str | None, private: bool, language: Language,
+    register: bool, licence: str | None, sign: str | None, wheel: str | None, version: str, hub: str | None, private: bool,
+    language: Language,
 ) -> int:  # fmt: skip
     """Export and print the table of formats; return 1 if what was asked for is refused."""
     settings = request.settings
@@ -40,8 +41,9 @@ def run(
         raise UserError(f"to is '{to}', the folder that you are in, which can't be replaced; name another one: to=DIR")
     if form != "onnx" and (register or int8):
         raise UserError(f"form={form} has fp32 alone and is not registered; leave out register=true and int8=true, or export form=onnx")
-    if form == "transformers" and wheel:
-        raise UserError("wheel=… packs a model for Haltung, which form=transformers is not; leave out one of them")
+    if form == "transformers" and (wheel or sign):
+        raise UserError("wheel=… packs and sign=… signs a model for Haltung, which form=transformers is not; leave out one of them")
+    key = signature.read_key(sign, "private") if sign else None
     if register and run is None:
         raise UserError("register=true makes a version of a run's model; name the run, as in run=ID, instead of bundle=…")
     if wheel:
@@ -69,7 +71,7 @@ def run(
     with Console(stderr=True).status("") as status:
         result, registered = export_model(
             trained, corpus, Path(to), own_corpus=own_corpus, licence=licence, int8=int8,
-            register=register, form=form, callback=lambda step: status.update(f"exporting: {step}"),
+            register=register, form=form, callback=lambda step: status.update(f"exporting: {step}"), key=key,
         )  # fmt: skip
     Console().print(_table(result, corpus.scheme, language))
     if own_corpus and trained.record and trained.record.of_all_rows:
@@ -93,11 +95,14 @@ def run(
 
 
 @command("verify")
-def verify(bundle: str | None, threads: int | None) -> int:
-    """Replay the golden answers and print the table; return 1 if a file or an answer differs."""
+def verify(bundle: str | None, threads: int | None, key: str | None) -> int:
+    """Replay the golden answers and print the table; return 1 if a file, answer or key differs."""
     if bundle is None:
         raise UserError("name what to verify: bundle=DIR, a folder that haltung export has written")
-    folder = compact.find(bundle)
+    folder, public = compact.find(bundle), signature.read_key(key, "public") if key else None
+    if public and (fault := signature.fault(folder, public)):  # of which nothing is run
+        print(f"{fault}; do not use it, or ask the one who is to have signed it", file=sys.stderr)
+        return 1
     with Console(stderr=True).status("") as status:
         result = replay(folder, threads, lambda step: status.update(f"verifying: {step}"))
     table = Table("format", "runtime", "inputs", "differs by", "allowed", "other labels", "")
@@ -110,7 +115,8 @@ def verify(bundle: str | None, threads: int | None) -> int:
     lines += [*result.broken, *(f"{check.format} by {check.runtime}: {check.fault}" for check in result.checks if check.fault)]
     for line in lines:
         print(line, file=sys.stderr)
-    print(f"{folder} {'is as it was exported' if result.agrees else 'is NOT as it was exported'}")
+    signed = f"{', but it was' if result.broken else ' and'} signed by this key, {public.public_bytes_raw().hex()}" if public else ""
+    print(f"{folder} {'is as it was exported' if result.agrees else 'is NOT as it was exported'}{signed}")
     return 0 if result.agrees else 1
 
 

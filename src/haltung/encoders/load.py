@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from haltung import files
+from haltung import files, hub
 from haltung.encoders import embedded
 from haltung.errors import UserError, first_line, listed, one_of
 
@@ -103,8 +103,11 @@ def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None
     logging.disable_progress_bar()
     path = locate(encoder)
     revision = {"revision": encoder.revision} if encoder.origin == "hub" else {}
+    if revision:
+        hub.check_size(path, encoder.revision)
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False, **revision)
+        revision = {name: hub.commit(path, before) for name, before in revision.items()}  # a branch may go on meanwhile
         for name in ("attention_probs_dropout_prob", "attention_dropout"):
             if hasattr(config, name):
                 setattr(config, name, 0.0)
@@ -193,8 +196,8 @@ def _reason(encoder: Encoder, path: str, error: Exception) -> str:
     """Return why an encoder did not load; the text of transformers fills a screen."""
     first = first_line(error)
     if encoder.origin == "hub":
-        hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-        found = f"the encoder '{encoder.name}' ({path}, revision {encoder.revision}) could not be loaded from the hub {hub}: {first}"
+        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+        found = f"the encoder '{encoder.name}' ({path}, revision {encoder.revision}) could not be loaded from the hub {endpoint}: {first}"
         others = "encoder=local encoder.path=FOLDER, or the embedded encoder=e5_small_de, which needs no hub"
         return f"{found}; check the name and the connection, or use {others}"
     return f"the encoder in {path} could not be loaded: {first}; expected a folder as written by save_pretrained"

@@ -15,7 +15,7 @@ from haltung.evaluation.metrics import results
 from haltung.evaluation.report import page
 from haltung.experiments.compare import FOLDS
 from haltung.experiments.evaluate import TrainedModel, check_scheme
-from haltung.export import pipeline
+from haltung.export import pipeline, signature
 from haltung.export.write import ExportResult, ReferenceSplit, export
 from haltung.files import write_text
 from haltung.labels import parse
@@ -28,19 +28,17 @@ _FORMATS = {"linear": ("fp16",), "network": ("fp16", "bf16"), "article": ("fp16"
 
 def export_model(
     trained: TrainedModel, corpus: Prepared, folder: Path, *, own_corpus: bool, licence: str | None = None, int8: bool = False,
-    register: bool = False, form: str = "onnx", callback: Callable[[str], None] = lambda step: None,
+    register: bool = False, form: str = "onnx", callback: Callable[[str], None] = lambda step: None, key: Any = None,
 ) -> tuple[ExportResult, str]:  # fmt: skip
     """Export a trained model into a folder, where an exported bundle is replaced.
 
-    The formats are compared on the dev split of ``corpus`` (those of a model of all rows on these);
-    ``own_corpus`` says whether it is the one that the model was trained on, as it was then.
-    ``licence`` is that of the data, for the model card. ``int8`` asks for weights in 8 bits too,
-    ``register`` for a version of the registered model, which needs a run. ``form`` is ``onnx``,
-    ``transformers`` (a folder for each task), or ``compact``: the compact form of the bundle, in
-    fp32 alone, whose weights are rounded before all comparisons. ``callback`` gets the name of each
-    step before it begins. Return the result, and name and version of the registered model, "" where
-    there is none. Raises ``UserError`` if the model has another scheme, the corpus has changed, or
-    as ``check_exportable``, ``compact.difference`` and the ``export`` of the form.
+    Formats are compared on the dev split of ``corpus`` (those of a model of all rows on these),
+    which is the run's own, as it was then, if ``own_corpus``. ``licence`` is that of the data.
+    ``int8`` asks for weights in 8 bits too, ``register`` for a version of the registered model,
+    which needs a run. ``form`` is ``onnx``, ``transformers`` (a folder for each task), or
+    ``compact``, in fp32 alone, whose weights are rounded before all comparisons. A private ``key``
+    signs the bundle. Return the result, and name and version of the registered model, "" for none.
+    Raises ``UserError`` if the scheme is another, the corpus has changed, or it can't be exported.
     """
     left_out = check_exportable(trained.bundle, form)
     description = bundle.describe(trained.bundle)
@@ -59,7 +57,9 @@ def export_model(
         reference = ReferenceSplit(corpus.name, FOLDS, dev, results.read(found))
     tags = trained.record.tags if trained.record else {}
     commit, encoder = tags.get("haltung.git.commit"), description.get("encoder", {}).get("license")
+    versions = {tag.removeprefix("haltung.version."): value for tag, value in sorted(tags.items()) if tag.startswith("haltung.version.")}
     provenance |= {
+        "versions": versions or {"haltung": description["haltung"]},
         "commit": f"{commit} with changes" if commit and tags.get("haltung.git.dirty") == "true" else commit,
         "licences": {**({"encoder": encoder} if encoder else {}), "data": licence or "unknown"},
     }
@@ -71,6 +71,8 @@ def export_model(
         # The thresholds of dyads belong to a model that finds them wherever it goes.
         if result.folder is not None and (tuned := source / bundle.THRESHOLDS).is_file():
             shutil.copyfile(tuned, result.folder / bundle.THRESHOLDS)
+        if result.folder is not None and key:
+            signature.sign(result.folder, key)
         return result
 
     if form == "compact":

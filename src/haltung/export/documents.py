@@ -1,33 +1,34 @@
-"""What describes a bundle to its readers: the model card, and JSON Schemas of its predictions."""
+"""What describes a bundle: the model card, a bill of materials, JSON Schemas of its predictions."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import TypeAdapter
 
 from haltung.evaluation.metrics.results import EvaluationResult
 from haltung.evaluation.report.tables import warning_sentences
 from haltung.export import golden
-from haltung.files import rendered
+from haltung.files import rendered, sha256
 from haltung.inference import schemas
+from haltung.inference.sessions import version_of
 from haltung.labels import Scheme, parse
 from haltung.models.predictor import Calibration
 
 
 def write_card(folder: Path, description: Mapping[str, Any], evaluation: EvaluationResult | None, library: str = "haltung") -> None:
-    """Write the card, as the Hugging Face hub reads it, into a bundle with its golden answers.
-
-    ``description`` is the content of ``haltung.json``; ``evaluation`` that of the trained model on
-    the reference split, None if that has no labels. ``library`` is what loads the folder: if it is
-    ``transformers``, there are no golden answers.
+    """Write the card, as the Hugging Face hub reads it, of a bundle's ``description``; without the
+    ``evaluation`` of the trained model where the reference split has no labels. ``library`` loads
+    the folder, which has golden answers unless that is ``transformers``.
     """
     scheme = parse(description["scheme"])
     tasks = evaluation.tasks if evaluation else {}
     by_label = {name: {label.label: label for label in metrics.labels} for name, metrics in tasks.items()}
-    facts = {key: value for key, value in description["provenance"].items() if key != "licences" and value not in (None, "")}
-    facts |= {f"licence of the {what}": value for what, value in description["provenance"].get("licences", {}).items()}
+    provenance = description["provenance"]
+    facts = {key: value for key, value in provenance.items() if key not in ("licences", "versions") and value not in (None, "")}
+    facts |= {f"licence of the {what}": value for what, value in provenance.get("licences", {}).items()}
     text = rendered(
         "haltung.export", "card.md.j2",
         bundle=description, library=library, header=_header(description, evaluation, library), title=_title(description),
@@ -74,6 +75,37 @@ def _header(description: Mapping[str, Any], evaluation: EvaluationResult | None,
 def _title(description: Mapping[str, Any]) -> str:
     name = description.get("encoder", {}).get("name") or description["kind"]
     return f"Haltung: {description['scheme']['name']} ({name})"
+
+
+def write_sbom(folder: Path, description: Mapping[str, Any], needed: Iterable[str]) -> None:
+    """Write a bill of materials (CycloneDX 1.6), of weights, graphs, and what they were made of;
+    with the libraries ``needed`` to run it, as they are here, and those of the run (``excluded``).
+    """
+    source, encoder, needs = description["provenance"], description.get("encoder"), sorted(needed)
+    licences = {what: {"licenses": [{"license": {"name": name}}]} for what, name in source.get("licences", {}).items()}
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".safetensors", ".onnx"))
+    files = [{"type": "file", "name": path.relative_to(folder).as_posix(), **_hashes(sha256(path))} for path in paths]
+    trained = next(file["hashes"] for file in files if file["name"].endswith(".safetensors"))
+    model = {"type": "machine-learning-model", "bom-ref": "model", "name": _title(description), "hashes": trained, "components": files}
+    data = {"type": "data", "name": source.get("corpus", "unknown"), **_hashes(source.get("corpus_digest")), **licences.get("data", {})}
+    components: list[dict[str, Any]] = [{"bom-ref": "data", **data}]
+    if encoder:
+        which = {"name": encoder["path"], "version": encoder["revision"]} if encoder["origin"] == "hub" else {"name": encoder["name"]}
+        components.append({"bom-ref": "encoder", "type": "machine-learning-model", **which, **licences.get("encoder", {})})
+    used = [("run", "required", name, version_of(name)) for name in needs]
+    for use, scope, name, version in used + [("training", "excluded", *one) for one in source.get("versions", {}).items()]:
+        kind, purl = ("platform", "generic") if name == "python" else ("library", "pypi")
+        found = {"type": kind, "bom-ref": f"{use}:{name}", "name": name, "version": version, "scope": scope}
+        components.append({**found, "purl": f"pkg:{purl}/{name}@{quote(version)}"})
+    content = {
+        "bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "metadata": {"component": model}, "components": components,
+        "dependencies": [{"ref": "model", "dependsOn": [f"run:{name}" for name in needs]}],
+    }  # fmt: skip
+    (folder / "sbom.cdx.json").write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def _hashes(digest: str | None) -> dict[str, Any]:
+    return {"hashes": [{"alg": "SHA-256", "content": digest}]} if digest else {}
 
 
 def write_schemas(folder: Path, scheme: Scheme, calibration: Calibration) -> None:

@@ -120,6 +120,7 @@ def export(
                 "provenance": provenance,
             }  # fmt: skip
             documents.write_card(path, description, reference.evaluation(own), library="transformers")
+            documents.write_sbom(path, description, ["numpy", "safetensors", "tokenizers", "torch", "transformers"])
         if not sizes:
             raise NothingAgrees
         make_readable(scratch)

@@ -21,11 +21,9 @@ from haltung.models.predictor import predictions, tables
 
 @dataclass(frozen=True)
 class FormatCheck:
-    """One format (or ``weights``) in one runtime (or the weights' library), on golden inputs.
-
-    ``difference`` is the largest of a probability, None if the format did not run, and may be up to
-    ``tolerance``; ``differing`` of the ``inputs`` get other labels. ``fault`` says what is wrong,
-    "" if the format agrees.
+    """One format (or ``weights``) in one runtime (or the weights' library), on golden inputs: the
+    largest ``difference`` of a probability, None if it did not run, and how many of the ``inputs``
+    get other labels. ``fault`` says what is wrong, "" if the format agrees.
     """
 
     format: str
@@ -54,8 +52,8 @@ class Verification:
 def verify(folder: Path, threads: int | None = None, callback: Callable[[str], None] = lambda step: None) -> Verification:
     """Check every file's SHA-256, and replay the golden answers in every installed runtime.
 
-    ``threads`` None is as many as the process may use cores; ``callback`` gets each step's name
-    before. ``UserError`` is raised if the bundle is not exported, or too broken to replay anything.
+    ``threads`` None are those of ``haltung.threads``; ``callback`` gets each step's name before.
+    ``UserError`` if the bundle is not exported, or too broken to replay anything.
     """
     description = bundle.describe(folder)
     if not bundle.is_exported(description):

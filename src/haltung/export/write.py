@@ -24,8 +24,7 @@ from haltung.models.bundle import DESCRIPTION, VECTORS, ExportedModel
 from haltung.models.predictor import Model
 from haltung.records import Segment
 
-# Clients have to agree with the golden answers within this if they run fp32.
-TOLERANCE = 1e-3
+TOLERANCE = 1e-3  # within which clients have to agree with the golden answers if they run fp32
 
 # A task of one of these names would clash with an input of the graph, or another of its outputs.
 _TAKEN = ("input_ids", "attention_mask", "own_mask", "token_type_ids", "numbers", "counts")
@@ -34,10 +33,8 @@ _TAKEN_BY_ARTICLES = ("positions", "sentence", "place", "kind", *VECTORS, *SIDES
 
 @dataclass(frozen=True)
 class ReferenceSplit:
-    """The split on which formats are compared with the trained model.
-
-    ``figures``, where given, are the model's instead of those on the segments: of a model of all
-    rows, which has learned from them, the out-of-fold ones.
+    """The split on which formats are compared with the trained model, whose own ``figures`` are the
+    out-of-fold ones where it has learned from these segments, else None.
     """
 
     corpus: str
@@ -54,12 +51,9 @@ class ReferenceSplit:
 
 @dataclass(frozen=True)
 class ExportResult:
-    """The outcome of an export.
-
-    ``folder`` is None if fp32 was refused, so that nothing was written. ``formats`` stayed within
-    the limits; others were ``refused``, or ``skipped`` since this machine can't measure them.
-    ``comparisons`` are of all that were measured, ``reference`` is the trained model's macro-F1 of
-    each task, and ``bytes`` the size of each format.
+    """The outcome: ``folder`` is None if fp32 was refused, so that nothing was written. ``formats``
+    stayed within the limits; others were ``refused``, or ``skipped`` as not measurable here.
+    ``reference`` is the trained model's macro-F1 of each task, ``bytes`` the size of each format.
     """
 
     folder: Path | None
@@ -78,10 +72,8 @@ def export(
     """Write a bundle atomically into a folder that is new, empty, or holds an older bundle.
 
     ``wanted`` are the formats to try besides fp32; ``callback`` gets each step's name before;
-    ``beside`` are files that are copied as they are.
-
-    ``UserError`` is raised if the folder holds something else, a task has the name of a graph's
-    input, the split is empty, or a library is not installed.
+    ``beside`` are files to copy. ``UserError`` if the folder holds something else, a task has the
+    name of a graph's input, the split is empty, or a library is not installed.
     """
     check_target(folder, reference, (folder / DESCRIPTION).is_file(), "bundle")
     if clash := {*_TAKEN, *(_TAKEN_BY_ARTICLES if model.reads_articles else ())} & set(model.scheme.names):
@@ -164,6 +156,8 @@ class _Export:
             self.admit(folder, name)
         documents.write_schemas(folder, scheme, model.calibration)
         documents.write_card(folder, content, evaluation)
+        runtimes = {entry.get("runtime", "onnxruntime") for entry in self.formats.values()}
+        documents.write_sbom(folder, content, ["numpy", *runtimes, *(["tokenizers"] if "tokenizer" in content["input"] else [])])
         write_description(folder, content)
         make_readable(folder)
 

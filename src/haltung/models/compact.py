@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from haltung import files
+from haltung import files, hub
 from haltung.encoders import embedded
 from haltung.encoders.load import KEPT, kept_layers
 from haltung.errors import UserError, first_line, listed, nearest
@@ -195,6 +195,7 @@ def _downloaded(repository: str, revision: str) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of httpx, or of httpx2, as the version has it
 
+    hub.check_size(repository, revision)
     try:
         return Path(snapshot_download(repository, revision=revision))
     except (HTTPError, OSError, RuntimeError, ValueError) as error:

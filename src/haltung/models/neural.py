@@ -6,7 +6,7 @@ import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, cast
 
@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from haltung import hub
 from haltung.encoders import load as sources
 from haltung.encoders.load import Encoder
 from haltung.encoders.tokens import Tokens, encode
@@ -292,6 +293,8 @@ def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, nn.Module,
     """Return encoder, network (frozen as in ``spec``), tokenizer; ``UserError`` for a misfit."""
     encoder = sources.inherited(encoder)
     body, tokenizer = sources.load(encoder, _attention(spec), spec.encoder_dropout)
+    if encoder.origin == "hub":
+        encoder = replace(encoder, revision=hub.commit(encoder.path, encoder.revision))
     positions = int(getattr(body.config, "max_position_embeddings", spec.max_length))
     limit = min(positions - first_position(body.config), tokenizer.model_max_length)
     layers = int(getattr(body.config, "num_hidden_layers", spec.freeze_layers))

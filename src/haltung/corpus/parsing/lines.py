@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from haltung import hub
 from haltung.corpus.parsing.rows import SPLITS, Fault, SourceRow
 from haltung.errors import UserError, first_line, kind, nearest
 
@@ -177,6 +178,7 @@ def hub_rows(name: str, revision: str | None = None) -> Iterator[SourceRow]:
     """
     import datasets
 
+    hub.check_size(name, revision, "dataset")
     try:
         loaded = datasets.load_dataset(name, revision=revision)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
