@@ -48,10 +48,11 @@ class Served:
 
 @contextmanager
 def served(
-    bundle: Path | str, scratch: Path, *words: str, key: str | None = None, runtime: str = "onnxruntime", before: Sequence[str] = ()
-) -> Iterator[Served]:
-    """Start ``haltung serve``, behind the words of a program that runs it, and yield it when it is
-    ready; stop it afterwards.
+    bundle: Path | str, scratch: Path, *words: str, key: str | None = None, runtime: str = "onnxruntime", before: Sequence[str] = (),
+    program: Sequence[str] = ("-m", "haltung"),
+) -> Iterator[Served]:  # fmt: skip
+    """Start ``haltung serve``, or another ``program`` for Python that is one, behind the words of
+    what runs it, and yield it when it is ready; stop it afterwards.
     """
     environment = {name: value for name, value in os.environ.items() if name != "HALTUNG_API_KEY"} | {
         "HALTUNG_CACHE": str(scratch / "cache")
@@ -60,7 +61,7 @@ def served(
         environment["HALTUNG_API_KEY"] = key
     # Nobody but a test that says so waits for a stopping server.
     drain = () if any(word.startswith("drain=") for word in words) else ("drain=0",)
-    command = [*before, sys.executable, "-m", "haltung", "serve", f"bundle={bundle}", "port=0", f"runtime={runtime}", *drain, *words]
+    command = [*before, sys.executable, *program, "serve", f"bundle={bundle}", "port=0", f"runtime={runtime}", *drain, *words]
     log = scratch / "log"
     with log.open("w") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
