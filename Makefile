@@ -71,7 +71,7 @@ model: setup ## train the model that comes with Haltung anew (needs the real tex
 bench: setup ## run a benchmark (BENCH=training, inference or neighbour; see benchmarks/README.md) and store its figures (FIGURES=FILE)
 	$(BIN)/python benchmarks/$(BENCH).py --json $(FIGURES) $(ARGS)
 
-system: ## install what some checks and tests need of the system: a C compiler, hunspell with German dictionaries, OpenSSL, chromium, Node.js, PostgreSQL
+system: ## install what some checks and tests need of the system: a C compiler, hunspell with German dictionaries, OpenSSL, chromium, Node.js, PostgreSQL, strace
 	@missing=; \
 	printf '#include <math.h>\nint main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/null || missing="gcc libc6-dev"; \
 	for country in DE AT CH; do \
@@ -79,6 +79,7 @@ system: ## install what some checks and tests need of the system: a C compiler, 
 	done; \
 	command -v openssl >/dev/null || missing="$$missing openssl"; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v strace >/dev/null || missing="$$missing strace"; \
 	command -v npm >/dev/null || missing="$$missing nodejs npm"; \
 	ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || command -v pg_ctl >/dev/null || missing="$$missing postgresql"; \
 	if [ -z "$$missing" ]; then echo "make system: all of it is there, nothing to do"; \

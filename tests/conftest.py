@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Set before any library that reads them is imported.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "0")
 
 ROOT = Path(__file__).resolve().parents[1]

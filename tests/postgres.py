@@ -52,10 +52,10 @@ def database_server() -> Iterator[str]:
 
 
 @contextmanager
-def mlflow_server(database: str, folder: Path) -> Iterator[str]:
+def mlflow_server(database: str, folder: Path, port: int = 0) -> Iterator[str]:
     """Start an MLflow server on a database, which hands out files itself, and yield its address."""
-    folder.mkdir()
-    address = f"http://127.0.0.1:{(port := _free_port())}"
+    folder.mkdir(exist_ok=True)
+    address = f"http://127.0.0.1:{(port := port or _free_port())}"
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database, "--workers", "1", "--port", str(port)]
     command += ["--serve-artifacts", "--artifacts-destination", str(folder / "files"), "--host", "127.0.0.1"]
     # A session of its own: its workers are stopped with it. Job runners, which we don't use, take

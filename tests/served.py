@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +47,13 @@ class Served:
 
 
 @contextmanager
-def served(bundle: Path | str, scratch: Path, *words: str, key: str | None = None, runtime: str = "onnxruntime") -> Iterator[Served]:
-    """Start ``haltung serve`` and yield it when it is ready; stop it afterwards."""
+def served(
+    bundle: Path | str, scratch: Path, *words: str, key: str | None = None, runtime: str = "onnxruntime", before: Sequence[str] = (),
+    program: Sequence[str] = ("-m", "haltung"),
+) -> Iterator[Served]:  # fmt: skip
+    """Start ``haltung serve``, or another ``program`` for Python that is one, behind the words of
+    what runs it, and yield it when it is ready; stop it afterwards.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "HALTUNG_API_KEY"} | {
         "HALTUNG_CACHE": str(scratch / "cache")
     }
@@ -56,7 +61,7 @@ def served(bundle: Path | str, scratch: Path, *words: str, key: str | None = Non
         environment["HALTUNG_API_KEY"] = key
     # Nobody but a test that says so waits for a stopping server.
     drain = () if any(word.startswith("drain=") for word in words) else ("drain=0",)
-    command = [sys.executable, "-m", "haltung", "serve", f"bundle={bundle}", "port=0", f"runtime={runtime}", *drain, *words]
+    command = [*before, sys.executable, *program, "serve", f"bundle={bundle}", "port=0", f"runtime={runtime}", *drain, *words]
     log = scratch / "log"
     with log.open("w") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)

@@ -187,7 +187,10 @@ def test_one_process_goes_on_with_what_a_cluster_left(bundle: Path, tmp_path: Pa
     with psutil.Popen([*command, "engine=ray", "ray.workers=2"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         wait(lambda: running.poll() is not None or rows_in(tmp_path / "b.csv.partial") > 100)
         processes = running.children(recursive=True)
-        assert len(workers_of(running)) == 2
+        workers = workers_of(running)
+        assert len(workers) == 2
+        telemetry = ("RAY_USAGE_STATS_ENABLED", "MLFLOW_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "ORT_DISABLE_TELEMETRY")
+        assert [[one.environ()[name] for name in telemetry] for one in workers] == [["0", "true", "1", "1"]] * 2
         running.kill()
     assert rows_in(tmp_path / "b.csv.partial") < 2000
     done = predict(bundle, tmp_path, "input=a.csv", "output=b.csv", "window=10", "resume=true")

@@ -82,6 +82,19 @@ def test_node_meets_the_golden_answers(clients: Path, bundles: dict[str, Path], 
     assert _largest(done.stdout) < 1e-4
 
 
+def test_the_client_leaves_no_identifier_of_the_machine(
+    clients: Path, bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its telemetry ONNX Runtime writes one as soon as it is loaded, but not where it is being
+    tested.
+    """
+    for name in ("CI", "ORT_DISABLE_TELEMETRY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert _replay(clients, str(bundles["linear"])).returncode == 0
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_replay_fails_where_an_answer_differs(clients: Path, bundles: dict[str, Path], tmp_path: Path) -> None:
     """By more than a thousandth, or NaN, in a single probability; and a file without answers or a
     wrong folder is reported without a traceback.

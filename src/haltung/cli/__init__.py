@@ -102,6 +102,6 @@ def _set_up_libraries() -> None:
     """Silence libraries and set their threads before they are imported; a user's settings stay."""
     for name, value in {
         "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1",
-        "MLFLOW_DISABLE_TELEMETRY": "true", **threads.settings(),
+        "MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1", **threads.settings(),
     }.items():  # fmt: skip
         os.environ.setdefault(name, value)

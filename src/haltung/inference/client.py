@@ -13,6 +13,7 @@ its probabilities with those of the trained model (``python haltung_client.py DI
 import argparse
 import hashlib
 import json
+import os
 import re
 import sys
 from collections import Counter
@@ -28,6 +29,7 @@ TOKENS_PER_BATCH = 4096  # including padding; enough to use a processor fully
 PACKED_WIDTH = 112  # tokens; wider rows cost more attention, narrower ones leave more padding
 _MIN_CONTEXT = 4  # tokens; a shorter context is left out
 _MULTI_THRESHOLD = 0.5  # the lowest probability of a predicted label of a multi-label task
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported; from 1.29 on it reports its use to Microsoft
 
 # Texts, or mappings with ``text`` and optionally ``context``, ``target`` and ``id``; a model of
 # articles reads those of one ``article`` together, by ``position``, below their ``headline``.
@@ -222,16 +224,14 @@ class _Ngrams:
         texts = {"text": part["text"].lower(), "before": before.lower()}
         counts: Counter[int] = Counter()
         for settings, numbers in self.parts[view]:
-            ngrams = _ngrams(texts[settings["of"]], settings["unit"], *settings["sizes"])
-            counts.update(numbers[ngram] for ngram in ngrams if ngram in numbers)
+            counts.update(numbers[one] for one in _ngrams(texts[settings["of"]], settings["unit"], *settings["sizes"]) if one in numbers)
         return {"numbers": list(counts), "counts": list(counts.values())}
 
 
 def _ngrams(text: str, unit: str, least: int, most: int) -> Iterator[str]:
     if unit == "word":
         words = re.findall(r"\w+", text)
-        sizes = range(least, min(most, len(words)) + 1)
-        yield from (" ".join(words[first : first + n]) for n in sizes for first in range(len(words) - n + 1))
+        yield from (" ".join(words[at : at + n]) for n in range(least, min(most, len(words)) + 1) for at in range(len(words) - n + 1))
         return
     for piece in (f" {word} " for word in text.split()):
         for n in range(least, max(least, min(most, len(piece))) + 1):

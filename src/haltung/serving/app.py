@@ -44,6 +44,10 @@ _NO_ROUTE = {
     405: "this address does not take that method; GET /docs lists what it takes",
 }
 
+# Seconds without a request on a connection; uvicorn itself ends those that have had one and are
+# silent after 20, and waits for ever for the end of headers and for those who don't read.
+_IDLE_SECONDS = 30.0
+
 # Seconds for the requests on connections made just before the listening socket was closed.
 _LAST_CALL = 0.1
 
@@ -114,11 +118,23 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service, greeting: str) -> None:
         super().__init__(config)
         self._service, self._greeting = service, greeting
+        # Of each connection and its last request: since when nothing has been under way.
+        self._idle: dict[tuple[Any, Any], float] = {}
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Take requests, and print where."""
         await super().startup(sockets)
         print(self._greeting, flush=True)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Hang up on clients that hold a connection and neither ask nor read."""
+        now, before, self._idle = time.monotonic(), self._idle, {}
+        for one in list(self.server_state.connections):
+            if one.transport.is_closing() or one.cycle is None or one.cycle.response_complete:
+                since = self._idle[one, one.cycle] = before.get((one, one.cycle), now)
+                if now - since > _IDLE_SECONDS:
+                    one.transport.abort()
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; the signal isn't raised again afterwards, so the process ends with 0."""

@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _SQLITE = "sqlite:///"
 
 _CREATE_TIMEOUT = 300.0  # seconds; a database takes minutes on a slow network disk
+
+# How often a server that has gone away is asked again: within a minute it may have been started
+# anew. By itself MLflow would ask for four minutes, once for what fails and once to mark the run.
+_RETRIES, _AGAIN = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5"
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,7 @@ def open_store(store: Store, create: bool = True) -> Connection:
     library = mlflow()
     if store.local:
         _ensure_database(store, create)
-    # MLflow would ask a server that is not there eight times, over four minutes.
-    with environment({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}), mlflow_errors(store):
+    with asking_once(), environment({"MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}), mlflow_errors(store):
         client = library.MlflowClient(tracking_uri=store.address, registry_uri=store.address)
         return Connection(store, client, _experiment(store, client, create))
 
@@ -116,6 +119,7 @@ def mlflow() -> ModuleType:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     # Without this, a machine without git gets a screen of warnings; `provenance` asks git itself.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    os.environ.setdefault(_RETRIES, _AGAIN)
     import mlflow as library
 
     for name in ("mlflow", "alembic"):
@@ -139,8 +143,8 @@ def mlflow_errors(store: Store) -> Iterator[None]:
         if not store.local and ("API request to" in text or "Max retries" in text or "timed out" in text):
             reason = text.splitlines()[0].rpartition(": ")[2].rstrip(".)'\"")
             raise UserError(
-                f"the MLflow server {store.address} can't be reached ({reason}); start it (mlflow server --port 5000), "
-                "correct tracking.uri, or use tracking=local"
+                f"the MLflow server {store.address} can't be reached ({reason}); start it (mlflow server --port 5000), after which a "
+                "training goes on with resume=true, correct tracking.uri, or use tracking=local"
             ) from error
         raise UserError(f"MLflow at {store.label} refused: {first_line(error)}") from error
     except OSError as error:  # of a disk, or a connection
@@ -157,6 +161,13 @@ def expected(*codes: str) -> Iterator[None]:
     except MlflowException as error:
         if error.error_code not in codes:
             raise
+
+
+def asking_once() -> AbstractContextManager[None]:
+    """Within the block a server that can't be reached is an error at once; a user's number of
+    retries stays.
+    """
+    return environment({_RETRIES: "0"}, override=os.environ.get(_RETRIES) == _AGAIN)
 
 
 @contextmanager

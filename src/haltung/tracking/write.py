@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from haltung.inference import machine
 from haltung.inference.sessions import processor, version_of
 from haltung.records import Segment
 from haltung.tracking.models import LoggedModel, log_bundle
-from haltung.tracking.store import Connection, Store, expected, mlflow_errors, open_store
+from haltung.tracking.store import Connection, Store, asking_once, expected, mlflow_errors, open_store
 
 log = logging.getLogger(__name__)
 
@@ -213,16 +213,18 @@ def _resumed(connection: Connection, resume: str) -> Run:
 
 
 def _end(run: Run, status: str, error: BaseException | None) -> None:
-    """Set the status; a store that can't be reached must not hide ``error``."""
+    """Set the status; a store that can't be reached must neither hide nor delay ``error``."""
+    why = {"haltung.pruned": str(error)} if isinstance(error, Pruned) else {"haltung.error": f"{type(error).__name__}: {error}"}
     try:
-        if error is not None and not isinstance(error, SystemExit):
-            run.tags({"haltung.pruned": str(error)} if isinstance(error, Pruned) else {"haltung.error": f"{type(error).__name__}: {error}"})
-        with mlflow_errors(run.connection.store):
+        with nullcontext() if error is None else asking_once(), mlflow_errors(run.connection.store):
+            if error is not None and not isinstance(error, SystemExit):
+                run.tags(why)
             run.connection.client.set_terminated(run.id, status)
     except UserError as refused:
         if error is None:
             raise
-        log.warning("the run %s could not be marked as %s: %s", run.id, status, refused)
+        if str(refused) != str(error):
+            log.warning("the run %s could not be marked as %s: %s", run.id, status, refused)
 
 
 def _allowed(key: str) -> str:

@@ -1,0 +1,213 @@
+"""Clients that hold a server up: slow ones, silent ones, too many, those that never read or hang up
+in the middle. Each costs its own connection for a while, and nobody else anything.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+import exported
+from haltung.serving.engine import Settings
+from served import PATIENCE, Served, served, served_in_thread
+
+pytestmark = pytest.mark.slow
+
+ENDPOINTS = ("/classify", "/article", "/events")
+CONNECTIONS, SILENT, BODY, IDLE = 12, 8, 1.5, 2.5
+
+# The server as it is, but for two limits of time that nobody should have to wait for in a test.
+IMPATIENT = f"""
+import sys
+from haltung.cli import main
+from haltung.serving import app, middleware
+middleware._BODY_SECONDS, app._IDLE_SECONDS = {BODY}, {IDLE}
+sys.exit(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported bundle."""
+    return exported.write(tmp_path_factory.mktemp("slow") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def impatient(bundle: Path) -> Iterator[Served]:
+    """A server that takes few connections."""
+    with served(bundle, bundle.parent, f"connections={CONNECTIONS}", "timeout=3", program=("-c", IMPATIENT)) as running:
+        yield running
+
+
+@pytest.fixture
+def server(impatient: Served) -> Iterator[Served]:
+    """The same; behind each test others are answered, and nothing has failed."""
+    server = impatient
+    yield server
+    with server.client() as client:
+        end = time.monotonic() + PATIENCE
+        while (answer := client.post("/classify", json={"text": "Peru lobt ."})).status_code == 503:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    assert answer.status_code == 200
+    log = server.log.read_text()
+    assert "Traceback" not in log
+    assert "Peru" not in log
+
+
+def connect(address: str) -> socket.socket:
+    """Open a bare connection."""
+    host, port = address.removeprefix("http://").strip("/").split(":")
+    return socket.create_connection((host, int(port)), timeout=PATIENCE)
+
+
+def request(path: str, body: bytes, length: int | None = None) -> bytes:
+    """Return a request whose body may be shorter than it says."""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body) if length is None else length}\r\n\r\n"
+    return head.encode() + body
+
+
+def drip(connection: socket.socket, data: bytes) -> float:
+    """Send a byte each tenth of a second until the other end hangs up; return after how long."""
+    start = time.monotonic()
+    for byte in data:
+        try:
+            connection.sendall(bytes([byte]))
+            connection.settimeout(0.1)
+            if not connection.recv(4096):
+                break
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            break
+    else:
+        raise AssertionError("nobody has hung up")
+    return time.monotonic() - start
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+def test_a_body_that_comes_too_slowly_is_408(server: Served, path: str) -> None:
+    """Though each byte of it comes in time."""
+    with connect(server.address) as connection:
+        connection.sendall(request(path, b'{"text": "', 5000))
+        stop = threading.Event()
+
+        def trickle() -> None:
+            while not stop.wait(0.1):
+                connection.sendall(b"x")
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        try:
+            answer = connection.recv(65536)
+        finally:
+            stop.set()
+            thread.join()
+        while not answer.endswith(b"}"):
+            more = connection.recv(65536)
+            assert more
+            answer += more
+    assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert b"\r\nconnection: close\r\n" in answer
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"error": f"the body has not come within {BODY:g} s"}
+
+
+def test_headers_that_come_too_slowly_are_not_waited_for(server: Served) -> None:
+    """Of the first request, or of the second on a connection that was of use before."""
+    head = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
+    with connect(server.address) as first, connect(server.address) as second:
+        second.sendall(head + b"\r\n")
+        assert second.recv(4096).startswith(b"HTTP/1.1 200")
+        times = list[float]()
+        threads = [threading.Thread(target=lambda one=one: times.append(drip(one, head + b"X: y\r\n" * 200))) for one in (first, second)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [IDLE - 0.5 < one < PATIENCE for one in times] == [True, True]
+
+
+def test_too_many_connections_are_503_until_the_idle_ones_are_ended(server: Served) -> None:
+    """Silent connections take all places; none of them has to go by itself."""
+    with ExitStack() as stack:
+        silent = [stack.enter_context(connect(server.address)) for _ in range(CONNECTIONS)]
+        with server.client() as client:
+            assert client.get("/health/live").status_code == 503
+            end = time.monotonic() + PATIENCE
+            while client.get("/health/live").status_code == 503:
+                assert time.monotonic() < end
+                time.sleep(0.1)
+        assert [one.recv(1) for one in silent] == [b""] * CONNECTIONS
+
+
+def test_a_connection_that_is_used_again_and_again_is_not_ended(server: Served) -> None:
+    """For longer than an idle one may stay, though it is idle whenever it is looked at."""
+    connection = HTTPConnection(server.address.removeprefix("http://"), timeout=PATIENCE)
+    connection.connect()
+    connection.auto_open = 0
+    end = time.monotonic() + 2 * IDLE
+    while time.monotonic() < end:
+        connection.request("GET", "/health/live")
+        assert connection.getresponse().read() == b'{"status":"live"}'
+        time.sleep(0.3)
+    connection.close()
+
+
+def test_who_never_reads_is_hung_up_on(server: Served) -> None:
+    """With answers that fill all buffers on the way, on most of the connections there may be."""
+    request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+    with ExitStack() as stack, server.client() as client:
+        for _ in range(SILENT):
+            connection = stack.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            host, port = server.address.removeprefix("http://").split(":")
+            connection.connect((host, int(port)))
+            connection.setblocking(False)
+            with suppress(BlockingIOError):
+                connection.send(request * 1000)
+        end = time.monotonic() + PATIENCE
+        while _open(server) < SILENT:  # until the server has taken them
+            time.sleep(0.01)
+        while _open(server) > 1:
+            assert client.get("/health/live").status_code == 200
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+
+def _open(server: Served) -> int:
+    return sum(one.status == "ESTABLISHED" for one in psutil.Process(server.process.pid).net_connections("tcp"))
+
+
+def test_requests_that_are_cancelled_cost_nobody_an_answer(bundle: Path) -> None:
+    """Clients of each endpoint hang up while their texts are labelled; meanwhile others get their
+    own answers.
+    """
+    own = {"text": "Malta warnt Peru ."}
+    heavy = {"/classify": {"segments": [{"text": "Peru lobt den Zoll . " * 40}] * 20}}
+    settings = Settings(bundle, runtime="onnxruntime", threads=1, cache=0, timeout=PATIENCE)
+    with served_in_thread(settings) as address, httpx.Client(base_url=address, timeout=PATIENCE, trust_env=False) as client:
+
+        def answers() -> list[Any]:
+            # Others in the same batch change the last digits.
+            return [json.loads(client.post(path, json=own).text, parse_float=lambda number: round(float(number), 3)) for path in ENDPOINTS]
+
+        expected = answers()
+        with ExitStack() as stack:
+            for path in ENDPOINTS * 3:
+                body = json.dumps(heavy.get(path, {"text": "Peru lobt . " * 5})).encode()
+                stack.enter_context(connect(address)).sendall(request(path, body))
+        assert answers() == expected
+    assert [sorted(one) for one in expected] == [
+        ["id", "probabilities", "stance", "topic"], ["removed", "segments"], ["events", "language", "notes", "removed", "segments"]
+    ]  # fmt: skip

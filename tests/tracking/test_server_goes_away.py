@@ -1,0 +1,75 @@
+"""An MLflow server that goes away while something is trained."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from command_line import recipe, run_here, write_corpus
+from haltung.tracking import Store
+from haltung.tracking.read import list_runs
+from haltung.tracking.store import asking_once, mlflow
+from postgres import mlflow_server
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_training_ends_with_one_sentence_and_goes_on_when_the_server_is_back(
+    bert: Path, mlflow_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server goes away behind the first checkpoint. Nothing of the curve is lost or logged
+    twice; the run is the same one.
+    """
+    # So that the test need not wait for a minute.
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    write_corpus(tmp_path)
+    database = f"sqlite:///{shutil.copy(mlflow_database, tmp_path / 'server.db')}"
+    running = ExitStack()
+    address = running.enter_context(mlflow_server(database, tmp_path / "server"))
+
+    def stop_server() -> None:
+        while not list(tmp_path.glob("experiments/runs/*/checkpoints/checkpoint-*/trainer_state.json")):
+            time.sleep(0.01)
+        running.close()
+
+    def train(*more: str) -> subprocess.CompletedProcess[str]:
+        return run_here(*recipe(bert, "tracking=server", f"tracking.uri={address}", "tracking.model=null", *more), cwd=tmp_path)
+
+    stopping = threading.Thread(target=stop_server)
+    stopping.start()
+    stopped = train()
+    stopping.join()
+    asked = train("resume=true")
+    for done in (stopped, asked):
+        assert (done.returncode, done.stderr.count(f"the MLflow server {address} can't be reached")) == (2, 1), done.stderr
+        assert "start it (mlflow server --port 5000), after which a training goes on with resume=true" in done.stderr
+        assert "Traceback" not in done.stderr
+    with mlflow_server(database, tmp_path / "server", int(address.rpartition(":")[2])):
+        resumed = train("resume=true")
+        assert resumed.returncode == 0, resumed.stderr
+        (record,) = list_runs(Store(address, artifacts=None))
+        points = record.connection.client.get_metric_history(record.id, "epoch")
+    assert record.status == "FINISHED"
+    assert sorted({point.value for point in points if point.value.is_integer()}) == [1, 2, 3, 4]
+    assert len({point.step for point in points}) == len(points)
+
+
+def test_a_server_is_asked_for_a_minute_unless_somebody_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the setting of MLflow's own; at the start, and to mark a run that has failed, once."""
+    name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+    for own, meanwhile in ((None, ("5", "0", "5")), ("2", ("2", "2", "2"))):
+        monkeypatch.delenv(name, raising=False)
+        if own:
+            monkeypatch.setenv(name, own)
+        mlflow()
+        before = os.environ[name]
+        with asking_once():
+            within = os.environ[name]
+        assert (before, within, os.environ[name]) == meanwhile
