@@ -130,11 +130,12 @@ class Work:
         """Return who is asked what, what is answered, in that order, and how far coders agree."""
         self.refresh()
         votes = {id: {str(coder): row for coder, row in enumerate(given)} for id, given in self._votes.items() if len(given) > 1}
-        tasks = agreement("", Reading(tuple(self.segments), votes=votes), self.scheme).tasks if votes else {}
+        times = {id: max(row["time"] for row in self._votes[id]) for id in votes}
+        tasks = asdict(agreement("", Reading(tuple(self.segments), votes=votes, times=times), self.scheme))["tasks"] if votes else {}
         return {
             "coder": self.coder, "file": self.file.path.name, "scheme": self.scheme.name, "tasks": self.scheme.to_dict()["tasks"],
             "dyads": self.actors is not None, "settles": bool(self.settle),
-            "agreement": [{"task": name, "n": one.n, **asdict(one.measures["alpha"])} for name, one in tasks.items()],
+            "agreement": [{"task": name, "n": one["n"], "course": one["course"]} | one["measures"]["alpha"] for name, one in tasks.items()],
             "numbers": [number for number, segment in enumerate(self.segments) if self._is_asked(segment.id)],
             "answered": [(self._number[id], self._skipped(row)) for id, row in self.file.rows.items() if self._own(id)],
         }  # fmt: skip

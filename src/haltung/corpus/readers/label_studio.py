@@ -38,7 +38,7 @@ class LabelStudio(AnnotationExport):
         if any(row.data and "data" not in row.data for row in rows):
             raise UserError(f"{path} has items without 'data', so this is Label Studio's JSON-MIN; export JSON")
         tasks = _tasks(path, self.tasks, scheme, rows)
-        intake = Intake(scheme, str(path), self.on_error)
+        intake, times = Intake(scheme, str(path), self.on_error), dict[str, str]()
         for read in rows:
             row = read if read.data.get("id") is None else replace(read, made_id=str(read.data["id"]))
             with intake.row(row):
@@ -49,7 +49,8 @@ class LabelStudio(AnnotationExport):
                 labels = settle(votes, scheme, self.annotators)
                 segment = Fields(_data(item, columns), columns).segment(scheme, row, labels, shares(votes, scheme, self.annotators))
                 intake.add(segment, dict(zip(_coders(counted), votes, strict=False)))
-        return intake.reading()
+                times[segment.id] = max(str(entry.get("created_at") or "") for entry in counted)
+        return replace(intake.reading(), times=times)
 
 
 def _data(item: Mapping[str, object], columns: Mapping[str, str]) -> Mapping[str, object]:
