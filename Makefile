@@ -54,7 +54,7 @@ model: setup ## train the model that comes with Haltung anew (needs the real tex
 bench: setup ## run a benchmark (BENCH=training, inference or neighbour; see benchmarks/README.md) and store its figures (FIGURES=FILE)
 	$(BIN)/python benchmarks/$(BENCH).py --json $(FIGURES) $(ARGS)
 
-label-studio: setup ## label with a real Label Studio (LABEL_STUDIO=VERSION) of its own and read its export: 5 minutes, 1 GB in build/
+label-studio: setup ## label with a real Label Studio (LABEL_STUDIO=VERSION) of its own and read its export: minutes, 1 GB in build/
 	@$(PYTHON) -m venv build/label-studio
 	build/label-studio/bin/python -m pip install --quiet --disable-pip-version-check label-studio==$(LABEL_STUDIO)
 	HALTUNG_LABEL_STUDIO=$(CURDIR)/build/label-studio/bin/label-studio $(BIN)/python -m pytest tests/experiments/labelling/test_label_studio.py $(ARGS)
