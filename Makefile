@@ -9,14 +9,15 @@ WORKERS ?= 2
 # The tests run in WORKERS processes; more threads in each than there are cores would make them wait for each other.
 THREADS ?= 1
 BENCH   ?= training
+LABEL_STUDIO ?= 1.23.2
 FIGURES ?= outputs/$(BENCH).json
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check lowest audit docs model bench system clean
+.PHONY: help setup train test check lowest audit docs model bench label-studio system clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv and install the project with its tools into it (once)
 
@@ -71,7 +72,12 @@ model: setup ## train the model that comes with Haltung anew (needs the real tex
 bench: setup ## run a benchmark (BENCH=training, inference or neighbour; see benchmarks/README.md) and store its figures (FIGURES=FILE)
 	$(BIN)/python benchmarks/$(BENCH).py --json $(FIGURES) $(ARGS)
 
-system: ## install what some checks and tests need of the system: a C compiler, hunspell with German dictionaries, OpenSSL, chromium, Node.js, PostgreSQL, strace
+label-studio: setup ## label with a real Label Studio (LABEL_STUDIO=VERSION) of its own and read its export: minutes, 1 GB in build/
+	@$(PYTHON) -m venv build/label-studio
+	build/label-studio/bin/python -m pip install --quiet --disable-pip-version-check label-studio==$(LABEL_STUDIO)
+	HALTUNG_LABEL_STUDIO=$(CURDIR)/build/label-studio/bin/label-studio $(BIN)/python -m pytest tests/experiments/labelling/test_label_studio.py $(ARGS)
+
+system: ## install what some checks and tests need of the system: ## install what some checks and tests need of the system: a C compiler, hunspell with German dictionaries, OpenSSL, chromium, Node.js, PostgreSQL, strace
 	@missing=; \
 	printf '#include <math.h>\nint main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/null || missing="gcc libc6-dev"; \
 	for country in DE AT CH; do \

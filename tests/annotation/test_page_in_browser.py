@@ -208,6 +208,24 @@ def test_a_judge_settles_by_keyboard(browser: Browser, folder: Path) -> None:
     assert result["0-1"]["dyads"] == [{"source": "CHN", "target": "TWN", "stance": "warning"}]
 
 
+def test_a_judge_sees_how_agreement_went(browser: Browser, folder: Path) -> None:
+    """A part for each ten sentences in the order of time, drawn and told; none where α is none."""
+    write(folder, articles=5)
+    anna, ben = work(folder, "anna"), work(folder, "ben")
+    for number in reversed(range(20)):
+        topics = ("economy", "security")
+        answer(anna, number, topic=topics[number % 2])
+        answer(ben, number, topic=topics[(number + (number < 5)) % 2])
+    with served(work(folder, "judge", ("anna.jsonl", "ben.jsonl"))) as address:
+        page = visit(browser, address)
+        topic, themes = (page.get_by_role("img", name="Im Lauf des Kodierens").nth(at) for at in (0, 1))
+        expect(topic).to_have_accessible_name(re.compile(r"bis Satz 10 α 1,00, bis dahin 1,00; bis Satz 20 α 0,0\d, bis dahin 0,\d\d$"))
+        expect(topic.locator("circle")).to_have_count(2)
+        expect(themes.locator("circle")).to_have_count(0)
+        page.locator("#agreement").screenshot(path=folder / "course.png")
+        leave(page)
+
+
 @pytest.mark.parametrize("width", [1280, 360])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_fault(browser: Browser, folder: Path, scheme: str, width: int) -> None:

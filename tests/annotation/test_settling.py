@@ -99,6 +99,21 @@ def test_what_coders_do_meanwhile_is_taken_over(folder: Path) -> None:
     assert (result["1-0"], "0-0" in result, result["0-2"]) == ("anna, ben", False, "judge")
 
 
+def test_a_coder_who_has_taken_all_back_locks_no_judge_out(folder: Path) -> None:
+    """What was theirs leaves the result, the decisions stay, and it is still nobody else's file."""
+    answer(work(folder, "judge", FILES), 2, stance="support")
+    ben = work(folder, "ben")
+    for number, _ in ben.described()["answered"]:
+        ben.answer(number, {"labels": None, "seen": ben.view(number)["answer"]["time"]})
+    judge = work(folder, "judge", FILES)
+    assert (rows(folder / "ben.jsonl"), judge.described()["numbers"]) == ([], [2])
+    result = {row["id"]: row["coder"] for row in rows(folder / "judge.jsonl")}
+    assert result == {"0-0": "anna", "0-1": "anna", "0-2": "judge", "0-3": "anna", "1-0": "anna", "1-2": "anna"}
+    del judge
+    with pytest.raises(UserError, match="or change others' in"):
+        work(folder, "judge", FILES, coder="cleo")
+
+
 def test_the_order_of_answers_does_not_tell_whose_they_are(folder: Path) -> None:
     """It is the same if the coders change places (the page shuffles it)."""
     one, other = work(folder, "judge", FILES), work(folder, "judge2", FILES[::-1])

@@ -212,6 +212,16 @@ def test_near_duplicates_with_the_same_labels_are_dropped():
     assert why(clean_segments(segments, CleaningRules(near=0), SCHEME)) == {}
 
 
+def test_copies_without_a_majority_are_listed():
+    """An exact or near copy of a segment is dropped where its own coders are divided."""
+    soft = {"stance": {"warning": 0.5, "threat": 0.5}}
+    texts = (LONG, LONG, LONG.replace("Dienstag", "Dienstags"))
+    copies = [segment(0), *(segment(number, text, None, soft=soft) for number, text in enumerate(texts, 1))]
+    checked = clean_segments(copies, CleaningRules(), SCHEME)
+    assert (ids(checked.segments), why(checked)) == (["s0"], {"s1": "duplicate", "s2": "duplicate", "s3": "near_duplicate"})
+    assert all("s0 (news.jsonl, line 0), which has its labels" in one.detail for one in checked.dropped)
+
+
 def test_near_duplicates_towards_another_target_stay():
     """A question that differs makes another row, however similar the answers; the same holds across
     splits.

@@ -22,6 +22,7 @@ from haltung.cli.config import with_table
 from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.rows import Fault
 from haltung.corpus.readers.sheet import Sheet, is_slip
+from haltung.corpus.readers.union import Union
 from haltung.errors import UserError
 
 HEAD = ("Satz", "Haltung", "Artikel", "Datum")
@@ -89,7 +90,7 @@ def scheme_of(sheet: Sheet, folder: Path) -> labels.Scheme:
     return labels.load(folder / "labels.yaml")
 
 
-@pytest.mark.parametrize("kind", ["csv", "bom", "tab", "quotes", "sep", "xlsx", "ods", "parquet", "dta", "sav"])
+@pytest.mark.parametrize("kind", ["csv", "bom", "utf-16", "tab", "quotes", "sep", "xlsx", "ods", "parquet", "dta", "sav"])
 def test_every_kind_of_sheet_becomes_the_same_segments(kind: str, tmp_path: Path) -> None:
     """Named by nobody: format, encoding, separator and columns are found."""
     import pandas as pd
@@ -115,7 +116,8 @@ def test_every_kind_of_sheet_becomes_the_same_segments(kind: str, tmp_path: Path
         path.write_bytes(b"sep=;\r\n" + written(path, [HEAD, *rows]).read_bytes())
     else:
         more: dict[str, object] = {"quotes": {"quoting": csv.QUOTE_ALL}}.get(kind, {})
-        written(path, [HEAD, *rows], "\t" if kind == "tab" else ";", "utf-8-sig" if kind == "bom" else "cp1252", **more)
+        encoding = {"bom": "utf-8-sig", "utf-16": "utf-16"}.get(kind, "cp1252")  # Excel's "Unicode text" has tabs
+        written(path, [HEAD, *rows], "\t" if kind in ("tab", "utf-16") else ";", encoding, **more)
     sheet = Sheet(str(path))
     scheme = scheme_of(sheet, tmp_path)
     segments = sheet.read(scheme).segments
@@ -471,6 +473,19 @@ def test_columns_are_recognised_by_their_cells_and_it_is_said_why(tmp_path: Path
     assert "label=Lager, as it has 3 different values in 60 rows" in said
     assert "not read: lfd, Notiz" in said
     assert {one.date for one in Sheet(sheet.path, {"date": "none"}).read(labels.load(tmp_path / "labels.yaml")).segments} == {""}
+
+
+def test_the_notes_of_several_sheets_are_those_of_each(tmp_path: Path) -> None:
+    """How each file was read; what is the same of all is told once, alone or in a union."""
+    first, rest = sentences(60)[:30], sentences(60)[30:]
+    written(tmp_path / "a.csv", [HEAD, *first], "|")
+    written(tmp_path / "b.csv", [HEAD, *rest], "\t", "utf-8")
+    sheet = Sheet({"train": str(tmp_path / "a.csv"), "test": str(tmp_path / "b.csv")})
+    scheme = scheme_of(sheet, tmp_path)
+    notes = sheet.read(scheme).notes
+    assert [note.split(" is read as")[0] for note in notes if " is read as" in note] == ["a.csv", "b.csv"]
+    assert notes.count("text=Satz, by its name") == 1
+    assert Union([sheet]).read(scheme).notes == notes == sheet.read(scheme).notes
 
 
 @pytest.mark.parametrize("name", ["Fundstelle", "Überschrift"])

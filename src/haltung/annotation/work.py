@@ -25,7 +25,7 @@ from haltung.records import Segment, by_group, label_ids
 
 # An answer: a corpus's row with labels, null in all tasks if it was skipped, and these columns.
 Row = Mapping[str, Any]
-COLUMNS = ("coder", "time", "comment")
+COLUMNS = ("coder", "time", "comment", "judge")
 
 
 def read(path: Path, scheme: Scheme) -> dict[str, Row]:
@@ -118,10 +118,11 @@ class Work:
             for id, row in self._checked(path, read(path, self.scheme)).items():
                 self._votes.setdefault(id, []).extend([] if self._skipped(row) else [row])
         rows, votes = self._checked(self.file.path, self.file.rows), [row for given in self._votes.values() for row in given]
-        coders, known = ({name for row in some for name in row["coder"].split(", ")} for some in (votes, rows.values()))
-        if self.coder in coders or known - coders - {self.coder}:
+        owners = {row.get("judge") or row["coder"] for row in rows.values()}
+        coders = {name for row in votes for name in row["coder"].split(", ")}
+        if self.coder in coders or owners - {self.coder}:
             raise UserError(f"coder={self.coder} can't settle their own answers or change others' in {self.file.path}; name another coder=")
-        taken = {id: _joined(given) for id, given in self._votes.items() if given and not self._is_asked(id)}
+        taken = {id: {**_joined(given), "judge": self.coder} for id, given in self._votes.items() if given and not self._is_asked(id)}
         kept = taken | {id: row for id, row in rows.items() if self._own(id)}
         self.file.save({id: kept[id] for id in dict.fromkeys([*rows, *taken]) if id in kept})
 
@@ -129,11 +130,12 @@ class Work:
         """Return who is asked what, what is answered, in that order, and how far coders agree."""
         self.refresh()
         votes = {id: {str(coder): row for coder, row in enumerate(given)} for id, given in self._votes.items() if len(given) > 1}
-        tasks = agreement("", Reading(tuple(self.segments), votes=votes), self.scheme).tasks if votes else {}
+        times = {id: max(row["time"] for row in self._votes[id]) for id in votes}
+        tasks = asdict(agreement("", Reading(tuple(self.segments), votes=votes, times=times), self.scheme))["tasks"] if votes else {}
         return {
             "coder": self.coder, "file": self.file.path.name, "scheme": self.scheme.name, "tasks": self.scheme.to_dict()["tasks"],
             "dyads": self.actors is not None, "settles": bool(self.settle),
-            "agreement": [{"task": name, "n": one.n, **asdict(one.measures["alpha"])} for name, one in tasks.items()],
+            "agreement": [{"task": name, "n": one["n"], "course": one["course"]} | one["measures"]["alpha"] for name, one in tasks.items()],
             "numbers": [number for number, segment in enumerate(self.segments) if self._is_asked(segment.id)],
             "answered": [(self._number[id], self._skipped(row)) for id, row in self.file.rows.items() if self._own(id)],
         }  # fmt: skip

@@ -118,7 +118,7 @@ def _drop_copies(copies: Sequence[tuple[int, Segment]], rules: CleaningRules, sc
         if twin is None:
             remaining.append(segment)
         elif rules.exact:
-            drops[index] = ("duplicate", f"the same text and labels as {_name(twin)}: {excerpt(segment.text)}")
+            drops[index] = ("duplicate", f"the same text as {_name(twin)}, which has its labels: {excerpt(segment.text)}")
     return drops
 
 
@@ -133,7 +133,7 @@ def near_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: S
         for other, similarity in near.find(segment.text, sketch, pool):
             # Exact copies follow the rules for duplicates and conflicts.
             if normal(segment.text) != normal(segments[other].text) and _adds_nothing(segment, segments[other], scheme):
-                detail = f"similarity {similarity:.3f} and the same labels as {_name(segments[other])}: {excerpt(segment.text)}"
+                detail = f"similarity {similarity:.3f} to {_name(segments[other])}, which has its labels: {excerpt(segment.text)}"
                 drops[index] = ("near_duplicate", detail)
                 break
         else:

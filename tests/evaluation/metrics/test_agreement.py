@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import krippendorff
@@ -104,6 +105,24 @@ def test_intervals_are_wider_where_segments_of_an_article_go_together() -> None:
     assert width(60) > 1.8 * width(0)
 
 
+def test_the_course_of_coding_is_that_of_time_else_of_rows() -> None:
+    """Each part alone, and all so far; the last of these is alpha of the task."""
+    found = codes(2, 0.0)
+    rows = [[LABELS[0]] * 2 if n < 30 and n % 3 else row for n, row in enumerate(answered(found[:150]))]
+    reading = coded(rows, articles=150)
+    task = agreement("own", reading, scheme()).tasks["label"]
+    numbers = np.array([[LABELS.index(str(one)) for one in row] for row in rows])
+    assert list(task.course) == list(range(15, 151, 15))
+    assert task.course[45]["part"].value == pytest.approx(alpha_of(numbers[30:45]))
+    assert task.course[45]["so_far"].value == pytest.approx(alpha_of(numbers[:45]))
+    assert task.course[150]["so_far"].value == task.measures["alpha"].value
+    assert [part["part"].interval is None for part in task.course.values()] == [False] * 10
+    backwards = replace(reading, times={str(n): f"2026-12-{31 - n // 5:02d}" for n in range(150)})
+    first = agreement("own", backwards, scheme()).tasks["label"].course[15]
+    assert first["part"].value == first["so_far"].value == pytest.approx(alpha_of(numbers[-15:]))
+    assert agreement("own", coded(rows[:19]), scheme()).tasks["label"].course == {}
+
+
 def test_what_is_undefined_has_no_value() -> None:
     """Alpha where all is one label, kappa where nobody has coded what all others have."""
     same = agreement("own", coded([["1", "1"]] * 30), scheme()).tasks["label"]
@@ -159,7 +178,11 @@ def test_a_sheet_of_coders_becomes_a_page_and_a_sheet_to_settle(language: str, t
     stored = json.loads((folder / "agreement.json").read_text(encoding="utf-8"))["tasks"]["stance"]
     assert stored["measures"]["percent"]["value"] == pytest.approx((both.Anna == both.Ben).mean())
     page = (folder / "agreement.html").read_text(encoding="utf-8")
-    assert (page.count("data:image/png"), "Krippendorff (2004" in page) == (1, True)
+    assert (page.count("data:image/png"), "Krippendorff (2004" in page) == (2, True)
+    until, part = list(stored["course"].items())[1]
+    assert until == str(stored["n"] * 2 // (stored["n"] // 10))
+    ends = f"{part['part']['value']:.3f}", f"{part['so_far']['value']:.3f}"
+    assert [end.replace(".", "," if language == "de" else ".") in page for end in ends] == [True, True]
     assert f"<dt>{'Befehl' if language == 'de' else 'command'}</dt>" in page
     assert f"{stored['measures']['alpha']['value']:.3f}".replace(".", "," if language == "de" else ".") in page
     rows = pd.read_excel(tmp_path / "rows.xlsx", engine="calamine", keep_default_na=False)

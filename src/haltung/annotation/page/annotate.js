@@ -1,7 +1,7 @@
 // The annotation page: shows a sentence in its article, takes the answer by key or click, and sends it before it goes on.
 
 import { Failure, ask, useKey } from "../client.js";
-import { make } from "../dom.js";
+import { make, shape } from "../dom.js";
 import { pieces, tasksOf } from "../reading.js";
 import * as settings from "../settings.js";
 import { explain, words } from "../words.js";
@@ -121,14 +121,33 @@ function introduce() {
   document.title = `${find("title").textContent} · Haltung`;
   find("model").textContent = `${work.scheme} · ${work.coder} · ${work.file}`;
   const number = new Intl.NumberFormat(language, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
-  const alphas = work.agreement.map(({ task, n, value, interval }) => [
+  const shown = ({ value, interval }) => (value === null ? "–" : number.format(value)) + (interval ? ` [${number.format(interval.low)}; ${number.format(interval.high)}]` : "");
+  const alphas = work.agreement.map(({ task, n, course, ...alpha }) => [
     make("dt", {}, tasksOf(work).find(({ name }) => name === task)[language]),
-    make("dd", {}, text.alpha(value === null ? "–" : number.format(value), interval ? ` [${number.format(interval.low)}; ${number.format(interval.high)}]` : "", n)),
+    make("dd", {}, text.alpha(shown(alpha), n), drawn(Object.entries(course), n, shown)),
   ]);
   find("alphas").replaceChildren(...alphas.flat());
   find("agreement").hidden = !alphas.length;
   const shortcuts = text.shortcuts.map(([keys, what]) => make("div", {}, make("dt", {}, make("kbd", {}, keys)), make("dd", {}, what)));
   find("shortcuts").replaceChildren(...shortcuts);
+}
+
+// Alpha of each part of the course of coding as a dot with its interval, and of all so far as a line; below 0 counts as 0.
+function drawn(course, n, shown) {
+  if (!course.length) return null;
+  const [width, height] = [240, 56];
+  const x = (count) => (width * count) / n;
+  const y = (value) => 2 + (height - 4) * (1 - Math.max(0, value));
+  const middle = (at) => x((Number(course[at][0]) + Number(course[at - 1]?.[0] ?? 0)) / 2);
+  const parts = course.map(([, { part }], at) => [
+    part.interval && shape("line", { x1: middle(at), x2: middle(at), y1: y(part.interval.low), y2: y(part.interval.high), class: "reach" }),
+    part.value !== null && shape("circle", { cx: middle(at), cy: y(part.value), r: 2.5 }),
+  ]);
+  const sofar = course.filter(([, { so_far: { value } }]) => value !== null).map(([count, { so_far: { value } }]) => `${x(count)},${y(value)}`);
+  const wanted = [0.667, 0.8].map((value) => shape("line", { x1: 0, x2: width, y1: y(value), y2: y(value), class: "wanted" }));
+  const told = own(language).course(course.map(([count, { part, so_far: all }]) => [count, shown(part), shown(all)]));
+  const marks = [...wanted, ...parts.flat().filter(Boolean), shape("polyline", { points: sofar.join(" ") })];
+  return shape("svg", { viewBox: `0 0 ${width} ${height}`, class: "course", role: "img", "aria-label": told }, shape("title", {}, told), ...marks);
 }
 
 function place() {

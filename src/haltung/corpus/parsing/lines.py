@@ -3,6 +3,7 @@
 import codecs
 import csv
 import gzip
+import io
 import json
 import zlib
 from collections import Counter
@@ -40,11 +41,13 @@ def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_
     """Yield the file's lines, each with its line end, without a byte order mark.
 
     A file whose name ends in ``.gz`` is decompressed. ``encoding`` (None: UTF-8, and the user can't
-    set another) has to contain ASCII. ``UserError``: unreadable, not so encoded, too long a line.
+    set another) has to contain ASCII, or is UTF-16, which is read as a whole. Raises ``UserError``
+    if the file can't be read or has another encoding, or a line is too long.
     """
     codec = _checked("utf-8" if encoding is None else encoding)
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as source:
+            file, codec = (source, codec) if codec != "utf-16" else (io.BytesIO(source.read().decode(codec).encode()), "utf-8")
             # One byte more than allowed: an endless line is refused without reading it to its end.
             for number, raw in enumerate(iter(lambda: file.readline(max_line_bytes + 1), b""), 1):
                 where = f"{path}, line {number}"
@@ -58,6 +61,8 @@ def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_
                     raise UserError(_undecodable(where, line, error, has_encoding=encoding is not None)) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not a whole gzip file ({error}); was it cut off, or is it named .gz without being compressed?") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-16 ({error.reason}); was it cut off?") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
@@ -154,8 +159,8 @@ def _checked(encoding: str) -> str:
         plain = "a\n".encode(name) == b"a\n"
     except (LookupError, TypeError, UnicodeError):
         raise UserError(f"encoding is {encoding!r}, which Python does not know; try utf-8, latin-1 or cp1252") from None
-    if name == "utf-8-sig":
-        return "utf-8"
+    if name in ("utf-8-sig", "utf-16"):
+        return name.removesuffix("-sig")
     if not plain:
         raise UserError(f"encoding is {encoding!r}, which cannot be read line by line; save the file as UTF-8")
     return name
@@ -164,7 +169,7 @@ def _checked(encoding: str) -> str:
 def _undecodable(where: str, raw: bytes, error: UnicodeDecodeError, has_encoding: bool) -> str:
     found = f"{where}: not {error.encoding} (byte 0x{raw[error.start]:02x} at {error.start + 1})"
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return f"{found}; this is UTF-16, save the file as UTF-8"
+        return f"{found}; this is UTF-16, save the file as UTF-8{', or say encoding=utf-16' * has_encoding}"
     if has_encoding:
         return f"{found}; if it is Latin-1, say encoding=latin-1, or save the file as UTF-8"
     return f"{found}; save the file as UTF-8 (iconv -f latin1 -t utf-8 turns Latin-1 into it)"

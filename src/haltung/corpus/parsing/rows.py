@@ -41,6 +41,7 @@ class Reading:
     votes: Mapping[str, Votes] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # what was found in a source that did not say it
     others: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # unread columns of segments with votes
+    times: Mapping[str, str] = field(default_factory=dict)  # of the last vote, as text that sorts, where the source has any
 
 
 class Unlabelled(UserError):

@@ -182,4 +182,4 @@ def _encoding(path: Path) -> str:
     with suppress(UnicodeDecodeError):
         path.read_text(encoding="utf-8")
         return "utf-8"
-    return getattr(from_path(path, cp_isolation=["cp1252", "mac_roman", "cp850"]).best(), "encoding", "utf-8")
+    return getattr(from_path(path, cp_isolation=["utf_16", "cp1252", "mac_roman", "cp850"]).best(), "encoding", "utf-8")

@@ -36,7 +36,7 @@ class LabelStudio(AnnotationExport):
         if any(row.data and "data" not in row.data for row in rows):
             raise UserError(f"{path} has items without 'data', so this is Label Studio's JSON-MIN; export JSON")
         tasks = _tasks(path, self.tasks, scheme, rows)
-        intake = Intake(scheme, str(path), self.on_error)
+        intake, times = Intake(scheme, str(path), self.on_error), dict[str, str]()
         for read in rows:
             row = read if read.data.get("id") is None else replace(read, made_id=str(read.data["id"]))
             with intake.row(row):
@@ -51,7 +51,8 @@ class LabelStudio(AnnotationExport):
                 fields = Fields(data if "id" in columns else {**data, "id": item.get("id")}, columns)
                 segment = fields.segment(scheme, row, labels, shares(votes, scheme, self.annotators))
                 intake.add(segment, dict(zip(_coders(counted), votes, strict=False)))
-        return intake.reading()
+                times[segment.id] = max(str(entry.get("created_at") or "") for entry in counted)
+        return replace(intake.reading(), times=times)
 
 
 def _coders(counted: Sequence[Mapping[str, object]]) -> list[str]:

@@ -56,8 +56,9 @@ class Sheet(Table):
         if unknown := [task for task in self.tasks(self.label or ()) if task not in scheme.names]:
             has = f"the scheme {scheme.name} has {listed(scheme.names)}"
             raise UserError(f"label= names the tasks {listed(unknown)}, {has}; delete its file to have it drafted anew, or edit it")
+        self.said.clear()
         try:
-            return replace(super().read(scheme), notes=tuple(self.said))
+            return replace(super().read(scheme), notes=tuple(dict.fromkeys(self.said)))
         except RowFaults as error:
             raise RowFaults(error.rows, self._marked(error.rows)) from None
 
@@ -111,7 +112,7 @@ class Sheet(Table):
 
     def _rows(self, path: Path) -> Iterator[SourceRow]:
         opened = self._read(path)
-        names, self.said[:] = opened.names, opened.said
+        names, self.said[:] = opened.names, [*self.said, *opened.said]
         # Beside the columns that label names, others with labels are not read.
         given = {*(self.label or ())} if self.coders or {*(self.label or ())} & {*names} else set()
         own = {*given, *self.columns.values(), *(self.coders or ())}

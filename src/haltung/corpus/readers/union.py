@@ -41,4 +41,5 @@ class Union:
         segments += [replace(segment, split=BESIDE) for reading in others for segment in reading.segments if segment.split == "train"]
         dropped = tuple(one for reading in (*readings, *others) for one in reading.dropped)
         votes = {id: each for reading in (*readings, *others) for id, each in reading.votes.items()}
-        return Reading(tuple(segments), dropped, {one.id: votes[one.id] for one in segments if one.id in votes})
+        notes = tuple(note for reading in (*readings, *others) for note in reading.notes)
+        return Reading(tuple(segments), dropped, {one.id: votes[one.id] for one in segments if one.id in votes}, notes)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from haltung.evaluation.predictions import Bools, Floats
 from haltung.evaluation.statistics.bootstrap import Interval, Statistic, bca_intervals, numbered, per_article
 from haltung.labels import Scheme, Task
 from haltung.records import Answer, label_ids
+
+_PARTS, _SMALLEST = 10, 10  # of the course of coding, and segments in one
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class TaskAgreement:
     rest. ``labels`` have ``specific`` agreement (of the coders beside one who gives the label, the
     share that does too) and ``alpha`` (against the rest). ``missing`` answers and ``counts`` of
     labels are by coder; ``confusion`` is ``[label of one, label of the other]``, for more than two
-    coders in both orders, and empty for a multi-label task.
+    coders in both orders, and empty for a multi-label task. ``course`` has alpha of each
+    ``part`` in the order of coding, and of all ``so_far``, by their number; empty for ``n`` < 20.
     """
 
     n: int
@@ -53,6 +56,7 @@ class TaskAgreement:
     missing: Mapping[str, int]
     counts: Mapping[str, tuple[int, ...]]
     confusion: tuple[tuple[int, ...], ...]
+    course: Mapping[int, Mapping[str, Coefficient]]
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ def agreement(corpus: str, reading: Reading, scheme: Scheme) -> Agreement:
     Alpha takes labels as nominal. Raises ``UserError`` if no segment has the answers of two coders.
     """
     segments, tasks = [segment for segment in reading.segments if segment.id in reading.votes], {}
+    segments.sort(key=lambda segment: reading.times.get(segment.id, ""))
     coders = tuple(dict.fromkeys(coder for votes in reading.votes.values() for coder in votes))
     for task in scheme:
         answers = [[reading.votes[segment.id].get(coder, {}).get(task.name) for coder in coders] for segment in segments]
@@ -96,7 +101,7 @@ def _of_task(task: Task, answers: list[list[Answer]], coders: tuple[str, ...], g
     missing, counted, single, size = (~given).sum(0).tolist(), given.sum(1) > 1, task.kind == "single", len(task)
     given, chosen, articles = given[counted], chosen[counted], np.array(groups)[counted]
     complete, statistic = given.all(1), partial(_values, single=single)
-    percent, alpha, kappa, *by_label = _measured(_sums(given, chosen), articles, statistic)
+    percent, alpha, kappa, *by_label = _measured(sums := _sums(given, chosen), articles, statistic)
     if not complete.all():
         kappa = _measured(_sums(given[complete], chosen[complete]), articles[complete], statistic)[2]
     both = [chosen[:, one].T.astype(int) @ chosen[:, other] for one, other in combinations(range(len(coders)), 2)] if single else []
@@ -106,8 +111,19 @@ def _of_task(task: Task, answers: list[list[Answer]], coders: tuple[str, ...], g
         {label: {"specific": by_label[at], "alpha": by_label[size + at]} for at, label in enumerate(task.ids)},
         dict(zip(coders, missing, strict=True)),
         {coder: tuple(chosen[:, at].sum(0).tolist()) for at, coder in enumerate(coders)},
-        tuple(map(tuple, np.asarray(confusion).tolist())) if both else (),
+        tuple(map(tuple, np.asarray(confusion).tolist())) if both else (), _course(sums, articles, single),
     )  # fmt: skip
+
+
+def _course(sums: Floats, articles: np.ndarray, single: bool) -> dict[int, dict[str, Coefficient]]:
+    parts = min(_PARTS, len(sums) // _SMALLEST)
+    ends = [len(sums) * part // parts for part in range(1, parts + 1)] if parts > 1 else []
+
+    def alpha(start: int, articles: np.ndarray) -> Coefficient:
+        return _measured(sums[start : start + len(articles)], articles, lambda drawn: _values(drawn, single)[..., 1:2])[0]
+
+    # One article has no interval, which would take ten times as long as those of the parts.
+    return {end: {"part": alpha(at, articles[at:end]), "so_far": alpha(0, np.zeros(end))} for at, end in pairwise([0, *ends])}
 
 
 def _measured(sums: Floats, articles: np.ndarray, statistic: Statistic) -> list[Coefficient]:

@@ -10,7 +10,7 @@ from haltung.evaluation.metrics.agreement import Agreement, Coefficient, differi
 from haltung.evaluation.report.documents import write_workbook
 from haltung.evaluation.report.i18n import word
 from haltung.evaluation.report.page import rendered, report_folder
-from haltung.evaluation.report.plots import matrix
+from haltung.evaluation.report.plots import course, matrix
 from haltung.evaluation.report.style import save
 from haltung.evaluation.report.tables import Cell, Grid, grid
 from haltung.files import atomic_file
@@ -47,7 +47,7 @@ def notes(result: Agreement, language: str = "en") -> list[str]:
 
 
 def write(folder: Path, result: Agreement, scheme: Scheme, language: str = "en", details: Mapping[str, str] | None = None) -> None:
-    """Write page, JSON, and a plot of which labels meet, for each single-label task.
+    """Write page, JSON, and plots: of which labels meet, if a task is single-label, and when.
 
     The folder is replaced as by ``page.write``, with the same ``UserError``; ``details`` are facts
     to list at the foot of the page.
@@ -55,9 +55,13 @@ def write(folder: Path, result: Agreement, scheme: Scheme, language: str = "en",
     sides = result.coders if len(result.coders) == 2 else (word("a_coder", language), word("another_coder", language))
     with report_folder(folder, DATA, "agreement", language) as scratch:
         plots = {
-            name: save(matrix(task.confusion, scheme[name], sides, result.corpus, language), scratch / f"{name}_confusion")
+            (name, "confusion"): save(matrix(task.confusion, scheme[name], sides, result.corpus, language), scratch / f"{name}_confusion")
             for name, task in result.tasks.items()
             if task.confusion
+        } | {
+            (name, "course"): save(course(task, scheme[name], result.corpus, language), scratch / f"{name}_course")
+            for name, task in result.tasks.items()
+            if task.course
         }
         page = rendered(
             "agreement.html.j2", language, plots, result=result, scheme=scheme, grids=grids(result, scheme, language), sides=sides,

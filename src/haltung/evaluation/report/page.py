@@ -14,7 +14,7 @@ from haltung.evaluation.metrics.calibration import CalibrationReport
 from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
 from haltung.evaluation.predictions import ScoredSplit, write_predictions
 from haltung.evaluation.report import plots, style, tables
-from haltung.evaluation.report.i18n import brackets, checked, count, glossary, number, split_title, word
+from haltung.evaluation.report.i18n import brackets, checked, count, estimate, glossary, number, split_title, word
 
 METRICS, CALIBRATION, PREDICTIONS, PAGE = "evaluation.json", "calibration.json", "predictions.parquet", "report.html"
 _MOST_CONFUSED = 12  # confusions have a button on the page
@@ -71,7 +71,7 @@ def rendered(template: str, language: str, plots: Mapping[Any, Path], **values: 
 
     ``images`` has the PNGs of ``plots`` in it as ``data:`` URIs, so that it needs no other file.
     """
-    spoken = {one.__name__: partial(one, language=language) for one in (word, number, count, brackets, split_title)}
+    spoken = {one.__name__: partial(one, language=language) for one in (word, number, count, brackets, estimate, split_title)}
     images = {of: f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}" for of, path in plots.items()}
     return files.rendered(
         "haltung.evaluation.report", template, language=language, images=images, glossary=glossary(language), **spoken, **values

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from haltung.evaluation.comparison import OPEN, Comparison
+from haltung.evaluation.metrics.agreement import TaskAgreement
 from haltung.evaluation.metrics.calibration import CalibrationReport
 from haltung.evaluation.metrics.dyads import PARTS, SystemsCompared
 from haltung.evaluation.metrics.results import EvaluationResult, TaskMetrics
@@ -55,6 +56,20 @@ def matrix(confusion: Sequence[Sequence[int]], task: Task, sides: tuple[str, str
     bar.ax.tick_params(labelsize=8, length=0)
     bar.outline.set_visible(False)
     return style.finish(axes, f"{task.title(language)}: {word('confusion', language)}", subtitle, frame=False)
+
+
+def course(agreed: TaskAgreement, task: Task, subtitle: str, language: str = "en") -> Figure:
+    """Draw alpha of each part of the course of coding with its interval, and of all so far."""
+    axes, ends = style.panel(7.6, 4.0), np.array([0, *agreed.course])
+    looks: dict[str, dict[str, Any]] = {"part": {"color": style.SKY, "fmt": "s"}, "so_far": {"color": style.BLUE, "fmt": "o-"}}
+    for (name, look), at in zip(looks.items(), ((ends[1:] + ends[:-1]) / 2, ends[1:]), strict=True):
+        values = np.array([one[name].value for one in agreed.course.values()], dtype=float)  # nan where it is undefined
+        reach = style.reach(values.tolist(), [one[name].interval for one in agreed.course.values()])
+        axes.errorbar(at, values, yerr=reach, label=word(f"alpha_{name}", language), elinewidth=1.2, capsize=2.5, markersize=5, **look)
+    axes.hlines((0.667, 0.8), 0, ends[-1], color=style.SOFT, linestyle=style.DASHED, linewidth=0.9, zorder=1)
+    axes.set(xlim=(0, None), ylim=(None, 1.02), xlabel=word("coded_so_far", language), ylabel=word("alpha_nominal", language))
+    axes.legend(frameon=False, fontsize=9)
+    return style.finish(axes, f"{task.title(language)}: {word('agreement_course', language)}", subtitle, "both", language)
 
 
 def per_label(result: EvaluationResult, task: Task, language: str = "en") -> Figure:
