@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SLOW_FIXTURES = {"browser", "trained", "server", "client_bundle", "article_bundle", "linear_home"}
 
 # These share a folder of runs that takes a minute to make and add to it; one process runs them.
-LINEAR_HOME = {f"tests/experiments/test_{name}.py" for name in ("compare", "cross_validation", "evaluate")}
+LINEAR_HOME = {f"tests/experiments/test_{name}.py" for name in ("compare", "cross_validation", "evaluate", "reproduce")}
 
 # A function that returns the path of a name, made by the function given if nobody has made it yet.
 MadeOnce = Callable[[str, Callable[[Path], object]], Path]

@@ -127,6 +127,27 @@ def test_actors_do_not_depend_on_order_and_company(model: ArticleModel, monkeypa
             _same(one, expected[one.id])
 
 
+def test_gradients_are_summed_in_one_order(model: ArticleModel) -> None:
+    """Where a row is picked twice by ``[]``, threads add to its gradient as they come, so that a
+    seed had other weights beside other work; ``index_select`` adds row by row.
+    """
+    rows = tiny.with_dyads(tiny.articles(8))
+    read = units(rows, 4, actors=model.actors)
+    articles, _ = model.articles(read, [model.encode(unit.sentences) for unit in read])
+    assert articles.actors is not None
+    assert len(articles.actors.sentence.unique()) < len(articles.actors.sentence)
+    logits, sides = model.network(articles)
+    assert sides is not None
+    nodes, todo = set[torch.autograd.graph.Node](), [one.grad_fn for one in (sides, *logits.values())]
+    while todo:
+        if (node := todo.pop()) is not None and node not in nodes:
+            nodes.add(node)
+            todo += [before for before, _ in node.next_functions]
+    picked = [index for node in nodes if node.name() == "IndexBackward0" for index in node._saved_indices if index is not None]  # type: ignore[attr-defined]
+    assert picked
+    assert [index for index in picked if index.dtype != torch.bool and len(index.unique()) < len(index)] == []
+
+
 def test_the_order_of_candidates_of_another_sentence_is_not_seen(bert: Path) -> None:
     """The head alone: candidates see those of their own sentence and no others."""
     torch.manual_seed(1)

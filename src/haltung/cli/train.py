@@ -1,22 +1,27 @@
-"""``haltung train``, once or for each seed, fold or combination; ``haltung ensemble``."""
+"""``haltung train``, once or for each seed, fold or combination; ``ensemble``; ``reproduce``."""
 
+import os
 import shlex
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from haltung import threads, tracking
 from haltung.cli import hint
 from haltung.cli.build import Language, command, corpus_of, make, recipe_of
 from haltung.cli.config import Request, compose, each, plain
 from haltung.errors import UserError
 from haltung.evaluation.report import tables
 from haltung.experiments.combined import MIN_ARTICLES, combine, cross_validate, folds_for
-from haltung.experiments.evaluate import models_named
-from haltung.experiments.train import Plan, TrainingOutcome, follow, launch, train_seeds
+from haltung.experiments.evaluate import TrainedModel, evaluate_model, models_named
+from haltung.experiments.train import Plan, TrainingOutcome, follow, launch, tags_of, train, train_seeds
 from haltung.models.spec import NetworkSpec
 from haltung.records import Segment
-from haltung.tracking import Store
+from haltung.tracking import RunRecord, Store
+from haltung.tracking.reproduction import MACHINE, compared, differences, trainings
 from haltung.training.recipe import place
 
 _SPLIT = "splits@corpus.split"  # the config group that says how a corpus is split
@@ -151,3 +156,54 @@ def ensemble(request: Request, *, members: tuple[str, ...], name: str | None, la
     console.print(f"run [bold]{done.run}[/] ({name})", highlight=False, soft_wrap=True)
     hint("bundle", str(done.bundle))
     hint("open test", f"haltung evaluate run={done.run[:8]} split=test")
+
+
+@command("reproduce", single="one run at a time; several seeds are reproduced by the run that holds them", texts=("run",))
+def reproduce(request: Request, *, run: str | None, anyway: bool, tolerance: float) -> int:
+    """Train a run anew from its record and compare; return 1 if it comes out otherwise."""
+    if not run:
+        raise UserError("name the run to train anew, as in run=ID; haltung runs lists them")
+    store = make(request.settings["tracking"], "tracking")
+    parts = trainings(tracking.find(store, run))
+    if (count := parts[0].tags.get("haltung.hardware.threads", "")) not in ("", str(threads.count())):
+        # In a process of its own: libraries read it once, when they are loaded.
+        return subprocess.call([sys.executable, "-m", "haltung", *request.command], env={**os.environ, "OMP_NUM_THREADS": count})
+    plans, others = [_planned(part, request) for part in parts], dict[str, str]()
+    for part, plan in zip(parts, plans, strict=True):
+        here = {**tags_of(plan.corpus, "train", request.command, plan.share), "haltung.teacher": plan.teacher.id if plan.teacher else ""}
+        found = differences(part.tags, here).items()
+        others |= {tag: f"{tag} was {then[:40] or 'unknown'} and is {now[:40] or 'unknown'}" for tag, (then, now) in found}
+    if (grave := [tag for tag in others if not tag.startswith(MACHINE)]) and not anyway:
+        ways = [f"git checkout {parts[0].tags.get('haltung.git.commit', 'the commit that it had')}"] * ("code" in grave)
+        ways += ["bring back source, config and teacher"] * (grave != ["code"]) + ["or give anyway=true"]
+        raise UserError(f"{run} can't be trained as it was, since {', '.join(others[tag] for tag in grave)}: {', '.join(ways)}")
+    print(*(f"figures may differ, since {sentence}\n" for sentence in others.values()), sep="", end="")
+    return max([_again(part, plan, store, tolerance) for part, plan in zip(parts, plans, strict=True)])
+
+
+def _planned(part: RunRecord, request: Request) -> Plan:
+    tracking.bundle_folder(part)  # without one there is nothing to compare with
+    recipe = recipe_of({**part.config, "resume": False, **{key: request.settings[key] for key in ("prepared", "runs", "tracking")}})
+    if isinstance(recipe.model, NetworkSpec):
+        import torch  # noqa: F401 -- with it loaded, tags name the GPU
+    if recipe.processes > 1:
+        raise UserError(f"{part.name} was trained by {recipe.processes} processes, and haltung reproduce has one; train it by its command")
+    corpus = corpus_of(recipe.settings, request.config_dir, drafts=False)
+    return recipe.plan(corpus, request.command, f"{part.name.removesuffix(f'-{recipe.options.seed}')}-again")
+
+
+def _again(old: RunRecord, plan: Plan, store: Store, tolerance: float) -> int:
+    outcome = train(plan, store)
+    new, splits = tracking.find(store, outcome.run), ["dev", *(["test"] if "haltung.digest.test" in old.tags else [])]
+    for split in splits[1:]:
+        model, folder = TrainedModel(new.name, outcome.bundle, new), outcome.bundle.parent / split
+        evaluate_model(model, plan.corpus.segments(split), plan.corpus, split, folder, plan.command, plan.language, errors=False)
+    run, result = tracking.attach(new), compared(old, tracking.find(store, new.id), splits)
+    run.tags({"haltung.reproduces": old.id})
+    run.text(result.to_json(), "reproduction.json")
+    same, done = result.weights[0] == result.weights[1], result.within(tolerance)
+    rows = [(key, f"{then:.6g}", f"{now:.6g}", f"{now - then:+.2g}") for key, (then, now) in result.figures.items()]
+    rows += [(f"{key}, predictions", "", "", f"{count} others") for key, count in result.labels.items()]
+    Console().print(tables.Grid(f"{old.name} and {new.name}", ("", "then", "now", "difference"), tuple(rows)).rich())
+    print(f"run {new.id}: {old.name} is {'' if done else 'not '}reproduced, weights {'' if same else 'not '}equal to the bit")
+    return int(not done)

@@ -106,8 +106,8 @@ class ActorHead(nn.Module):
         """
         if self.training:
             cues = cues * (torch.rand(cues.shape, device=cues.device) >= _CUE_DROPOUT)
-        shift, scale = self.shift(stances)[sentence], self.scale(stances)[sentence]
-        vectors = self.vectors(self.dropout(torch.cat([mentions, sentences[sentence]], dim=-1)))
+        shift, scale = (part(stances).index_select(0, sentence) for part in (self.shift, self.scale))  # with [], threads race backwards
+        vectors = self.vectors(self.dropout(torch.cat([mentions, sentences.index_select(0, sentence)], dim=-1)))
         known = functional.gelu(vectors + self.cues(cues).sum(dim=1) + shift) * (1 + scale)
         place, count = sentence * SLOTS + slot, sentences.shape[0]
         table = known.new_zeros(count * SLOTS, _ACTOR_WIDTH).index_copy(0, place, self.dropout(known))
@@ -166,7 +166,7 @@ class ArticleNetwork(EncoderNetwork):
         logits, actors = self.logits(vectors), articles.actors
         if actors is None or self.actors is None or not len(actors.rows):
             return logits, None
-        tokens = torch.cat([state.reshape(-1, state.shape[-1]) for state in states])[actors.tokens]
+        tokens = torch.cat([state.reshape(-1, state.shape[-1]) for state in states]).index_select(0, actors.tokens)
         sums = tokens.new_zeros(2 * len(actors.sentence), tokens.shape[-1]).index_add(0, actors.mention, tokens)
         counts = torch.bincount(actors.mention, minlength=len(sums)).clamp(min=1).unsqueeze(1)
         mentions = (sums / counts).view(len(actors.sentence), -1)

@@ -1,6 +1,7 @@
 """A run to write to, and where it comes from; each call reaches the store at once."""
 
 import getpass
+import hashlib
 import json
 import logging
 import platform
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import yaml
 
 from haltung import __version__, threads
 from haltung.errors import UserError
+from haltung.files import sha256
 from haltung.inference import machine
 from haltung.inference.sessions import processor, version_of
 from haltung.records import Segment
@@ -241,8 +244,17 @@ def provenance(command: Sequence[str]) -> dict[str, str]:
     versions = {"haltung": __version__, "python": platform.python_version()}
     # The packages that a run's metrics depend on.
     versions |= {name: version_of(name) for name in ("torch", "transformers", "datasets", "scikit-learn", "mlflow", "numpy", "peft")}
-    tags = {f"haltung.version.{name}": value for name, value in versions.items() if value}
+    tags = {f"haltung.version.{name}": value for name, value in versions.items() if value} | {"haltung.code": _code()}
     return {"haltung.command": shlex.join(["haltung", *command]), **git_state(Path(__file__).resolve()), **tags, **_hardware()}
+
+
+@cache
+def _code() -> str:
+    """Return a SHA-256 of the package's code and tables, of changes without a commit too."""
+    package = Path(__file__).resolve().parents[1]
+    found = (path.relative_to(package).as_posix() for path in package.rglob("*") if path.suffix in (".py", ".tsv", ".toml", ".txt"))
+    names = sorted(name for name in found if not name.startswith("_data/"))  # of a wheel
+    return hashlib.sha256("".join(f"{name} {sha256(package / name)}\n" for name in names).encode()).hexdigest()
 
 
 def git_state(file: Path) -> dict[str, str]:
