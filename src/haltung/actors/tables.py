@@ -47,7 +47,10 @@ class ActorRow:
 
 
 def read(folder: Path, extra: bool = False) -> list[ActorRow]:
-    """Read a folder's tables, all of them unless ``extra``; ``UserError`` says what is wrong."""
+    """Read the tables of a folder; of the user's tables (``extra``) some may be missing.
+
+    Raises ``UserError`` if the folder, a table or a line is missing or wrong, with what is allowed.
+    """
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; expected tables of actors: {listed(f'{name}.csv' for name in TABLES)}")
     files = {path.stem: path for path in sorted(folder.glob("*.csv"))}
@@ -70,7 +73,10 @@ def known_states() -> frozenset[str]:
 
 
 def day(text: str | None, key: str = "the date", last: bool = False) -> str:
-    """Return the first or ``last`` day of a date, month or year; ``UserError`` if it is none."""
+    """Return the first (or ``last``) day of YYYY-MM-DD, YYYY-MM or YYYY, "" for None and "".
+
+    Raises ``UserError`` if it is no such date; the message names ``key``.
+    """
     if not text:
         return ""
     with suppress(ValueError):

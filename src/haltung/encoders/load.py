@@ -58,7 +58,10 @@ class Encoder:
 
 
 def locate(encoder: Encoder) -> str:
-    """Return the folder or hub name that transformers loads; ``UserError`` if there is none."""
+    """Return what transformers loads: a folder, or a hub name; build the embedded encoder first.
+
+    Raises ``UserError`` if the folder is missing or no encoder, or the embedded one can't be built.
+    """
     if encoder.origin == "embedded":
         return str(embedded.ensure(files.cache()))
     if encoder.origin == "hub":

@@ -51,7 +51,10 @@ _REMEDY = "train with model=network 'model.reads={default: text}' 'model.pooling
 
 
 def obstacles(folder: Path) -> dict[str, str]:
-    """Return why tasks can't be expressed in transformers; ``UserError`` if none can be."""
+    """Return which tasks of a trained bundle no class of transformers can express, and why.
+
+    Raises ``UserError`` if none can be expressed, or the folder holds no complete bundle.
+    """
     description = bundle.describe(folder)
     if description["kind"] != "network":
         has = "transformers classifies by the first token of one text alone"

@@ -290,7 +290,10 @@ def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NeuralModel:
 
 
 def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, nn.Module, PreTrainedTokenizerBase]:
-    """Return encoder, network (frozen as in ``spec``), tokenizer; ``UserError`` for a misfit."""
+    """Return the encoder's description, its network, frozen as in ``spec``, and its tokenizer.
+
+    ``UserError`` is raised if it can't be loaded, or has too few layers or tokens.
+    """
     encoder = sources.inherited(encoder)
     body, tokenizer = sources.load(encoder, _attention(spec), spec.encoder_dropout)
     if encoder.origin == "hub":

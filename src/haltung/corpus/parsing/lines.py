@@ -20,7 +20,10 @@ MAX_DOCUMENT_BYTES = 500_000_000  # a JSON document is read as a whole, which ta
 
 
 def existing(path: str | Path, hint: str = "", may_be_empty: bool = False) -> Path:
-    """Return the path of a file, ``~`` expanded; ``UserError`` if it is missing, or empty."""
+    """Return the path (``~`` allowed) of a file that exists and, unless it may be, is not empty.
+
+    Raises ``UserError`` if it does not; ``hint`` says where to get the file.
+    """
     path = Path(path).expanduser()
     more = f"; {hint}" if hint else ""
     try:
@@ -68,7 +71,10 @@ def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_
 
 
 def json_rows(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[SourceRow]:
-    """Yield rows of JSON Lines, broken ones with a fault; ``UserError`` as ``lines``, or for []."""
+    """Yield the rows of a file with one JSON object per line; a broken line is a row with a fault.
+
+    Raises ``UserError`` as ``lines``, or if the file is one JSON array. Blank lines are skipped.
+    """
     for number, line in enumerate(lines(path, encoding=encoding, max_line_bytes=max_line_bytes), 1):
         text = line.strip()
         if not text:
@@ -85,7 +91,11 @@ def json_rows(path: Path, *, encoding: str | None = None, max_line_bytes: int = 
 def csv_rows(
     path: Path, *, separator: str, quotechar: str, encoding: str | None = None, max_line_bytes: int = MAX_LINE_BYTES
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield each row's first line and cells; ``UserError`` as ``lines``, or for broken quoting."""
+    """Yield the number of each row's first line, and its cells, without blank lines.
+
+    Raises ``UserError`` as ``lines``, or if a separator or quote is not one character, or the
+    quoting is broken.
+    """
     for key, value in (("separator", separator), ("quotechar", quotechar)):
         if len(value) != 1:
             raise UserError(f'{key} is {value!r}, expected one character (a tab is "\\t" in YAML)')
@@ -104,7 +114,10 @@ def csv_rows(
 
 
 def document_rows(path: Path, expected: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> Iterator[SourceRow]:
-    """Yield the items of a JSON list, no objects with a fault; ``UserError`` if it is no list."""
+    """Yield the items of a JSON document; what is no object is a row with a fault.
+
+    Raises ``UserError`` if it is over ``max_bytes``, no UTF-8, no JSON, or no list (``expected``).
+    """
     if (size := path.stat().st_size) > max_bytes:
         raise UserError(f"{path} has {size:,} bytes, the limit is {max_bytes:,}; export it in parts, or raise max_bytes")
     parts, size = list[str](), 0
