@@ -77,7 +77,7 @@ label-studio: setup ## label with a real Label Studio (LABEL_STUDIO=VERSION) of 
 	build/label-studio/bin/python -m pip install --quiet --disable-pip-version-check label-studio==$(LABEL_STUDIO)
 	HALTUNG_LABEL_STUDIO=$(CURDIR)/build/label-studio/bin/label-studio $(BIN)/python -m pytest tests/experiments/labelling/test_label_studio.py $(ARGS)
 
-system: ## install what some checks and tests need of the system: ## install what some checks and tests need of the system: a C compiler, hunspell with German dictionaries, OpenSSL, chromium, Node.js, PostgreSQL, strace
+system: ## install what some checks and tests need of the system: a C compiler, hunspell with German dictionaries, OpenSSL, chromium, Node.js, PostgreSQL, strace
 	@missing=; \
 	printf '#include <math.h>\nint main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/null || missing="gcc libc6-dev"; \
 	for country in DE AT CH; do \
