@@ -13,7 +13,7 @@ FIGURES ?= outputs/$(BENCH).json
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check docs model bench system clean
+.PHONY: help setup train test check docs model bench fuzz system clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ model: setup ## train the model that comes with Haltung anew (needs the real tex
 
 bench: setup ## run a benchmark (BENCH=training, inference or neighbour; see benchmarks/README.md) and store its figures (FIGURES=FILE)
 	$(BIN)/python benchmarks/$(BENCH).py --json $(FIGURES) $(ARGS)
+
+fuzz: setup ## try readers, schemes, configs, bundles and the server with 100,000 inputs broken at random (ARGS='--cases 2000 --only jsonl,scheme')
+	PYTHONPATH=tests $(BIN)/python tests/faults/fuzz.py $(ARGS)
 
 system: ## install what some checks and tests need of the system: a C compiler, hunspell with German dictionaries, chromium, Node.js, PostgreSQL, strace
 	@missing=; \
