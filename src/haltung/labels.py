@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from haltung.errors import UserError, kind, listed, nearest
+from haltung.errors import UserError, first_line, kind, listed, nearest
 
 KINDS = ("single", "multi")
 
@@ -161,7 +161,7 @@ def read_yaml(path: Path, what: str) -> object:
     except (yaml.YAMLError, ValueError) as error:  # the latter for a date or a number that is none
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line}: not YAML ({getattr(error, 'problem', None) or error})") from None
+        raise UserError(f"{path}{line}: not YAML ({getattr(error, 'problem', None) or first_line(error)})") from None
 
 
 def _check_form(text: str) -> None:

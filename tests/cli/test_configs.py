@@ -17,13 +17,15 @@ from typing import Any
 import pytest
 import yaml
 from hydra._internal.config_repository import ConfigRepository
+from hydra.errors import ConfigCompositionException
 from hydra.plugins.config_source import ConfigResult
 from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from haltung import labels
-from haltung.cli import COMMANDS
-from haltung.cli.config import combinations, compose, plain
+from haltung.cli import COMMANDS, config
+from haltung.cli.config import combinations, compose, keys, plain
+from haltung.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
@@ -209,3 +211,23 @@ def test_the_first_comment_of_a_choice_names_the_choice(path: Path) -> None:
 def test_an_experiment_changes_the_config(path: Path) -> None:
     """Without its header an experiment would compose, and change nothing."""
     assert _composed("train", (f"experiment={path.stem}",)) != _composed("train", ())
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if (CONFIGS / f"{name}.yaml").is_file()])
+def test_a_key_that_is_misspelled_by_a_letter_is_answered_with_the_right_one(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every key of the command: with a letter lost, doubled, or another one."""
+    known = keys(compose(command, optional=("corpus", "encoder", "model")))
+    with pytest.raises(UserError, match="there is no key 'langage'"):
+        compose(command, ("langage=de",))
+    # Composed once, and not for each slip anew.
+    monkeypatch.setattr(config, "_known_keys", lambda *_: known)
+    wrong = []
+    for key in known:
+        owner, name = key[: key.rfind(".") + 1], key.rpartition(".")[2]
+        at = len(name) // 2
+        for slip in (name[:at] + name[at + 1 :], name[: at + 1] + name[at:], f"{name[:at]}x{name[at + 1 :]}"):
+            if len(name) > 3 and owner + slip not in known:
+                # As Hydra says it, which the first lines here have tried.
+                said = config._refused(command, ConfigCompositionException(f"Could not override '{owner}{slip}'."), ())
+                wrong += [] if f"did you mean '{key}'?" in said else [said]
+    assert wrong == []

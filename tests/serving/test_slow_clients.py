@@ -209,5 +209,5 @@ def test_requests_that_are_cancelled_cost_nobody_an_answer(bundle: Path) -> None
                 stack.enter_context(connect(address)).sendall(request(path, body))
         assert answers() == expected
     assert [sorted(one) for one in expected] == [
-        ["id", "probabilities", "stance", "topic"], ["removed", "segments"], ["events", "language", "notes", "removed", "segments"]
+        ["probabilities", "stance", "topic"], ["removed", "segments"], ["events", "language", "notes", "removed", "segments"]
     ]  # fmt: skip

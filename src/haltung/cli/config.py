@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -144,10 +145,10 @@ def combinations(words: Sequence[str]) -> list[tuple[str, ...]]:
         parsed = OverridesParser.create().parse_overrides(overrides)
     except OverrideParseException as error:
         raise UserError(_malformed(error)) from None
-    found = list(itertools.product(*map(_values, parsed, overrides)))
-    if len(found) > _MOST_COMBINATIONS:
-        raise UserError(f"these overrides ask for {len(found)} runs, at most {_MOST_COMBINATIONS} are allowed in one command")
-    return found
+    values = [*map(_values, parsed, overrides)]
+    if (count := math.prod(map(len, values))) > _MOST_COMBINATIONS:
+        raise UserError(f"these overrides ask for {count} runs, at most {_MOST_COMBINATIONS} are allowed in one command")
+    return list(itertools.product(*values))
 
 
 def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None = None, optional: Sequence[str] = ()) -> DictConfig:
@@ -172,8 +173,8 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
             mark = error.problem_mark
             where = f"{mark.name}, line {mark.line + 1}" if mark else "a config file"
             raise UserError(f"{where}: not YAML ({error.problem or first_line(error)})") from None
-        except (ValueError, RecursionError, yaml.YAMLError) as error:
-            # A group is set to something that is no name, or a user's config is no text file.
+        except (AssertionError, OSError, RecursionError, ValueError, yaml.YAMLError) as error:
+            # A group is set to what is no name or too long a one, or a config is no text file.
             raise UserError(f"the config can't be composed: {first_line(error)}; choices are given as group=NAME") from None
     if missing := sorted(str(key) for key in OmegaConf.missing_keys(config) if str(key).partition(".")[0] not in optional):
         raise UserError(f"{missing[0]} has no value; give it as {missing[0]}=…" + (f" (and {listed(missing[1:])})" if missing[1:] else ""))
@@ -309,9 +310,9 @@ def _refused(command: str, error: Exception, overrides: Sequence[str]) -> str:
         siblings = [key.rpartition(".")[2] for key in known if key.rpartition(".")[0] == owner]
         # The same key one level deeper (corpus.path for corpus.reader.path) is the nearest,
         elsewhere = [key for key in known if key.rpartition(".")[2] == name and key.startswith(owner)]
-        # then the same owner in another group (corpus.reads.topic for model.reads.topic).
+        # then, but for a slip, the same owner elsewhere (corpus.reads.topic for model.reads.topic).
         twins = sorted({key.rpartition(".")[0] for key in known if key.count(".") > 1 and key.split(".")[-2] == owner.rpartition(".")[2]})
-        elsewhere += [f"{twin}.{name}" for twin in twins if twin != owner]
+        elsewhere += [f"{twin}.{name}" for twin in twins if twin != owner and not nearest(name, siblings)]
         hint = f", did you mean '{elsewhere[0]}'?" if elsewhere else nearest(unknown, known)
         where = f"{owner or 'the command'} has {listed(siblings)}" if siblings else f"haltung {command} --help lists the keys"
         return f"there is no key '{unknown}'{hint}; {where}"

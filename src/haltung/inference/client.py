@@ -158,7 +158,7 @@ class Classifier:
         path = self.folder / "golden.jsonl"
         try:
             rows = [json.loads(line) for line in file_of(self.folder, path.name, {}).read_text("utf-8").split("\n") if line.strip()]
-            expected = {task: [[row["probabilities"][task][one] for one in labels] for row in rows] for task, labels in self.tasks.items()}
+            expected = {task: [[float(row["probabilities"][task][one]) for one in ids] for row in rows] for task, ids in self.tasks.items()}
             labels = [row["labels"][task] for row in rows for task in self.tasks]
             if not rows:
                 raise ValueError("it is empty")

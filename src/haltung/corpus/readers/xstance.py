@@ -49,7 +49,7 @@ class XStance:
         one_of("test_set", self.test_set, TEST_SETS)
         rows = self._rows()
         trained = [row.data for row in rows if row.split == "train"]
-        questions, topics = {data.get("question_id") for data in trained}, {data.get("topic") for data in trained}
+        questions, topics = {str(data.get("question_id")) for data in trained}, {str(data.get("topic")) for data in trained}
         intake = Intake(scheme, self.path or self.hub or "", self.on_error)
         for row in rows:
             with intake.row(row):
@@ -81,9 +81,9 @@ class XStance:
         return [(SPLITS.get(split, ""), existing(folder / name, _PUBLIC)) for split, names in self.split_files.items() for name in names]
 
 
-def _test_set(data: Mapping[str, object], questions: set[object], topics: set[object]) -> str:
+def _test_set(data: Mapping[str, object], questions: set[str], topics: set[str]) -> str:
     if isinstance(given := data.get("test_set"), str):
         return given.rpartition("_")[0]  # new_comments_defr, new_topics_it, …
-    if data.get("topic") not in topics:
+    if str(data.get("topic")) not in topics:
         return "new_topics"
-    return "new_comments" if data.get("question_id") in questions else "new_questions"
+    return "new_comments" if str(data.get("question_id")) in questions else "new_questions"
