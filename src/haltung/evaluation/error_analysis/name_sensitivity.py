@@ -206,7 +206,7 @@ def swapped(segments: Sequence[Segment], seed: int, fields: Sequence[str] = _FIE
 
 
 def exchanged(segments: Sequence[Segment], others: Mapping[str, State], fields: Sequence[str] = _FIELDS) -> list[Segment]:
-    """Return the segments with states, by their codes, replaced by others, each form by its like."""
+    """Return the segments with states, by code, replaced by others, each form by its like."""
     new = {
         text: [(one.start, one.end, _other_form(one, others[one.form.code], text)) for one in found if one.form.code in others]
         for text, found in _mentions(segments, fields).items()
