@@ -2,7 +2,7 @@
 
 PREPARED is the folder with the corpora `real_news`, `contrast` and `challenge` as `haltung prepare corpus=NAME prepared=PREPARED/NAME` leaves them. The
 test split of the first and all of the written ones are read, which the model must not know. OUT keeps the predictions, a part at a time: begun again, it
-goes on. Figures are written to `experiments/2026-12-01-fairness.json`, tables into the page beside it; the card of `news_de` takes its section from here.
+goes on. Figures are written to `experiments/2026-12-01-fairness.json`, tables into the page beside it, of a BUNDLE into OUT; `news_de`'s card takes its section from here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ EXCHANGED = {
     "m": ("IRN", "IRQ", "LBN", "SEN"),
 }  # fmt: skip
 # How many articles and names in them are exchanged, of each gender; all where there are fewer.
-FRAMES = {"real": {"n": 80, "f": 31, "p": 24, "m": 11}, "written": {"n": 150, "f": 50, "p": 40, "m": 50}}
+FRAMES = {"real": {"n": 80, "f": 31, "p": 24, "m": 11}, "written": {"n": 80, "f": 30, "p": 20, "m": 30}}
 SPLITS = {"real_news": ("test",), "contrast": ("dev", "test"), "challenge": ("test",)}
 PERSONS = ("Wladimir Putin", "Donald Trump", "Barack Obama", "Tayyip Erdogan", "Emmanuel Macron", "Thomas Keller")
 PARTIES = ("CDU/CSU", "SPD", "AfD", "FDP", "Bündnis 90/Die Grünen", "Die Linke")
@@ -193,20 +193,19 @@ def estimate(columns: Sequence[np.ndarray], groups: np.ndarray, articles: int) -
     """Return first/second − third/fourth, each a sum over segments, with its interval and p by article.
 
     The variance is that of the ratios linearised over articles (Binder 1983, "On the variances of asymptotically normal estimators from complex surveys"),
-    measured with t. `articles` are those that count, such as those that name a state; of fewer than five there is the value alone. `detectable` is the
-    difference that would be found in four of five such samples, at 5 %, before any correction.
+    measured with t. `articles` are those that count, such as those that name a state; of fewer than five, and where all agree, there is the value alone.
+    `detectable` is the difference that would be found in four of five such samples, at 5 %, before any correction.
     """
     sums = bootstrap.per_article(np.stack([np.asarray(one, dtype=np.float64) for one in columns], axis=1), groups)
     total = sums.sum(axis=0)
     shares = total[::2] / total[1::2]
     value = float(shares[0] - shares[1])
-    if articles < LEAST_ARTICLES:
-        return {"value": round(value, 4), "low": None, "high": None, "p": None, "detectable": None}
-    (first, second), free = ((sums[:, ::2] - shares * sums[:, 1::2]) / total[1::2]).T, articles - 1
+    (first, second), free = ((sums[:, ::2] - shares * sums[:, 1::2]) / total[1::2]).T, max(1, articles - 1)
     error = float(np.sqrt(((first - second) ** 2).sum() * articles / free))
+    if articles < LEAST_ARTICLES or not error > 0:
+        return {"value": round(value, 4), "low": None, "high": None, "p": None, "detectable": None}
     reach = float(t.ppf(0.975, free)) * error
-    p = 2 * float(t.sf(abs(value) / error, free)) if error else float(value == 0)
-    ends = {"low": value - reach, "high": value + reach, "p": p, "detectable": 2.8 * error}
+    ends = {"low": value - reach, "high": value + reach, "p": 2 * float(t.sf(abs(value) / error, free)), "detectable": 2.8 * error}
     return {"value": round(value, 4)} | {name: round(end, 4) for name, end in ends.items()}
 
 
@@ -432,17 +431,17 @@ BEGIN, END = "<!-- made by experiments/fairness.py -->", "<!-- until here -->"
 
 def state_name(code: str) -> str:
     """Return a state's name as the tables have it, other names as they are."""
-    return {"BEL": "Belgien (Brüssel)", "GBR": "Großbritannien"}.get(code) or (states()[code].name if code in states() else code)
+    return {"BEL": "Belgien (Brüssel)", "COD": "DR Kongo"}.get(code) or (states()[code].name if code in states() else code)
 
 
 def points(one: Mapping, holm: bool = False, digits: int = 0, rule: bool = False) -> str:
     """Return a difference of shares in points with its interval, in bold where the `rule` is about it and names it."""
     shown = f"{100 * one['value']:+.{digits}f}"
     if one["low"] is None:
-        return shown
+        return shown.replace("-", "−")
     shown += f" [{100 * one['low']:+.{digits}f}, {100 * one['high']:+.{digits}f}]"
     shown = f"**{shown}**" if rule and is_off(one) else shown
-    return (shown + (f"; {one['holm']:.2f}" if holm or rule else "")).replace("-", "−")
+    return (shown + (f"; {one['holm']:.3f}" if holm or rule else "")).replace("-", "−")
 
 
 def percent(one: Mapping, digits: int = 0) -> str:
@@ -465,7 +464,7 @@ def tables(figures: Mapping) -> str:
     ))  # fmt: skip
     out.append("### States named in the sentence: real news\n\n" + grid(
         ("state", "segments, articles", "wrong, %", "wrong, to sentences that name others; p", "the same, as if stances were alike", "hostile in labels, %", "hostile, predicted − labels; p", "sum of probabilities − labels", "found from … points on"),
-        [(state_name(one["state"]), f"{one['n']}, {one['articles']}", percent(one["wrong"]), points(one["errors"], rule=True), points(one["excess"]), f"{100 * one['gold']:.0f}", points(one["offset"], rule=True), points(one["soft"]), f"{100 * one['errors']['detectable']:.0f}, {100 * one['offset']['detectable']:.0f}") for one in real],
+        [(state_name(one["state"]), f"{one['n']}, {one['articles']}", percent(one["wrong"]), points(one["errors"], rule=True), points(one["excess"]), f"{100 * one['gold']:.0f}", points(one["offset"], rule=True), points(one["soft"]), ", ".join(f"{100 * one[part]['detectable']:.0f}" if one[part]["detectable"] else "–" for part in ("errors", "offset"))) for one in real],
     ))  # fmt: skip
     out.append("Predicted − labels, by stance:\n\n" + grid(("state", *HOSTILE), [(state_name(one["state"]), *(points(one[label]) for label in HOSTILE)) for one in real]))
     for side in ("source", "target"):
@@ -514,7 +513,7 @@ def section(figures: Mapping) -> str:
     effects = {one["name"]: one["hostile"] for one in both["real_news"]["effects"]}
     real = figures["states"]["real_news"]
     off = "; ".join(dict.fromkeys(f"{state_name(one['who'])} ({one['rule']}, {points(one)} points)" for one in figures["limits"])) or "none"
-    found = [one["offset"]["detectable"] for one in real]
+    found = [one["offset"]["detectable"] for one in real if one["offset"]["detectable"]]
     rows = [
         (state_name(one["state"]), f"{one['n']}, {one['articles']}", percent(one["wrong"]), f"{100 * one['gold']:.0f}", points(one["offset"], rule=True), points(effects[one["state"]], rule=True, digits=1) if one["state"] in effects else "–")
         for one in real
@@ -577,7 +576,7 @@ def main(prepared: Path, out: Path, given: str | None = None) -> None:
     variants = {
         "masked": [([rows[id(one)] for one in article], "", "", masked(article, FIELDS)) for article in groups], "party": speeches(real), "person": persons(real),
     }  # fmt: skip
-    for where, segments in (("real", real), ("written", read["contrast"])):
+    for where, segments in (("written", read["contrast"]), ("real", real)):
         variants |= {f"{where}-{gender}": frames(segments, gender, most) for gender, most in FRAMES[where].items()}
     values = {name: predicted(name, some, reader, out) for name, some in variants.items()}
     labels = model.scheme["stance"].ids
@@ -585,9 +584,9 @@ def main(prepared: Path, out: Path, given: str | None = None) -> None:
     written = [*read["contrast"], *read["challenge"]]
     stances["written"] = Stances(written, np.concatenate([stances[name].probabilities for name in ("contrast", "challenge")]), labels)
     everywhere, exchanges = list(EXCHANGED.values()), {}
-    for where, of in (("real", "real_news"), ("written", "contrast")):
-        exchanges[of] = Exchange(stances[of], everywhere, lambda segment, name: name in named(segment.text))
-    exchanges["persons"] = Exchange(stances["real_news"], [PERSONS], lambda segment, name: name.split()[-1] in segment.text)
+    for name in ("real_news", "contrast"):
+        exchanges[name] = Exchange(stances[name], everywhere, lambda segment, state: state in named(segment.text))
+    exchanges["persons"] = Exchange(stances["real_news"], [PERSONS], lambda segment, person: person.split()[-1] in segment.text)
     exchanges["parties"] = Exchange(stances["real_news"], [PARTIES], lambda *_: True)
     for name in variants:
         where = {"real": "real_news", "written": "contrast", "person": "persons", "party": "parties"}.get(name.partition("-")[0])
@@ -603,9 +602,10 @@ def main(prepared: Path, out: Path, given: str | None = None) -> None:
         "exchanged": {name: one.result() for name, one in exchanges.items()},
     }  # fmt: skip
     figures["limits"] = [one for one in limits(figures) if is_off(one)]
-    PAGE.with_suffix(".json").write_text(json.dumps(figures, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    before, _, behind = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{tables(figures)}\n{END}{behind.partition(END)[2]}", encoding="utf-8")
+    page = PAGE if given is None else out / "fairness.md"
+    page.with_suffix(".json").write_text(json.dumps(figures, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    before, _, behind = page.read_text(encoding="utf-8").partition(BEGIN) if page.is_file() else ("", "", "")
+    page.write_text(f"{before}{BEGIN}\n\n{tables(figures)}\n{END}{behind.partition(END)[2]}", encoding="utf-8")
 
 
 if __name__ == "__main__":
