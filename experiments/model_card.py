@@ -1,6 +1,6 @@
 """Print the card of news_de: python experiments/model_card.py experiments/reports data/prepared > data/models/news_de/README.md
 
-It reads what `haltung evaluate bundle=news_de corpus=NAME` has written for each corpus (see data/models/make.sh).
+It reads what `haltung evaluate bundle=news_de corpus=NAME` has written for each corpus (see data/models/make.sh), and the figures of fairness.py.
 """
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from fairness import PAGE, section
 
 from haltung.actors.matching import state_of
 from haltung.actors.states import states
@@ -88,6 +89,7 @@ pairs = result("challenge")["phenomena"]["stance"]
 print("\nMinimal pairs (`challenge`), both sentences right:\n\n| phenomenon | pairs | both right |\n|---|---|---|")
 for one in pairs:
     print(f"| {one['phenomenon']} | {one['pairs']} | {shown(one['both'], one['intervals']['both'])} |")
+print("\n" + section(json.loads(PAGE.with_suffix(".json").read_text(encoding="utf-8"))), end="")
 print("""
 ## Limits
 
@@ -95,4 +97,4 @@ print("""
 - On real news a quarter to a third of the sentences get a wrong stance, and most whole dyads are wrong (table above): count over many articles, read a
   sample, and do not quote a single sentence's label.
 - Its real texts are an Austrian newspaper, Wikinews and speeches of the Bundestag; it has not been tested on anything else.
-- It may judge by who acts rather than by what is done: `haltung evaluate` shows what masking and exchanging names costs.""")
+- It may judge by who acts rather than by what is done: see who is judged how. `haltung evaluate` shows what masking and exchanging names costs on texts of your own.""")

@@ -1,4 +1,4 @@
-# make model: train news_de, write its compact form here, score it on each real test, write its card. The argument is the folder of programs.
+# make model: train news_de, write its compact form here, score it on each real test, report who is judged how, write its card. The argument is the folder of programs.
 set -e
 bin=$1
 "$bin/haltung" train corpus=news name=news_de seed=1 # one training; the seed was not chosen
@@ -7,4 +7,8 @@ bin=$1
 for corpus in gnad10_stance wikinews_stance bundestag_stance challenge; do
     "$bin/haltung" evaluate bundle=news_de corpus=$corpus error_analysis=false
 done
+for corpus in real_news contrast; do
+    "$bin/haltung" prepare corpus=$corpus
+done
+"$bin/python" experiments/fairness.py data/prepared experiments/reports/fairness
 "$bin/python" experiments/model_card.py experiments/reports data/prepared > data/models/news_de/README.md

@@ -116,8 +116,7 @@ def name_sensitivity(
         total, drawn, n = both.total(), both.of(bootstrap.resampled(both.sums, draws, seed)), len(both.sums)
         flips = None
         if swapped_rows:
-            differs = split.decided(task.name)[swapped_rows] != after_swap.decided(task.name)[swapped_rows]
-            flags = differs if differs.ndim == 1 else differs.any(axis=1)
+            flags = (split.decided(task.name) != after_swap.decided(task.name))[swapped_rows].reshape(len(swapped_rows), -1).any(axis=1)
             of_swapped = bootstrap.numbered([split.groups[row] for row in swapped_rows])
             sums = bootstrap.per_article(np.stack([flags, np.ones(len(flags))], axis=1), of_swapped)
             share, flipped = float(flags.mean()), bootstrap.resampled(sums, draws, seed)
@@ -175,10 +174,9 @@ def masked(segments: Sequence[Segment], fields: Sequence[str] = _FIELDS) -> list
     """
     mentions = _mentions(segments, fields)
     letters, persons = dict[str, str](), dict[str, str]()
-    for text, found in mentions.items():
-        for person in _persons(text, found):
-            # By the last word of the name, so that "Olaf Scholz" and "Scholz" are one person.
-            _letter(persons, person.split()[-1])
+    for person in (person for text, found in mentions.items() for person in _persons(text, found)):
+        # By the last word of the name, so that "Olaf Scholz" and "Scholz" are one person.
+        _letter(persons, person.split()[-1])
     new = {
         text: [(one.start, one.end, _placeholder(one, text, letters)) for one in found] + _person_placeholders(text, found, persons)
         for text, found in mentions.items()
@@ -193,18 +191,22 @@ def swapped(segments: Sequence[Segment], seed: int, fields: Sequence[str] = _FIE
     has the same gender and number, so that articles stay right; it is never one that a segment
     names. Adjectives keep their endings, genitives their -s. A state without a counterpart stays.
     """
-    rng, mentions = random.Random(f"{seed}/{segments[0].id}"), _mentions(segments, fields)
-    genders: dict[str, str] = {}
-    for mention in (mention for found in mentions.values() for mention in found):
+    rng, genders = random.Random(f"{seed}/{segments[0].id}"), dict[str, str]()
+    for mention in (mention for found in _mentions(segments, fields).values() for mention in found):
         # The first name with a gender decides; a state without one may become any neuter one.
         genders[mention.form.code] = genders.get(mention.form.code) or mention.form.gender
     others: dict[str, State] = {}
     for code, gender in genders.items():
         if allowed := [state for state in _counterparts(gender or "n") if state.code not in genders and state not in others.values()]:
             others[code] = rng.choice(allowed)
+    return exchanged(segments, others, fields)
+
+
+def exchanged(segments: Sequence[Segment], others: Mapping[str, State], fields: Sequence[str] = _FIELDS) -> list[Segment]:
+    """Return the segments with states, by code, replaced by others, each form by its like."""
     new = {
         text: [(one.start, one.end, _other_form(one, others[one.form.code], text)) for one in found if one.form.code in others]
-        for text, found in mentions.items()
+        for text, found in _mentions(segments, fields).items()
     }
     return _rewritten(segments, fields, new)
 
@@ -226,8 +228,7 @@ def _rewritten(segments: Sequence[Segment], fields: Sequence[str], new: Mapping[
 
 
 def _placeholder(mention: StateMention, text: str, letters: dict[str, str]) -> str:
-    form = mention.form
-    letter = _letter(letters, form.code)
+    form, letter = mention.form, _letter(letters, mention.form.code)
     if form.kind == "adjective":
         return f"{letter}-staatlich{form.ending}"
     if form.kind == "resident":
@@ -278,10 +279,9 @@ def _overlaps(start: int, end: int, mentions: Sequence[StateMention]) -> bool:
 @cache
 def _counterparts(gender: str) -> tuple[State, ...]:
     """Return the states that decline as a name of this gender does."""
-    kind = "n" if gender == "x" else gender
-    alike = (state for state in states().values() if state.is_regular and state.gender == kind)
+    alike = (state for state in states().values() if state.is_regular and state.gender == ("n" if gender == "x" else gender))
     # Of plural names only those in -n (and the USA), since others have a different dative.
-    return tuple(state for state in alike if kind != "p" or state.name.endswith(("n", "USA")))
+    return tuple(state for state in alike if gender != "p" or state.name.endswith(("n", "USA")))
 
 
 def _other_form(mention: StateMention, other: State, text: str) -> str:
