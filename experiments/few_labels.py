@@ -4,7 +4,7 @@ PREPARED is what `haltung prepare corpus=real_news 'corpus.rounds=[1]' prepared=
 of its train split and answers its whole test split; every one reads the sentence alone. What has been done is not done again: labels and processor seconds
 stand in 2026-12-01-few-labels.json beside this file, under TASK/SYSTEM/SIZE/SEED.
 
-    run SYSTEM,… SIZE,… SEED,… [TASK]   train and predict what is missing; sizes are labels of each class, `total50` is 50 rows drawn at random
+    run SYSTEM;… SIZE,… SEED,… [TASK]   train and predict what is missing; sizes are labels of each class, `total50` is 50 rows drawn at random
     table                               the tables of the page
     plot OUT.png                        its figure
 
@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,13 +45,13 @@ from haltung.training.finetune import finetune
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "2026-12-01-few-labels.json"
-SIZES, SEEDS, TASKS = ("0", "8", "16", "32", "64", "total50"), (1, 2, 3), ("stance", "topic")
+SIZES, SEEDS, TASKS = ("0", "8", "16", "32", "64", "total50", "total500"), (1, 2, 3), ("stance", "topic")
 # What `haltung train` is told for every system: the sentence alone, as of a sheet without context.
 ALONE = ("corpus=real_news", "corpus.reads.default=text", "~corpus.pooling", "+corpus.pooling.default=mean")
 # So that few rows are seen more often: 100, 150, 200 and 320 steps at most, 80 for 50 rows.
-EPOCHS = {"8": 20, "16": 15, "32": 10, "64": 8, "total50": 20}
+EPOCHS = {"8": 20, "16": 15, "32": 10, "64": 8, "total50": 20, "total500": 8}
 # SetFit's rule would be 200, 400, 800 and 1,600 (20 iterations, 2 pairs a row, batches of 16).
-STEPS = {"8": 100, "16": 100, "32": 200, "64": 200, "total50": 100}
+STEPS = {"8": 100, "16": 100, "32": 200, "64": 200, "total50": 100, "total500": 200}
 CENTRED = 500  # texts without labels that are read beside the drawn ones, as few_shot.fit does
 SIGNS = "0123456789abcdefghij"
 
@@ -89,9 +90,10 @@ class Bench:
         write_text(RESULTS, json.dumps(dict(sorted(self.done.items())), indent=0) + "\n")
 
     def scored(self, key: str, task: str) -> ScoredSplit:
-        """Return the answers of a run beside the gold labels."""
+        """Return the answers of a run beside the gold labels; without one, those of saying the commonest label always."""
         scheme = self.scheme(task)
-        said = [SIGNS.index(sign) for sign in self.done[key]["said"]] if key in self.done else [scheme[task].index("neutral")] * len(self.test)
+        commonest, _ = Counter(str(one.labels[task]) for one in self.train).most_common(1)[0]
+        said = [SIGNS.index(sign) for sign in self.done[key]["said"]] if key in self.done else [scheme[task].index(commonest)] * len(self.test)
         groups = tuple(one.article for one in self.test)
         table = {task: np.eye(len(scheme[task]))[said]}
         return ScoredSplit(tuple(one.id for one in self.test), groups, scheme, table, {task: gold(self.test, scheme[task])}, "real_news", "test")
@@ -128,7 +130,8 @@ class Vectors:
 
 def by_few_shot(bench: Bench, task: str, rows: list[int], seed: int, system: str, read: Vectors) -> list[str]:
     """Return labels of test by `model=few_shot`, with the vectors that are known already: few_shot.fit without reading them anew."""
-    of, spec = bench.scheme(task)[task], replace(read.spec, description=0.0) if "without" in system else read.spec
+    of, changed = bench.scheme(task)[task], {"few_shot without descriptions": {"description": 0.0}, "few_shot, class_weight=null": {"class_weight": None}}
+    spec = replace(read.spec, **changed.get(system, {}))
     rng = np.random.default_rng(seed + 1000)
     others = rng.permutation(len(bench.train))[:CENTRED].tolist() if "unlabelled" in system or not rows else []
     every = sorted({*rows, *others})
@@ -147,16 +150,11 @@ def by_linear(bench: Bench, task: str, rows: list[int], seed: int, system: str) 
 
 
 def by_network(bench: Bench, task: str, rows: list[int], seed: int, system: str, size: str) -> list[str]:
-    """Return labels of test by `model=network`, the epoch chosen on the rows that it learns from, as `haltung train` does after folds.
-
-    `network, to the end` takes the last epoch instead: all of them as one.
-    """
-    parts = told("model=network", f"training.epochs={EPOCHS[size]}")
-    own, training = [bench.train[row] for row in rows], parts["training"]
-    if "end" in system:
-        own, training = own * training.epochs, replace(training, epochs=1)
-    dev = own if training.epochs > 1 else own[:1]
-    tuned = finetune(own, dev, bench.scheme(task), parts["encoder"], parts["model"], training, seed, bench.work / "checkpoints")
+    """Return labels of test by `model=network`, the epoch chosen on the rows that it learns from, as `haltung train` does after folds."""
+    patience = ["training.patience=0"] if "patience" in system else []
+    parts = told("model=network", f"training.epochs={EPOCHS[size]}", *patience)
+    own = [bench.train[row] for row in rows]
+    tuned = finetune(own, own, bench.scheme(task), parts["encoder"], parts["model"], parts["training"], seed, bench.work / "checkpoints")
     print(f"best epoch {tuned.best_epoch:g} of {tuned.history[-1]['epoch']:g}", flush=True)
     return [str(one.labels[task]) for one in tuned.model.predict(bench.test)]
 
@@ -187,7 +185,7 @@ def run(bench: Bench, systems: Sequence[str], sizes: Sequence[str], seeds: Seque
             rows = bench.rows(task, size, seed)
             for system in systems:
                 key = f"{task}/{system}/{size}/{seed}"
-                if key in bench.done or not rows and not system.startswith("few_shot"):
+                if key in bench.done or (not rows and system != "few_shot"):
                     continue
                 print(f"{time.strftime('%H:%M:%S', time.gmtime())} {key}: {len(rows)} rows", flush=True)
                 began = seconds()
@@ -207,15 +205,23 @@ def run(bench: Bench, systems: Sequence[str], sizes: Sequence[str], seeds: Seque
                 print(f"  {spent:.0f} s", flush=True)
 
 
-def compared(bench: Bench, task: str, size: str) -> TaskComparison:
-    """Return the systems that have run, beside the commonest label."""
-    systems: dict[str, list[ScoredSplit]] = {"always neutral": [bench.scored("", task)]} if task == "stance" else {}
+def runs_of(bench: Bench, task: str, size: str) -> dict[str, list[str]]:
+    """Return the keys of the runs of each system that are there."""
+    found: dict[str, list[str]] = {}
     for key in bench.done:
         of, system, of_size, _ = key.split("/")
         if (of, of_size) == (task, size):
-            systems.setdefault(system, []).append(bench.scored(key, task))
-    found = [System(name, tuple(runs), fixed=name == "always neutral") for name, runs in systems.items()]
-    return compare(found).tasks[task]
+            found.setdefault(system, []).append(key)
+    return found
+
+
+def compared(bench: Bench, task: str, size: str, names: Sequence[str]) -> TaskComparison | None:
+    """Return those of these systems that have run; None if fewer than two have."""
+    there = runs_of(bench, task, size)
+    systems = [System(name, tuple(bench.scored(key, task) for key in there[name])) for name in names if name in there]
+    if COMMONEST in names:
+        systems.append(System(COMMONEST, (bench.scored("", task),), fixed=True))
+    return compare(systems).tasks[task] if len(systems) > 1 else None
 
 
 def written(value: object, signed: bool = False) -> str:
@@ -223,24 +229,65 @@ def written(value: object, signed: bool = False) -> str:
     return f"{value.value:{'+' if signed else ''}.3f} [{value.low:.3f}, {value.high:.3f}]".replace("-", "−")
 
 
+def pair_rows(found: TaskComparison, size: str, bases: dict[str, str] | None = None) -> Iterator[str]:
+    """Yield a row for each pair, or for each system against what it is a variant of, without correction."""
+    for pair in found.pairs:
+        if bases is None:
+            verdict = f"{pair.first} {pair.verdict} {'than' if pair.verdict != 'not distinguishable' else 'from'} {pair.second}"
+            yield f"| {size} | {verdict} | {written(pair.macro_f1, signed=True)} | {pair.macro_f1.p:.3f} | {pair.corrected:.3f} |"
+        elif bases.get(pair.second) == pair.first or bases.get(pair.first) == pair.second:
+            sign = 1 if bases.get(pair.first) == pair.second else -1
+            ends = sorted((sign * pair.macro_f1.low, sign * pair.macro_f1.high))
+            value = f"{sign * pair.macro_f1.value:+.3f} [{ends[0]:.3f}, {ends[1]:.3f}]".replace("-", "−")
+            first, second = (pair.first, pair.second) if sign == 1 else (pair.second, pair.first)
+            yield f"| {size} | {first} less {second} | {value} | {pair.macro_f1.p:.3f} |"
+
+
+def heading(sizes: Sequence[str]) -> str:
+    """Return what stands above columns of sizes."""
+    names = ["none" if size == "0" else f"{size.removeprefix('total')} in all" if size.startswith("total") else size for size in sizes]
+    return f"{' | '.join(names)} |\n|{'---|' * (len(sizes) + 1)}"
+
+
 def tables(bench: Bench) -> Iterator[str]:
     """Yield the lines of the page's tables."""
     for task in TASKS:
+        yield f"\n**{task}**, macro-F1 on test; in parentheses the number of draws where it is not three\n"
+        yield f"| labels of each | {heading(SIZES)}"
+        names = tuple(dict.fromkeys((*LINES, *VARIANTS, COMMONEST)))
+        every = [compared(bench, task, size, names) for size in SIZES]
+        for name in names:
+            cells = []
+            for size, found in zip(SIZES, every, strict=True):
+                there = runs_of(bench, task, size).get(name, [])
+                values = {one.system: one for one in found.standings} if found else {}
+                cells.append("" if name not in values else written(values[name].macro_f1) + (f" ({len(there)})" if len(there) not in (0, 3) else ""))
+            if any(cells):
+                yield f"| {name} | {' | '.join(cells)} |"
+        yield f"\n| accuracy | {heading(SIZES)}"
+        for name in (*LINES, "few_shot, class_weight=null", COMMONEST):
+            values = [{one.system: f"{one.accuracy.value:.3f}" for one in found.standings} if found else {} for found in every]
+            yield f"| {name} | {' | '.join(of.get(name, '') for of in values)} |"
+        yield "\n| labels of each | is | macro-F1 | p | Holm, of the size |\n|---|---|---|---|---|"
         for size in SIZES:
-            if len({key.split("/")[1] for key in bench.done if key.startswith(f"{task}/") and key.split("/")[2] == size}) + (task == "stance") < 2:
-                continue
-            found = compared(bench, task, size)
-            yield f"\n#### {task}, {size}: {found.n} test segments of {found.articles} articles\n"
-            yield "| system | runs | macro-F1 | accuracy | CPU s |\n|---|---|---|---|---|"
-            for one in found.standings:
-                spent = [of["cpu_seconds"] for key, of in bench.done.items() if key.startswith(f"{task}/{one.system}/{size}/")]
-                yield f"| {one.system} | {one.runs} | {written(one.macro_f1)} | {one.accuracy.value:.3f} | {np.mean(spent) if spent else 0:.0f} |"
-            yield "\n| first | is | than | macro-F1 | p | Holm |\n|---|---|---|---|---|---|"
-            for pair in found.pairs:
-                difference = written(pair.macro_f1, signed=True)
-                yield f"| {pair.first} | {pair.verdict} | {pair.second} | {difference} | {pair.macro_f1.p:.3f} | {pair.corrected:.3f} |"
+            if found := compared(bench, task, size, tuple(LINES)):
+                yield from pair_rows(found, size)
+        yield "\n| labels of each | | macro-F1 | p |\n|---|---|---|---|"
+        for size, found in zip(SIZES, every, strict=True):
+            if found:
+                yield from pair_rows(found, size, VARIANTS)
+    yield f"\n| processor seconds of a run, stance | {heading(SIZES[1:])}"
+    for name in LINES:
+        spent = [[bench.done[key]["cpu_seconds"] for key in runs_of(bench, "stance", size).get(name, [])] for size in SIZES[1:]]
+        yield f"| {name} | {' | '.join(f'{np.mean(one):.0f}' if one else '' for one in spent)} |"
 
 
+COMMONEST = "the commonest label"
+# Each with what it is compared to.
+VARIANTS = {
+    "few_shot without descriptions": "few_shot", "few_shot, class_weight=null": "few_shot", "few_shot + unlabelled": "few_shot", "few_shot in context": "few_shot",
+    "linear + unlabelled": "linear", "network, patience=0": "network", "few_shot": COMMONEST, "linear": COMMONEST,
+}  # fmt: skip
 LINES = {"few_shot": "#0072B2", "linear": "#D55E00", "network": "#009E73", "setfit": "#CC79A7"}
 
 
@@ -251,7 +298,7 @@ def plot(bench: Bench, path: Path) -> None:
     for axes, task in zip(panels, TASKS, strict=True):
         points: dict[str, list[tuple[int, float, float, float]]] = {}
         for size in SIZES[1:5]:
-            for one in compared(bench, task, size).standings:
+            for one in compared(bench, task, size, tuple(LINES)).standings:
                 points.setdefault(one.system, []).append((int(size), one.macro_f1.value, one.macro_f1.low, one.macro_f1.high))
         for number, (system, colour) in enumerate(LINES.items()):
             if system in points:
@@ -276,7 +323,7 @@ def main(folder: Path, work: Path, what: str, *words: str) -> None:
     work.mkdir(parents=True, exist_ok=True)
     bench = Bench(store.load(folder), work)
     if what == "run":
-        systems, sizes, seeds = (word.split(",") for word in words[:3])
+        systems, sizes, seeds = words[0].split(";"), words[1].split(","), words[2].split(",")
         run(bench, systems, sizes, [int(seed) for seed in seeds], words[3] if len(words) > 3 else "stance")
     elif what == "plot":
         plot(bench, Path(words[0]))

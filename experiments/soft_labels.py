@@ -36,7 +36,7 @@ from haltung.training.calibration import calibrate
 
 TASK, CODERS, DRAWS, POLICIES = "stance", 3, (1, 2, 3), ("soft", "majority", "first")
 # The chance of an error, of each row: the same for all, or a third of the rows is hard and the others are nearly sure.
-CONDITIONS = {"every row as hard": lambda rng, n: np.full(n, 0.3), "a third is hard": lambda rng, n: np.where(rng.random(n) < 1 / 3, 0.7, 0.1)}
+CONDITIONS = {"every row as hard": lambda rng, n: np.full(n, 0.2), "a third is hard": lambda rng, n: np.where(rng.random(n) < 1 / 3, 0.5, 0.05)}
 
 
 def confusion(prepared: store.Prepared, out: Path) -> None:
@@ -71,10 +71,15 @@ def settled(segments: list[Segment], answers: list[list[str]], scheme: Scheme, p
             continue
 
 
-def log_loss(runs: list[ScoredSplit]) -> Sampled:
-    """Return the mean log loss of each run, and draws of their mean over articles."""
+def log_loss(runs: list[ScoredSplit], said: list[list[np.ndarray]] | None = None) -> Sampled:
+    """Return the mean log loss of each run, and draws of their mean over articles.
+
+    It is that of the gold labels, or of what coders would have ``said``, ``[runs][coders][segments]``, with probabilities as they are in the runs.
+    """
     articles = numbered(runs[0].groups)
-    sums = np.stack([per_article(np.stack([losses(run.gold[TASK], run.probabilities[TASK]), np.ones(len(run))], axis=1), articles) for run in runs], axis=1)
+    true = said or [[run.gold[TASK]] for run in runs]
+    lost = [np.mean([losses(one, run.probabilities[TASK]) for one in of], axis=0) for run, of in zip(runs, true, strict=True)]
+    sums = np.stack([per_article(np.stack([one, np.ones(len(one))], axis=1), articles) for one in lost], axis=1)
     mean = lambda of: (of[..., 0] / of[..., 1])  # noqa: E731
     return Sampled(mean(sums.sum(axis=0))[:, None], mean(resampled(sums)).mean(axis=1)[:, None], len(sums))
 
@@ -87,18 +92,21 @@ def run(prepared: store.Prepared, out: Path) -> None:
     settings = plain(compose("train", ["corpus=real_news", "corpus.reads.default=text", "model=linear"]))
     spec = make(settings["model"], "model")
 
-    def scored(learned: list[Segment], tuned_on: list[Segment]) -> ScoredSplit:
+    def scored(learned: list[Segment], tuned_on: list[Segment]) -> tuple[ScoredSplit, ScoredSplit]:
+        """Return the answers for test, calibrated and before that."""
         model = linear.fit(learned, scheme, spec, 1)
+        bare = score(test, model.predict(test), scheme, "real_news", "test")
         calibrate(model, score(tuned_on, model.predict(tuned_on), scheme, "real_news", "dev"))
-        return score(test, model.predict(test), scheme, "real_news", "test")
+        return score(test, model.predict(test), scheme, "real_news", "test"), bare
 
-    certain = scored(train, dev)
+    certain, _ = scored(train, dev)
     for name, drawn in CONDITIONS.items():
         runs: dict[str, list[ScoredSplit]] = {policy: [] for policy in POLICIES}
-        agreed, kappas, kept = [], [], []
+        uncalibrated: dict[str, list[ScoredSplit]] = {policy: [] for policy in POLICIES}
+        agreed, kappas, kept, votes = [], [], [], []
         for seed in DRAWS:
             rng = np.random.default_rng(seed)
-            every = [*train, *dev]
+            every = [*train, *dev, *test]
             answers = coded(every, scheme, table, drawn(rng, len(every)), rng)
             pairs = list(combinations(answers, 2))
             kappas.append(np.mean([cohen_kappa_score(*pair) for pair in pairs]))
@@ -109,20 +117,26 @@ def run(prepared: store.Prepared, out: Path) -> None:
                 )
                 if policy == "majority":
                     kept.append(len(learned) / len(train))
-                runs[policy].append(scored(learned, tuned_on))
+                for of, one in zip((runs, uncalibrated), scored(learned, tuned_on), strict=True):
+                    of[policy].append(one)
+            votes.append([np.array([scheme[TASK].index(one) for one in of[-len(test) :]]) for of in answers])
         print(f"\n{name}: kappa {np.mean(kappas):.2f}, all three agree in {np.mean(agreed):.2f}, a majority in {np.mean(kept):.2f} of the rows of train")
         systems = [System(policy, tuple(of)) for policy, of in runs.items()] + [System("gold", (certain,), fixed=True)]
         found = compare(systems).tasks[TASK]
         lost = {system.name: log_loss(list(system.runs)) for system in systems}
+        of_coders = {policy: log_loss(of, votes) for policy, of in uncalibrated.items()}
         for one in found.standings:
             value = one.macro_f1
-            print(f"{one.system} | {value.value:.3f} [{value.low:.3f}, {value.high:.3f}] | {one.accuracy.value:.3f} | {lost[one.system].values.mean():.3f}")
+            print(f"{one.system} | {value.value:.3f} [{value.low:.3f}, {value.high:.3f}] | {one.accuracy.value:.3f} | {lost[one.system].values.mean():.3f}", flush=True)
         for pair in found.pairs:
             value, other = pair.macro_f1, difference(lost[pair.first], lost[pair.second])
             print(
                 f"{pair.first} − {pair.second} | {value.value:+.3f} [{value.low:+.3f}, {value.high:+.3f}], p {value.p:.3f}, Holm {pair.corrected:.3f}"
                 f" | log loss {other.value:+.3f} [{other.low:+.3f}, {other.high:+.3f}], p {other.p:.3f}"
             )
+        other = difference(of_coders["soft"], of_coders["majority"])
+        print(f"log loss of coders' labels of test: {', '.join(f'{policy} {of.values.mean():.3f}' for policy, of in of_coders.items())}")
+        print(f"soft − majority {other.value:+.3f} [{other.low:+.3f}, {other.high:+.3f}], p {other.p:.3f}", flush=True)
 
 
 if __name__ == "__main__":
