@@ -1,9 +1,9 @@
-"""Soft labels or the majority's, simulated: `python experiments/soft_labels.py PREPARED OUT.json confusion|run`.
+"""Soft labels or the majority's, simulated: `python experiments/soft_labels.py PREPARED OUT.json confusion|run [key=value …]`.
 
 PREPARED is what `haltung prepare corpus=real_news 'corpus.rounds=[1]' prepared=…` has written. Of no corpus here are both labellings of a row kept, so three coders are
 drawn: each gives a row its gold label, or with the row's own chance of error another one, after what `news_de` takes for what on the test split (`confusion`
-writes that table into OUT.json). Then `model=linear` is trained on what they said, by annotators=soft, majority and first, and scored against the
-gold labels of the test split.
+writes that table into OUT.json). Then `model=linear` is trained on what they said, by annotators=soft, majority and first, and scored against the gold
+labels of the test split.
 """
 
 from __future__ import annotations
@@ -84,12 +84,12 @@ def log_loss(runs: list[ScoredSplit], said: list[list[np.ndarray]] | None = None
     return Sampled(mean(sums.sum(axis=0))[:, None], mean(resampled(sums)).mean(axis=1)[:, None], len(sums))
 
 
-def run(prepared: store.Prepared, out: Path) -> None:
-    """Train on what the coders said, and print what comes of it."""
+def run(prepared: store.Prepared, out: Path, *words: str) -> None:
+    """Train on what the coders said, with these further keys of `haltung train`, and print what comes of it."""
     scheme = prepared.scheme.only([TASK])
     table = np.array(json.loads(out.read_text(encoding="utf-8"))["confusion"])
     train, dev, test = (list(prepared.segments(split)) for split in ("train", "dev", "test"))
-    settings = plain(compose("train", ["corpus=real_news", "corpus.reads.default=text", "model=linear"]))
+    settings = plain(compose("train", ["corpus=real_news", "corpus.reads.default=text", "model=linear", *words]))
     spec = make(settings["model"], "model")
 
     def scored(learned: list[Segment], tuned_on: list[Segment]) -> tuple[ScoredSplit, ScoredSplit]:
@@ -140,4 +140,4 @@ def run(prepared: store.Prepared, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"confusion": confusion, "run": run}[sys.argv[3]](store.load(Path(sys.argv[1])), Path(sys.argv[2]))
+    {"confusion": confusion, "run": run}[sys.argv[3]](store.load(Path(sys.argv[1])), Path(sys.argv[2]), *sys.argv[4:])
