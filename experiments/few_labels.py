@@ -1,10 +1,10 @@
-"""Few labels: how far 8 to 64 of each class go, none, or 50 in total: `python experiments/few_labels.py PREPARED WORK run|table|plot …`.
+"""Few labels: how far 8 to 64 of each class go, none, or 50 in all: `python experiments/few_labels.py PREPARED WORK run|table|plot …`.
 
 PREPARED is what `haltung prepare corpus=real_news 'corpus.rounds=[1]' prepared=…` has written. Every system of a task, size and seed gets the same rows
-of its train split and answers its whole test split; every one reads the sentence alone. What has been done is not done again: labels and processor seconds
-stand in 2026-12-01-few-labels.json beside this file, under TASK/SYSTEM/SIZE/SEED.
+of its train split and answers its whole test split; every one reads the sentence alone, but for `few_shot in context`. What has been done is not done
+again: answers and processor seconds stand in 2026-12-01-few-labels.json beside this file, under TASK/SYSTEM/SIZE/SEED.
 
-    run SYSTEM;… SIZE,… SEED,… [TASK]   train and predict what is missing; sizes are labels of each class, `total50` is 50 rows drawn at random
+    run SYSTEM;… SIZE,… SEED,… [TASK]   train and predict what is missing; sizes are labels of each class, `total50` is 50 rows at random
     table                               the tables of the page
     plot OUT.png                        its figure
 
@@ -45,7 +45,7 @@ from haltung.training.finetune import finetune
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "2026-12-01-few-labels.json"
-SIZES, SEEDS, TASKS = ("0", "8", "16", "32", "64", "total50", "total500"), (1, 2, 3), ("stance", "topic")
+SIZES, TASKS = ("0", "8", "16", "32", "64", "total50", "total500"), ("stance", "topic")
 # What `haltung train` is told for every system: the sentence alone, as of a sheet without context.
 ALONE = ("corpus=real_news", "corpus.reads.default=text", "~corpus.pooling", "+corpus.pooling.default=mean")
 # So that few rows are seen more often: 100, 150, 200 and 320 steps at most, 80 for 50 rows.
@@ -54,6 +54,11 @@ EPOCHS = {"8": 20, "16": 15, "32": 10, "64": 8, "total50": 20, "total500": 8}
 STEPS = {"8": 100, "16": 100, "32": 200, "64": 200, "total50": 100, "total500": 200}
 CENTRED = 500  # texts without labels that are read beside the drawn ones, as few_shot.fit does
 SIGNS = "0123456789abcdefghij"
+
+
+def answers() -> dict[str, dict[str, object]]:
+    """Return what has been done: the answers of each run, a sign for each segment, and its processor seconds."""
+    return dict(json.loads(RESULTS.read_text(encoding="utf-8"))) if RESULTS.is_file() else {}
 
 
 @dataclass
@@ -67,7 +72,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.train, self.test = (list(self.prepared.segments(split)) for split in ("train", "test"))
-        self.done = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+        self.done = answers()
 
     def scheme(self, task: str) -> Scheme:
         """Return the scheme of one task alone."""
@@ -85,7 +90,7 @@ class Bench:
         """Write the answers of one run in a sign each."""
         index = self.scheme(task)[task].index
         # Another process may have written in between.
-        self.done = {**(json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {})}
+        self.done = answers()
         self.done[key] = {"cpu_seconds": round(seconds, 1), "said": "".join(SIGNS[index(label)] for label in labels)}
         write_text(RESULTS, json.dumps(dict(sorted(self.done.items())), indent=0) + "\n")
 
