@@ -27,7 +27,7 @@ def check_size(name: str, revision: str | None, kind: str = "model") -> None:
         with suppress(HTTPError, OSError, RuntimeError, ValueError):
             found: Any = HfApi().repo_info(name, revision=revision, repo_type=kind, files_metadata=True, timeout=10)
             size = sum(one.size or 0 for one in found.siblings or ()) / 1e9
-    if size > most:
+    if not size <= most:
         raise UserError(f"{name} has {size:.3g} GB on the hub, allowed are {most:g}; take another {kind}, or set {LIMIT}={size + 1:.0f}")
 
 

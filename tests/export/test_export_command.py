@@ -89,8 +89,7 @@ def test_a_signed_export_is_verified_by_its_public_key(here: Path, tmp_path: Pat
     dyad_model.write_thresholds(tmp_path / "b", Thresholds(pair=0.1), {"corpus": "mine"})
     assert main(["verify", f"bundle={tmp_path / 'b'}", f"key={public}"]) == 1
     printed = capsys.readouterr()
-    assert "dyads.json is not the file that was written" in printed.err
-    assert "is NOT as it was exported, but it was signed by this key" in printed.out.replace("\n", " ")
+    assert ("dyads.json is not the file that was written" in printed.err, printed.out) == (True, "")
 
 
 @pytest.mark.parametrize("words", [("sign={public}",), ("sign={folder}/none.pem",), ("sign={private}", "form=transformers")])

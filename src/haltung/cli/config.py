@@ -61,7 +61,7 @@ class _OwnFolder(FileConfigSource):
         allowed = _REFERENCE % (r"|oc\.env:[^${}\\]*" if os.environ.get("HALTUNG_CONFIG_ENV") == "1" else "")
         _, sign, rest = re.sub(allowed, " ", data).partition("${")
         if sign:
-            found, known = rest.split('"')[0][:60], "${key} and ${shipped:path}, with no $, {, \\ or line's end beside them"
+            found, known = rest.split('"')[0][:60], "${key} and ${shipped:path}, with no $, {, \\, quote or line's end beside them"
             raise UserError(f"{path} has '${{{found}'; allowed are {known}, and ${{oc.env:NAME}} if you set HALTUNG_CONFIG_ENV=1")
         return super().load_config(config_path)
 

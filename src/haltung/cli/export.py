@@ -115,7 +115,7 @@ def verify(bundle: str | None, threads: int | None, key: str | None) -> int:
     lines += [*result.broken, *(f"{check.format} by {check.runtime}: {check.fault}" for check in result.checks if check.fault)]
     for line in lines:
         print(line, file=sys.stderr)
-    signed = f"{', but it was' if result.broken else ' and'} signed by this key, {public.public_bytes_raw().hex()}" if public else ""
+    signed = f"{' and' if result.agrees else ', but it was'} signed by this key, {public.public_bytes_raw().hex()}" if public else ""
     print(f"{folder} {'is as it was exported' if result.agrees else 'is NOT as it was exported'}{signed}")
     return 0 if result.agrees else 1
 

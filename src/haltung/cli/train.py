@@ -174,7 +174,9 @@ def reproduce(request: Request, *, run: str | None, anyway: bool, tolerance: flo
         found = differences(part.tags, here).items()
         others |= {tag: f"{tag} was {then[:40] or 'unknown'} and is {now[:40] or 'unknown'}" for tag, (then, now) in found}
     if (grave := [tag for tag in others if not tag.startswith(MACHINE)]) and not anyway:
-        ways = [f"git checkout {parts[0].tags.get('haltung.git.commit', 'the commit that it had')}"] * ("code" in grave)
+        tags, was = parts[0].tags, f"git checkout {parts[0].tags.get('haltung.git.commit', 'the commit that it had')}"
+        was = "its code had changes without a commit" if tags.get("haltung.git.dirty") == "true" else was
+        ways = [was] * ("code" in grave)
         ways += ["bring back source, config and teacher"] * (grave != ["code"]) + ["or give anyway=true"]
         raise UserError(f"{run} can't be trained as it was, since {', '.join(others[tag] for tag in grave)}: {', '.join(ways)}")
     print(*(f"figures may differ, since {sentence}\n" for sentence in others.values()), sep="", end="")
@@ -194,12 +196,14 @@ def _planned(part: RunRecord, request: Request) -> Plan:
 
 def _again(old: RunRecord, plan: Plan, store: Store, tolerance: float) -> int:
     outcome = train(plan, store)
-    new, splits = tracking.find(store, outcome.run), ["dev", *(["test"] if "haltung.digest.test" in old.tags else [])]
+    new, digests = tracking.find(store, outcome.run), plan.corpus.manifest.digests
+    run = tracking.attach(new)
+    run.tags({"haltung.reproduces": old.id})
+    splits = ["dev", *(["test"] if old.tags.get("haltung.digest.test") == digests["test"] else [])]
     for split in splits[1:]:
         model, folder = TrainedModel(new.name, outcome.bundle, new), outcome.bundle.parent / split
         evaluate_model(model, plan.corpus.segments(split), plan.corpus, split, folder, plan.command, plan.language, errors=False)
-    run, result = tracking.attach(new), compared(old, tracking.find(store, new.id), splits)
-    run.tags({"haltung.reproduces": old.id})
+    result = compared(old, tracking.find(store, new.id), splits)
     run.text(result.to_json(), "reproduction.json")
     same, done = result.weights[0] == result.weights[1], result.within(tolerance)
     rows = [(key, f"{then:.6g}", f"{now:.6g}", f"{now - then:+.2g}") for key, (then, now) in result.figures.items()]

@@ -216,7 +216,9 @@ def _cut_dev(kind: str, segments: Sequence[Segment], split_of: dict[str, str], s
     split_of |= _stratified(kind, train, scheme, _sizes(kind, len(train), None, dev, 0), seed, strict=_whole(dev))
 
 
-def _stratified(kind: str, segments: Sequence[Segment], scheme: Scheme, wanted: dict[str, int], seed: int, strict: bool) -> dict[str, str]:
+def _stratified(
+    kind: str, segments: Sequence[Segment], scheme: Scheme, wanted: Mapping[str, int], seed: int, strict: bool
+) -> dict[str, str]:
     groups = by_group(segments)
     names = _enough(kind, groups, wanted)
     assigned = assign(list(groups.values()), scheme, [wanted[name] for name in names], seed, strict)

@@ -1,11 +1,12 @@
 """A signature of a bundle: ed25519 over ``haltung.json``, which has the SHA-256 of every file."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 from haltung.errors import UserError, first_line
 from haltung.export.write import write_description
-from haltung.inference.client import file_of
+from haltung.inference.client import BundleError, file_of
 from haltung.models import bundle
 
 FILE = "haltung.json.sig"
@@ -38,10 +39,10 @@ def sign(folder: Path, key: Any) -> None:
 
 
 def fault(folder: Path, key: Any) -> str:
-    """Return why a bundle's description is not as the owner of a public key signed it, or ""."""
+    """Return why a bundle is not as the owner of a public key signed it, or ""; nothing is run."""
     from cryptography.exceptions import InvalidSignature
 
-    description, thresholds = bundle.describe(folder), folder / bundle.THRESHOLDS
+    description = bundle.describe(folder)
     files, signer, own = description.get("files", {}), description.get(_SIGNER), key.public_bytes_raw().hex()
     if not (folder / FILE).exists():
         return f"{folder} is not signed: it has no {FILE}"
@@ -54,5 +55,12 @@ def fault(folder: Path, key: Any) -> str:
         return changed if signer == own else f"{folder} is signed by another key, {str(signer)[:64]!a}; this one is {own!a}"
     if not files:
         return f"{folder} is signed by this key, but lists no files, so that they may be anybody's"
-    # Of all that Haltung reads this alone may come later.
-    return f"{thresholds} was added since {folder} was signed by this key" if thresholds.exists() and thresholds.name not in files else ""
+    for name in files:
+        try:
+            file_of(folder, name, description, math.inf)
+        except BundleError as error:
+            return str(error)
+    there = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    # Hidden files are those of the hub and of file managers; nothing reads them.
+    added = [name for name in there if name not in files and name not in (bundle.DESCRIPTION, FILE) and not name.startswith(".")]
+    return f"{folder / added[0]} was added since {folder} was signed by this key" if added else ""

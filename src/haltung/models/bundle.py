@@ -74,6 +74,7 @@ class ExportedModel(Predictor):
             if description.get("dyads"):
                 # So small a graph gains nothing from a lower precision.
                 self._score_actors = load(replace(graph, path=part(ACTORS), bf16=False))
+        with broken_parts(folder):  # what is run has been compared by now
             # What fails later is our mistake; and no caller waits for this run, which prepares all.
             list(self.groups(self.units(_FIRST)))
 
@@ -289,7 +290,7 @@ def load_trained(folder: Path) -> Model:
 
 
 def known_segments(folder: Path, segments: Sequence[Segment]) -> list[str] | None:
-    """Return the ids of segments that the model, or one in it, was trained or chosen on.
+    """Return the ids of segments that the model, or one that it was made of, has learned from.
 
     Segments are the same if text and target are, apart from spaces and case. None is returned for a
     bundle without a list of hashes: one of an older version, or one that was made of such a bundle.

@@ -131,7 +131,10 @@ class Features:
 
 
 def fit(segments: Sequence[Segment], scheme: Scheme, spec: LinearSpec, seed: int) -> LinearModel:
-    """Fit a classifier per label, one against the rest; ``UserError`` if a task has no features."""
+    """Fit a classifier per label, one against the rest.
+
+    Raises ``UserError`` if a task has no labelled segment, or a view has no features.
+    """
     spec.checked(scheme)
     features: dict[str, Features] = {}
     tables: dict[str, sparse.csr_matrix] = {}

@@ -118,8 +118,8 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service, greeting: str) -> None:
         super().__init__(config)
         self._service, self._greeting = service, greeting
-        # Of each connection and its last request: since when nothing has been under way.
-        self._idle: dict[tuple[Any, Any], float] = {}
+        # Of connections, their last requests and what is to be sent: since when all are the same.
+        self._idle: dict[tuple[Any, Any, int], float] = {}
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Take requests, and print where."""
@@ -131,7 +131,8 @@ class Server(uvicorn.Server):
         now, before, self._idle = time.monotonic(), self._idle, {}
         for one in list(self.server_state.connections):
             if one.transport.is_closing() or one.cycle is None or one.cycle.response_complete:
-                since = self._idle[one, one.cycle] = before.get((one, one.cycle), now)
+                state = one, one.cycle, one.transport.get_write_buffer_size()  # who reads slowly makes it smaller
+                since = self._idle[state] = before.get(state, now)
                 if now - since > _IDLE_SECONDS:
                     one.transport.abort()
         return await super().on_tick(counter)

@@ -30,11 +30,13 @@ class Reproduction(Stored):
     def within(self, tolerance: float) -> bool:
         """Return whether no figure differs by more, and for 0 the weights are equal to the bit."""
         close = (str(then) == str(now) or abs(then - now) <= tolerance for then, now in self.figures.values())
-        return all(close) and (tolerance > 0 or self.weights[0] == self.weights[1])
+        return bool(self.figures) and all(close) and (tolerance > 0 or self.weights[0] == self.weights[1])
 
 
 def trainings(record: RunRecord) -> list[RunRecord]:
     """Return the trainings that a run consists of; ``UserError`` if it is of another kind."""
+    if record.kind == "folds" and record.status != "FINISHED":
+        raise UserError(f"{record.name} is {record.status}, so that folds may be missing; end it by resume=true, or name one of its folds")
     found = children(record) if record.kind == "folds" else members(record) if record.kind in ("train", "seeds") else []
     if not (parts := [one for one in found if one.kind == "train" and not one.of_all_rows]):
         what = "of all rows" if record.of_all_rows else record.kind
@@ -49,14 +51,15 @@ def differences(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, tu
 
 
 def compared(old: RunRecord, new: RunRecord, splits: Sequence[str]) -> Reproduction:
-    """Compare two runs by weights, figures and predictions on splits that both were scored on."""
-    labels: dict[str, int] = {}
+    """Compare two runs by weights, and on the same splits by figures of both and predictions."""
+    labels, same = dict[str, int](), ["primer"]
     for split in splits:
         path = f"{'dev' if split == 'dev' else f'evaluation/{split}'}/predictions.parquet"
         then, now = (read_predictions(artifact(one, path)) for one in (old, new))
         if (then.ids, then.scheme.digest()) == (now.ids, now.scheme.digest()):  # else it is other data
+            same.append(split)
             labels |= {f"{split}/{task}": int((then.decided(task) != now.decided(task)).sum()) for task in then.probabilities}
-    both = sorted(key for key in old.metrics.keys() & new.metrics if key.partition("/")[0] in (*splits, "primer"))
+    both = sorted(key for key in old.metrics.keys() & new.metrics if key.partition("/")[0] in same)
     figures = {key: (old.metrics[key], new.metrics[key]) for key in both}
     weights = tuple(sha256(next(bundle_folder(one).glob("*.safetensors"))) for one in (old, new))
     return Reproduction(new.id, old.id, differences(old.tags, new.tags), weights, figures, labels)

@@ -21,7 +21,7 @@ import yaml
 
 from haltung import __version__, threads
 from haltung.errors import UserError
-from haltung.files import sha256
+from haltung.files import sha256, shipped
 from haltung.inference import machine
 from haltung.inference.sessions import processor, version_of
 from haltung.records import Segment
@@ -250,11 +250,12 @@ def provenance(command: Sequence[str]) -> dict[str, str]:
 
 @cache
 def _code() -> str:
-    """Return a SHA-256 of the package's code and tables, of changes without a commit too."""
-    package = Path(__file__).resolve().parents[1]
-    found = (path.relative_to(package).as_posix() for path in package.rglob("*") if path.suffix in (".py", ".tsv", ".toml", ".txt"))
-    names = sorted(name for name in found if not name.startswith("_data/"))  # of a wheel
-    return hashlib.sha256("".join(f"{name} {sha256(package / name)}\n" for name in names).encode()).hexdigest()
+    """Return a SHA-256 of code, tables, actors and primer, of changes without a commit too."""
+    package, data = Path(__file__).resolve().parents[1], shipped("data")
+    found = [(path.relative_to(package), path) for path in package.rglob("*") if path.suffix in (".py", ".tsv", ".toml", ".txt")]
+    found = [one for one in found if one[0].parts[0] != "_data"]  # of a wheel, where data lies elsewhere than in a checkout
+    found += [(path.relative_to(data), path) for part in ("actors", "primer") for path in (data / part).glob("*.*")]
+    return hashlib.sha256("".join(f"{name.as_posix()} {sha256(path)}\n" for name, path in sorted(found)).encode()).hexdigest()
 
 
 def git_state(file: Path) -> dict[str, str]:

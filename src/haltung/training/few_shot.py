@@ -46,7 +46,9 @@ def drawn(segments: Sequence[Segment], task: Task, shots: int | None, rng: rando
     return sorted({row for of in of_label for row in rng.sample(of, min(shots, len(of)))})
 
 
-def head(read: np.ndarray, rows: np.ndarray, gold: np.ndarray, said: np.ndarray, kind: str, spec: FewShotSpec) -> tuple[np.ndarray, ...]:
+def head(
+    read: np.ndarray, rows: np.ndarray, gold: np.ndarray, said: np.ndarray, kind: str, spec: FewShotSpec
+) -> tuple[np.ndarray, np.ndarray]:
     """Return weights ``[labels, width]`` and bias ``[labels]`` of one head.
 
     ``read`` are vectors of texts ``[texts, width]``, ``gold`` the labels of ``rows`` of them,

@@ -9,6 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 from haltung import hub
 from haltung.corpus.parsing.rows import SPLITS, Fault, SourceRow
@@ -44,15 +45,18 @@ def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_
     """Yield the file's lines, each with its line end, without a byte order mark.
 
     A file whose name ends in ``.gz`` is decompressed. ``encoding`` (None: UTF-8, and the user can't
-    set another) has to contain ASCII, or is UTF-16, which is read as a whole. Raises ``UserError``
+    set another) has to contain ASCII, or is UTF-16. Raises ``UserError``
     if the file can't be read or has another encoding, or a line is too long.
     """
     codec = _checked("utf-8" if encoding is None else encoding)
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as source:
-            file, codec = (source, codec) if codec != "utf-16" else (io.BytesIO(source.read().decode(codec).encode()), "utf-8")
+            # UTF-16 by characters, since a line's end has two bytes there.
+            wide = io.TextIOWrapper(cast(io.BufferedIOBase, source), codec, newline="\n") if codec == "utf-16" else None
+            codec = "utf-8" if wide else codec
             # One byte more than allowed: an endless line is refused without reading it to its end.
-            for number, raw in enumerate(iter(lambda: file.readline(max_line_bytes + 1), b""), 1):
+            read = (lambda: wide.readline(max_line_bytes + 1).encode()) if wide else lambda: source.readline(max_line_bytes + 1)
+            for number, raw in enumerate(iter(read, b""), 1):
                 where = f"{path}, line {number}"
                 if len(raw) > max_line_bytes:
                     limit = " (max_line_bytes sets the limit)" if encoding is not None else ""

@@ -66,7 +66,9 @@ class Pairs(Jsonl):
         return _segments(super().rows(path), "pair", shared, sides="ab")
 
 
-def _segments(rows: Iterable[SourceRow], unit: str, shared: Callable[[Fields], dict[str, object]], sides: str = "") -> Iterator[SourceRow]:
+def _segments(
+    rows: Iterable[SourceRow], unit: str, shared: Callable[[Fields], Mapping[str, object]], sides: str = ""
+) -> Iterator[SourceRow]:
     """Yield the segments of the articles or pairs (``unit`` is the column of their ids) as rows.
 
     ``shared`` returns what those of one have in common, ``sides`` name them if their number is
