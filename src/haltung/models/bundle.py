@@ -45,8 +45,9 @@ KINDS = (*_EXPORTABLE, EnsembleModel.kind)
 _FASTEST = ("int8", "bf16", "fp32")
 ACTORS = "onnx/actors.onnx"  # the graph that scores the sides of dyads
 _BROKEN = (LookupError, TypeError, AttributeError, ValueError, OSError, RuntimeError, ArithmeticError, AssertionError, MemoryError)
-# What is read at once to find a wrong description: an article with a text to be cut, and a text.
-_FIRST = (Segment("", "Wort " * 200, context="davor", target="Ziel", article="a", headline="davor", position=0), Segment("", "Wort"))
+# What is read at once to find a wrong description: an article with a text to be cut, and texts.
+_LONG = Segment("", "Wort " * 200, context="davor", target="Ziel", article="a", headline="davor", position=0)
+_FIRST = (_LONG, Segment("", "Wort"), Segment("", "Wort", context="davor", target="Ziel"))
 # What the graph of a model of articles says for it, besides the probabilities of tasks.
 VECTORS = ("tokens", "vectors", "likely")
 
