@@ -25,7 +25,7 @@ from served import PATIENCE, Served, served, served_in_thread
 pytestmark = pytest.mark.slow
 
 ENDPOINTS = ("/classify", "/article", "/events")
-CONNECTIONS, SILENT, BODY, IDLE = 12, 8, 1.5, 2.5
+CONNECTIONS, SILENT, BODY, IDLE = 12, 5, 1.5, 2.5
 
 # The server as it is, but for two limits of time that nobody should have to wait for in a test.
 IMPATIENT = f"""
@@ -165,7 +165,7 @@ def test_a_connection_that_is_used_again_and_again_is_not_ended(server: Served) 
 
 
 def test_who_never_reads_is_hung_up_on(server: Served) -> None:
-    """With answers that fill all buffers on the way, on most of the connections there may be."""
+    """With answers that fill all buffers on the way. Requests that follow each other count twice."""
     request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
     with ExitStack() as stack, server.client() as client:
         for _ in range(SILENT):

@@ -129,7 +129,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Hang up on clients that hold a connection and neither ask nor read."""
         now, before, self._idle = time.monotonic(), self._idle, {}
-        for one in list(self.server_state.connections):
+        for one in list[Any](self.server_state.connections):
             if one.transport.is_closing() or one.cycle is None or one.cycle.response_complete:
                 since = self._idle[one, one.cycle] = before.get((one, one.cycle), now)
                 if now - since > _IDLE_SECONDS:
