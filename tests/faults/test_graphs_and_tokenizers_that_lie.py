@@ -174,7 +174,8 @@ def test_a_graph_that_fails_at_a_text_is_a_sentence(folder: Path, capsys: pytest
 
 @pytest.mark.parametrize(
     "inputs",
-    [{"max_length": "x"}, {"single": []}, {"single": [["a"], [3]]}, {"single": [[2**70], [3]]}, {"types": 5}, {"prefix": 7}],
+    [{"max_length": "x"}, {"single": []}, {"single": [["a"], [3]]}, {"single": [[2**70], [3]]}, {"types": 5}, {"prefix": 7},
+     {"pair": [[2], [{}], [3]]}, {"pair": [[3], [3]]}],
     ids=str,
 )  # fmt: skip
 def test_inputs_that_are_described_wrongly_are_a_sentence(folder: Path, inputs: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

@@ -162,7 +162,7 @@ class Classifier:
             labels = [row["labels"][task] for row in rows for task in self.tasks]
             if not rows:
                 raise ValueError("it is empty")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise BundleError(f"{path} is missing or broken ({error!r}); export the bundle again") from None
         found = self.probabilities(rows, empty=True)
         largest = np.max([np.abs(found[task] - np.array(values)).max() for task, values in expected.items()])  # NaN where one is

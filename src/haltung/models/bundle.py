@@ -44,8 +44,9 @@ KINDS = (*_EXPORTABLE, EnsembleModel.kind)
 _FASTEST = ("int8", "bf16", "fp32")  # first; a bundle lacks those that the export has refused
 ACTORS = "onnx/actors.onnx"  # the graph that scores the sides of dyads
 _BROKEN = (LookupError, TypeError, AttributeError, ValueError, OSError, RuntimeError, ArithmeticError, AssertionError, MemoryError)
-# What is read at once to find a wrong description: an article with a text to be cut, and a text.
-_FIRST = (Segment("", "Wort " * 200, context="davor", target="Ziel", article="a", headline="davor", position=0), Segment("", "Wort"))
+# What is read at once to find a wrong description: an article with a text to be cut, and texts.
+_LONG = Segment("", "Wort " * 200, context="davor", target="Ziel", article="a", headline="davor", position=0)
+_FIRST = (_LONG, Segment("", "Wort"), Segment("", "Wort", context="davor", target="Ziel"))
 VECTORS = ("tokens", "vectors", "likely")  # what a graph of articles says besides probabilities
 
 _Exported = TypeVar("_Exported", bound="ExportedModel")

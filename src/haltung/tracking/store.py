@@ -164,9 +164,7 @@ def expected(*codes: str) -> Iterator[None]:
 
 
 def asking_once() -> AbstractContextManager[None]:
-    """Within the block a server that can't be reached is an error at once; a user's number of
-    retries stays.
-    """
+    """Make an absent server an error at once in the block, unless a user has set the retries."""
     return environment({_RETRIES: "0"}, override=os.environ.get(_RETRIES) == _AGAIN)
 
 
