@@ -8,6 +8,7 @@ import gzip
 import json
 import re
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,13 +172,20 @@ def test_a_task_may_have_10000_labels() -> None:
         parse({"name": "x", "tasks": {"stance": {"labels": [f"l{number}" for number in range(10_001)]}}})
 
 
-def test_a_line_without_end_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
-    """3 GB of one letter take 3 MB of gzip; a line may have 10 MB."""
+@pytest.mark.parametrize("encoding", [None, "utf-16"])
+def test_a_line_without_end_is_refused_before_it_is_unpacked(tmp_path: Path, encoding: str | None) -> None:
+    """300 MB of one letter take 1 MB of gzip; a line may have 10 MB, and little more is held."""
     with gzip.open(tmp_path / "bomb.jsonl.gz", "wb", compresslevel=1) as file:
-        for _ in range(300):
-            file.write(b"a" * 10_000_000)
-    with pytest.raises(UserError, match="line 1: longer than 10,000,000 bytes, which no row is"):
-        list(json_rows(tmp_path / "bomb.jsonl.gz"))
+        file.write(b"\xff\xfe" if encoding else b"")
+        for _ in range(30):
+            file.write(b"a\0" * 5_000_000 if encoding else b"a" * 10_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="line 1: longer than 10,000,000 bytes, which no row is"):
+            list(json_rows(tmp_path / "bomb.jsonl.gz", encoding=encoding))
+        assert tracemalloc.get_traced_memory()[1] < 60_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_document_is_measured_unpacked(tmp_path: Path) -> None:

@@ -294,7 +294,7 @@ def test_an_unknown_field_in_the_mapping_is_reported(tmp_path: Path, scheme: Sch
         ("text,stance\nJa.,neutral\n", {"separator": ";;"}, r"separator is ';;', expected one character"),
         ("text,stance\nJa.,neutral\n", {"encoding": "utf9"}, r"encoding is 'utf9', which Python does not know"),
         ("text,stance\nJa.,neutral\n", {"encoding": "utf-32"}, r"encoding is 'utf-32', which cannot be read line by line"),
-        ("text,stance\nNein.,neutral", {"encoding": "utf-16"}, r"a\.csv: not UTF-16 \(.*\); was it cut off\?"),
+        ("text,stance\nNein.,neutral", {"encoding": "utf-16"}, r"a\.csv: not UTF-16 \(.*\); was it cut off, or"),
         ("text,stance\nJa.,neutral\n", {"on_error": "skip"}, r"on_error is 'skip'; allowed are stop, drop"),
         ('text,stance,dyads\nJa.,neutral,"[{"\n', {}, r"line 2: 'dyads' is no JSON list"),
     ],

@@ -9,7 +9,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import cast
 
 from haltung import hub
 from haltung.corpus.parsing.rows import SPLITS, Fault, SourceRow
@@ -45,14 +44,14 @@ def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_
     """Yield the file's lines, each with its line end, without a byte order mark.
 
     A file whose name ends in ``.gz`` is decompressed. ``encoding`` (None: UTF-8, and the user can't
-    set another) has to contain ASCII, or is UTF-16. Raises ``UserError``
-    if the file can't be read or has another encoding, or a line is too long.
+    set another) has to contain ASCII, or is UTF-16. Raises ``UserError`` if the file
+    can't be read or has another encoding, or a line is too long.
     """
     codec = _checked("utf-8" if encoding is None else encoding)
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as source:
             # UTF-16 by characters, since a line's end has two bytes there.
-            wide = io.TextIOWrapper(cast(io.BufferedIOBase, source), codec, newline="\n") if codec == "utf-16" else None
+            wide = io.TextIOWrapper(source, codec, newline="\n") if codec == "utf-16" else None
             codec = "utf-8" if wide else codec
             # One byte more than allowed: an endless line is refused without reading it to its end.
             read = (lambda: wide.readline(max_line_bytes + 1).encode()) if wide else lambda: source.readline(max_line_bytes + 1)
@@ -68,8 +67,8 @@ def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_
                     raise UserError(_undecodable(where, line, error, has_encoding=encoding is not None)) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not a whole gzip file ({error}); was it cut off, or is it named .gz without being compressed?") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-16 ({error.reason}); was it cut off?") from None
+    except UnicodeError as error:
+        raise UserError(f"{path}: not UTF-16 ({first_line(error)}); was it cut off, or has it no byte order mark?") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
