@@ -29,6 +29,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,7 @@ def _parquet(rows: Sequence[Mapping[str, object]]) -> bytes:
 def _workbook(rows: Sequence[Sequence[object]]) -> bytes:
     file = io.BytesIO()
     with xlsxwriter.Workbook(file) as book:
+        book.set_properties({"created": datetime(2024, 1, 1, tzinfo=UTC)})  # the same bytes each time
         sheet = book.add_worksheet()
         for number, row in enumerate(rows):
             sheet.write_row(number, 0, row)
@@ -380,13 +382,18 @@ def attack(name: str, target: Target, seed: int, numbers: range, keep: Path) -> 
             marker.write_text(f"{first}\n", encoding="utf-8")
             child = os.fork()
             if not child:
-                _work(name, target, seed, range(first, numbers.stop), Path(folder), keep, marker)
+                try:
+                    _work(name, target, seed, range(first, numbers.stop), Path(folder), keep, marker)
+                except BaseException:  # noqa: BLE001 -- a child must not go on as its parent
+                    traceback.print_exc()
+                finally:
+                    os._exit(1)
             status, waited, at = 0, time.monotonic(), first
             while not (done := os.waitpid(child, os.WNOHANG))[0]:
                 time.sleep(0.05)
                 if (now := int(marker.read_text() or at)) != at:
                     waited, at = time.monotonic(), now
-                elif time.monotonic() - waited > 60 * SECONDS:  # native code that no signal ends
+                elif time.monotonic() - waited > max(60, 60 * SECONDS):  # native code that no signal ends
                     os.kill(child, signal.SIGKILL)
             status, at = done[1], int(marker.read_text() or at)
             if not status:
@@ -401,7 +408,7 @@ def attack(name: str, target: Target, seed: int, numbers: range, keep: Path) -> 
 def _work(name: str, target: Target, seed: int, numbers: range, folder: Path, keep: Path, marker: Path) -> None:
     prepared(target, folder)
     limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
     for number in numbers:
         marker.write_text(f"{number}\n", encoding="utf-8")
         if wrong := tried(target, case_of(target, name, seed, number), folder):

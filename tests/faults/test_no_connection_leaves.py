@@ -30,6 +30,7 @@ WATCH = ("strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto,sen
 
 # What switches telemetry off, by itself or since it tells a library that it is being tested.
 QUIET = ("DISABLE_TELEMETRY", "DO_NOT_TRACK", "USAGE_STATS", "OFFLINE", "PYTEST", "RUNNING_UNIT_TESTS")
+QUIET += ("GITHUB_ACTIONS", "GITLAB_CI", "CIRCLECI", "JENKINS", "TRAVIS", "BITBUCKET_BUILD", "BUILDKITE", "TEAMCITY", "CODEBUILD")
 
 # ONNX Runtime waits for 9 s before it first sends.
 FIRST_REPORT = 13
@@ -48,12 +49,17 @@ def foreign(trace: Path) -> list[str]:
     return found
 
 
+def loud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take out of the environment what silences a library; pytest sets its own in each test."""
+    for name in list(os.environ):
+        if name == "CI" or any(part in name for part in QUIET):
+            monkeypatch.delenv(name)
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The home of somebody who has switched nothing off."""
-    for name in os.environ:
-        if name == "CI" or any(part in name for part in QUIET):
-            monkeypatch.delenv(name)
+    loud(monkeypatch)
     home = tmp_path / "home"
     home.mkdir()
     # The list of fonts, which takes seconds to make.
@@ -67,7 +73,7 @@ def test_the_watch_sees_whoever_calls_another_machine(tmp_path: Path) -> None:
     # Addresses for examples, and a datagram socket, which sends nothing where it is connected.
     ask = "import socket as s; s.socket(s.{}, s.SOCK_DGRAM).connect(('{}', {}))"
     asked = [("AF_INET", "127.0.0.1", 9), ("AF_INET", "127.0.0.1", 53), ("AF_INET", "192.0.2.1", 9), ("AF_INET6", "::ffff:192.0.2.1", 9)]
-    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    child = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]], check=True)"
     programs = [[sys.executable, "-c", child, ask.format(*one)] for one in asked]
     for number, program in enumerate(programs):
         subprocess.run([*WATCH, "-o", str(tmp_path / str(number)), *program], check=True)
@@ -84,19 +90,23 @@ def test_telemetry_is_off_unless_somebody_wants_it(monkeypatch: pytest.MonkeyPat
     assert {name: os.environ[name] for name in on} == (on if wanted else off)
 
 
-def test_the_client_leaves_no_identifier_of_the_machine(home: Path, tmp_path: Path, root: Path) -> None:
+def test_the_client_leaves_no_identifier_of_the_machine(home: Path, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file alone, in a project that has no Haltung: with its telemetry ONNX Runtime writes one
     as soon as it is imported.
     """
+    loud(monkeypatch)
     bundle = exported.write(tmp_path / "bundle")
     subprocess.run([sys.executable, root / "src/haltung/inference/client.py", bundle, "Peru lobt ."], check=True, capture_output=True)
     assert list(home.iterdir()) == []
 
 
-def test_no_connection_leaves_the_machine(home: Path, tmp_path: Path, new_store: Callable[[Path], object]) -> None:
+def test_no_connection_leaves_the_machine(
+    home: Path, tmp_path: Path, new_store: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A training into a database of one's own, a prediction by its run, and a server that labels
     and then waits; no library leaves an identifier of the machine in the home either.
     """
+    loud(monkeypatch)
     write_corpus(tmp_path, 80)
     new_store(tmp_path)
     bundle = exported.write(tmp_path / "bundle")

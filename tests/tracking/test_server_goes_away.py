@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import threading
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -34,9 +33,11 @@ def test_a_training_ends_with_one_sentence_and_goes_on_when_the_server_is_back(
     running = ExitStack()
     address = running.enter_context(mlflow_server(database, tmp_path / "server"))
 
+    ended = threading.Event()
+
     def stop_server() -> None:
-        while not list(tmp_path.glob("experiments/runs/*/checkpoints/checkpoint-*/trainer_state.json")):
-            time.sleep(0.01)
+        while not ended.wait(0.01) and not list(tmp_path.glob("experiments/runs/*/checkpoints/checkpoint-*/trainer_state.json")):
+            pass
         running.close()
 
     def train(*more: str) -> subprocess.CompletedProcess[str]:
@@ -44,8 +45,11 @@ def test_a_training_ends_with_one_sentence_and_goes_on_when_the_server_is_back(
 
     stopping = threading.Thread(target=stop_server)
     stopping.start()
-    stopped = train()
-    stopping.join()
+    try:
+        stopped = train()
+    finally:
+        ended.set()
+        stopping.join()
     asked = train("resume=true")
     for done in (stopped, asked):
         assert (done.returncode, done.stderr.count(f"the MLflow server {address} can't be reached")) == (2, 1), done.stderr

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,17 +55,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     end = time.monotonic() + PATIENCE
     try:
         while process.poll() is None and time.monotonic() < end:
-            try:
+            with suppress(httpx.TransportError):
                 if httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).is_success:
                     break
-            except httpx.TransportError:
-                time.sleep(0.5)
+            time.sleep(0.5)
         else:
             raise AssertionError((folder / "log").read_text())
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
 
 
 def asked(client: httpx.Client, method: str, path: str, **more: Any) -> Any:
