@@ -1,7 +1,7 @@
 """Who is judged how by the shipped model: `python experiments/fairness.py PREPARED OUT [BUNDLE]`.
 
 PREPARED is the folder with the corpora `real_news`, `contrast` and `challenge` as `haltung prepare corpus=NAME prepared=PREPARED/NAME` leaves them. The
-test split of the first and all of the written ones are read, which the model must not know. OUT keeps the predictions, a part at a time: begun again, it
+test split of the first, dev and test of `contrast` and all of `challenge` are read, which the model must not know. OUT keeps the predictions, a part at a time: begun again, it
 goes on. Figures are written to `experiments/2026-12-01-fairness.json`, tables into the page beside it, of a BUNDLE into OUT; `news_de`'s card takes its section from here.
 """
 
@@ -532,7 +532,7 @@ same sentences. Everything, and how it was counted: `experiments/{PAGE.name}`.
 - **Names exchanged:** another state's name for the one in the sentence changes the stance in {percent(both["real_news"]["flips"], 1)} % of the cases, another head of state or government in {percent(both["persons"]["flips"], 1)} %, the
   speaker's other party in {percent(both["parties"]["flips"], 1)} %. All names masked: {percent(figures["masked"][0]["flips"])} %, and {points(figures["masked"][0]["wrong"], digits=1)} points more wrong stances.
 - **Written items**, in which the state should not matter: errors of {spread["states"]} states differ as much or more by chance with p = {spread["errors_p"]:.3f}.
-- **On the whole** {100 * hostile["gold"]:.1f} % of the labels are hostile; predicted are {points(hostile["predicted"], digits=1)} points more, and the sum of the probabilities is {points(hostile["probabilities"], digits=1)} points off.
+- **On the whole** {100 * hostile["gold"]:.1f} % of the labels are hostile; predicted less labels {points(hostile["predicted"], digits=1)} points, sum of the probabilities less labels {points(hostile["probabilities"], digits=1)} points.
 - **Do not conclude** that a state warns or threatens more often than another because the model says so: a share by state is one of the model, and carries the offsets above. Compare a state with itself over time
   rather than with others; add up probabilities rather than labels; label a hundred sentences of each state that you compare, and correct the counts by them. The labels come from language
   models, which knew the names: what both judge alike is not seen here. Of women and men, and of parties (one to four speeches each), nothing can be said.
