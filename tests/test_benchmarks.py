@@ -29,7 +29,7 @@ MACHINE = {"processor": "P", "usable_cores": 2, "quota": None, "gpu": None, "ver
 def programs(monkeypatch: pytest.MonkeyPatch, root: Path) -> dict[str, ModuleType]:
     """The programs of the benchmarks, which are no package."""
     monkeypatch.syspath_prepend(root / "benchmarks")
-    names = ("measuring", "compare", "neighbour", "scaling", "inference", "generator", "texts", "arithmetic", "profiling")
+    names = ("measuring", "compare", "neighbour", "scaling", "inference", "generator", "texts", "known", "arithmetic", "profiling")
     return {name: importlib.import_module(name) for name in names}
 
 
@@ -45,6 +45,23 @@ def compared(root: Path, *words: object) -> tuple[int, str, str]:
     program = [sys.executable, root / "benchmarks/compare.py", *map(str, words)]
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, 0.0),
+        ({"probabilities": {"topic": {"trade": 0.75, "war": 0.25}}}, 0.05),
+        ({"topic": "war"}, float("inf")),
+        ({"id": "2-0"}, float("inf")),
+        ({"probabilities": {"topic": {"trade": 0.7}}}, float("inf")),
+        ({"events": [{}]}, float("inf")),
+    ],
+)
+def test_an_answer_is_the_known_one_but_for_rounding(programs: dict[str, ModuleType], change: dict[str, object], expected: float) -> None:
+    """Another label, id, or number of events is another answer, however near the numbers are."""
+    known = {"id": "1-0", "topic": "trade", "probabilities": {"topic": {"trade": 0.7, "war": 0.3}}, "events": []}
+    assert programs["known"].difference([known], [known | change]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Clients that hold a server up: slow ones, silent ones, too many, those that hang up
+"""Clients that hold a server up: slow ones, silent ones, too many, those that never read or hang up
 in the middle. Each costs its own connection for a while, and nobody else anything.
 """
 
@@ -94,6 +94,14 @@ def drip(connection: socket.socket, data: bytes, start: float) -> float:
     return time.monotonic() - start
 
 
+def knock(connection: socket.socket) -> None:
+    """Send a byte each tenth of a second: one who does not read learns so that it was ended."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        connection.sendall(b"G")
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize("path", ENDPOINTS)
 def test_a_body_that_comes_too_slowly_is_408(server: Served, path: str) -> None:
     """Though each byte of it comes in time."""
@@ -164,6 +172,23 @@ def test_a_connection_that_is_used_again_and_again_is_not_ended(server: Served) 
         assert connection.getresponse().read() == b'{"status":"live"}'
         time.sleep(0.3)
     connection.close()
+
+
+def test_who_never_reads_is_hung_up_on(server: Served) -> None:
+    """Where requests follow each other, the next one is under way, as its answer waits for room.
+
+    It is a single connection, since such a one counts twice: several could reach the limit of
+    connections, and be ended for that.
+    """
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        host, port = server.address.removeprefix("http://").split(":")
+        connection.connect((host, int(port)))
+        start = time.monotonic()
+        connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
+        with pytest.raises(ConnectionError):
+            knock(connection)
+    assert time.monotonic() - start > IDLE
 
 
 def test_requests_that_are_cancelled_cost_nobody_an_answer(bundle: Path) -> None:

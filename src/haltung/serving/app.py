@@ -130,7 +130,7 @@ class Server(uvicorn.Server):
         """Hang up on clients that hold a connection and neither ask nor read."""
         now, before, self._idle = time.monotonic(), self._idle, {}
         for one in list[Any](self.server_state.connections):
-            if one.transport.is_closing() or one.cycle is None or one.cycle.response_complete:
+            if one.transport.is_closing() or one.cycle is None or one.cycle.response_complete or one.flow.write_paused:
                 state = one, one.cycle, one.transport.get_write_buffer_size()  # who reads slowly makes it smaller
                 since = self._idle[state] = before.get(state, now)
                 if now - since > _IDLE_SECONDS:

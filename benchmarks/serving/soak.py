@@ -1,0 +1,196 @@
+"""Keep a server fully busy for minutes, for a while beside clients that mean no good; compare each
+answer with the known one, and watch its memory.
+
+.venv/bin/python benchmarks/serving/soak.py                            # news_de, 10 minutes
+.venv/bin/python benchmarks/serving/soak.py BUNDLE --minutes 1 --clients 8 --json FILE
+
+Good clients send one request after the other, of one to three texts or an article: for a quarter of
+the time alone, for half beside those of ``hostile.py``, and for a quarter alone again. It ends
+with 1 where an answer was lost, or was another than the one that the same server gave before, when
+it had nothing else to do. A refusal (429, 503, 504) is counted, and is no loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from generator import post
+from known import PATHS, Known, difference, requests
+from rich.console import Console
+from rich.table import Table
+from sides import Side, resident, running
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from measuring import Figure, machine, write
+
+_BESIDE = "beside hostile ones"
+PHASES = {"alone": 0.25, _BESIDE: 0.5, "alone again": 0.25}  # and their share of the time
+# What else is in a batch changes the last digits: by how much a probability may differ, as of any
+# two runtimes (haltung verify); and where weights have 8 bits of precision or fewer.
+_TOLERANCE, _TOLERANCE_REDUCED = 1e-3, 0.03
+_REFUSALS = (429, 503, 504)
+_PATIENCE = 60.0  # seconds; what is not answered then is lost
+_SAMPLED = 2.0  # seconds between two looks at the memory
+_SETTLED = 0.2  # share of the time after which memory should be flat
+AIM_P99, AIM_GROWTH = 3.0, 0.02
+
+
+@dataclass
+class Phase:
+    """What good clients met: seconds by path, refusals by status, the largest difference between
+    numbers of the same; and the memory at the end in MB.
+    """
+
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    lost: int = 0
+    mixed: int = 0
+    refused: Counter[int] = field(default_factory=Counter)
+    furthest: float = 0.0
+    megabytes: float = 0.0
+
+    def counts(self) -> dict[str, int]:
+        """Return how many requests ended in which way."""
+        answered = sum(map(len, self.seconds.values())) - self.mixed
+        refused = {f"refused, {status}": count for status, count in sorted(self.refused.items()) if count}
+        return {"answered": answered, "lost": self.lost, "mixed": self.mixed, **refused}
+
+
+def percentile(seconds: Sequence[float], share: float) -> float:
+    """Return in ms what this share of the times did not exceed; NaN of none."""
+    ordered = sorted(seconds)
+    return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+
+
+async def _good(side: Side, known: Sequence[Known], clients: int, seconds: float, tolerance: float) -> Phase:
+    """Send from all clients for a while, and check the answers."""
+    parts, phase, end = urlsplit(side.url), Phase(), time.perf_counter() + seconds
+
+    async def client(turn: int) -> None:
+        streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        while (sent := time.perf_counter()) < end:
+            one, turn = known[turn % len(known)], turn + 1
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    streams = streams or await asyncio.open_connection(parts.hostname, parts.port)
+                    status, content = await post(*streams, str(parts.hostname), one.path, one.body)
+            except (OSError, asyncio.IncompleteReadError):  # TimeoutError is an OSError
+                status, content, streams = 0, b"", None
+            if status == 200:
+                phase.seconds[one.path].append(time.perf_counter() - sent)
+                differs = difference(one.answer, json.loads(content))
+                phase.mixed += differs > tolerance
+                phase.furthest = max(phase.furthest, differs if differs <= tolerance else 0.0)
+                continue
+            phase.refused[status] += status in _REFUSALS
+            phase.lost += status not in _REFUSALS
+            await asyncio.sleep(1)
+        if streams:
+            streams[1].close()
+
+    await asyncio.gather(*(client(number * 37) for number in range(clients)))
+    return phase
+
+
+async def _soak(
+    side: Side, known: Sequence[Known], clients: int, seconds: float, tolerance: float
+) -> tuple[dict[str, Phase], dict[str, dict[str, int]], list[tuple[float, float]]]:
+    """Return the phases, how hostile clients ended, and the memory in MB after so many seconds."""
+    start, samples = time.perf_counter(), list[tuple[float, float]]()
+
+    async def watch() -> None:
+        while True:
+            samples.append((round(time.perf_counter() - start, 1), round(resident(side), 1)))
+            await asyncio.sleep(_SAMPLED)
+
+    watching, phases, ends = asyncio.create_task(watch()), dict[str, Phase](), dict[str, dict[str, int]]()
+    for name, share in PHASES.items():
+        words = [sys.executable, str(Path(__file__).with_name("hostile.py")), side.url, str(share * seconds)]
+        # A process of its own, so that good clients are not slower for what it does.
+        hostile = subprocess.Popen(words, stdout=subprocess.PIPE, text=True) if name == _BESIDE else None
+        phases[name] = await _good(side, known, clients, share * seconds, tolerance)
+        phases[name].megabytes = resident(side)
+        if hostile:
+            ends = json.loads((await asyncio.to_thread(hostile.communicate))[0])
+    watching.cancel()
+    return phases, ends, samples
+
+
+def _figures(phases: dict[str, Phase]) -> dict[str, Figure]:
+    """Return p50 and p99 of each phase, and how many times as long they are beside hostile ones."""
+    figures: dict[str, Figure] = {}
+    asked = [path for path in PATHS if all(phase.seconds[path] for phase in phases.values())]
+    for title, paths in {"all": asked, **{path: [path] for path in asked}}.items():
+        times = {name: [one for path in paths for one in phase.seconds[path]] for name, phase in phases.items()}
+        alone = [one for name, some in times.items() if name != _BESIDE for one in some]
+        for name, share in ((f"{title}, p50", 0.5), (f"{title}, p99", 0.99)):
+            figures |= {f"{name}, {phase}": Figure((percentile(some, share),), "ms", "lower") for phase, some in times.items()}
+            figures[f"{name}, ratio"] = Figure((percentile(times[_BESIDE], share) / percentile(alone, share),), "", "lower")
+    return figures | {f"memory, {name}": Figure((phase.megabytes,), "MB", "lower") for name, phase in phases.items()}
+
+
+def _show(phases: dict[str, Phase], figures: dict[str, Figure], ends: dict[str, dict[str, int]]) -> None:
+    """Print what good clients met, and what became of the hostile ones."""
+    table, columns = Table("good clients", *phases, "ratio"), (*phases, "ratio")
+    for title in dict.fromkeys(name.rpartition(", ")[0] for name in figures):
+        some = [figures.get(f"{title}, {column}") for column in columns]
+        table.add_row(f"{title}, {some[0].unit if some[0] else ''}", *(str(one or "") for one in some))
+    counts = [phase.counts() for phase in phases.values()]
+    for name in dict.fromkeys(name for one in counts for name in one):
+        table.add_row(name, *(f"{one.get(name, 0):,}" for one in counts))
+    Console().print(table)
+    table = Table("hostile clients", "how often which end")
+    for kind, found in ends.items():
+        table.add_row(kind, ", ".join(f"{end}: {count:,}" for end, count in sorted(found.items())))
+    Console().print(table)
+
+
+def main() -> None:
+    """Run all phases; print tables and a line of JSON."""
+    parser = argparse.ArgumentParser(description="Keep a server busy, and check its answers and its memory.")
+    parser.add_argument("bundle", type=Path, nargs="?", help="an exported bundle; without it news_de")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--serve", nargs="+", default=[], help="keys for haltung serve, such as threads=1")
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    options = parser.parse_args()
+    described = machine()
+    # The cache of answers would hide the model.
+    keys = ["cache=0", *options.serve]
+    with tempfile.TemporaryDirectory() as folder, running(["haltung"], options.bundle, Path(folder), keys) as (side,):
+        runtime = (Path(folder) / "haltung.log").read_text(encoding="utf-8").splitlines()[0]
+        tolerance = _TOLERANCE_REDUCED if "bf16" in runtime or "int8" in runtime else _TOLERANCE
+        known = asyncio.run(requests(side, tolerance))
+        phases, ends, samples = asyncio.run(_soak(side, known, options.clients, 60 * options.minutes, tolerance))
+    figures, furthest = _figures(phases), max(phase.furthest for phase in phases.values())
+    _show(phases, figures, ends)
+    settled = [one for one in samples if one[0] >= _SETTLED * samples[-1][0]]
+    slope = statistics.linear_regression(*zip(*settled, strict=True)).slope
+    (begun, begin), (ended, end) = settled[0], settled[-1]
+    growth, ratio = slope * (ended - begun), figures["all, p99, ratio"].median
+    figures["memory, slope"] = Figure((60 * slope,), "MB/minute", "lower")
+    print(f"{runtime}; {options.clients} clients, {len(known)} requests; numbers differ by up to {furthest:.1g} (allowed: {tolerance:g})")
+    print(f"memory: {samples[0][1]:.0f} MB at the start, {begin:.0f} after {begun:.0f} s, {end:.0f} after {ended:.0f} s, ", end="")
+    print(f"which is {60 * slope:+.2f} MB a minute by the line through all between")
+    print(f"aims: p99 at most {AIM_P99:g} times: {'met' if ratio <= AIM_P99 else 'missed'}; ", end="")
+    print(f"memory grows by at most {AIM_GROWTH:.0%}: {'met' if growth <= AIM_GROWTH * begin else 'missed'} ({growth:+.1f} MB)")
+    counts = {name: one.counts() for name, one in phases.items()}
+    print(write(options.json, "soak", described, figures, runtime=runtime, phases=counts, hostile=ends, furthest=furthest, memory=samples))
+    failed = any(one.lost or one.mixed for one in phases.values()) or any("500" in found for found in ends.values())
+    raise SystemExit(int(failed))
+
+
+if __name__ == "__main__":
+    main()
