@@ -80,7 +80,7 @@ def test_other_data_are_refused_by_their_digests(linear_home: Path) -> None:
 @pytest.mark.slow
 def test_other_code_is_refused_with_its_commit(linear_home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """By a process with as many threads as the run had; here they are others."""
-    other = {"haltung.code": "0" * 64, "haltung.hardware.threads": "3", "haltung.git.commit": "1" * 40}
+    other = {"haltung.code": "0" * 64, "haltung.hardware.threads": "3", "haltung.git.commit": "1" * 40, "haltung.git.dirty": "false"}
     with _tagged(linear_home, "plain-2", other):
         done = run_here("reproduce", "run=plain-2", cwd=linear_home)
     told = capfd.readouterr().err

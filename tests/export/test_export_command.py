@@ -86,6 +86,7 @@ def test_a_signed_export_is_verified_by_its_public_key(here: Path, tmp_path: Pat
     assert main(["verify", f"bundle={tmp_path / 'b'}", f"key={public}"]) == 0
     assert "is as it was exported and signed by this key, " in capsys.readouterr().out.replace("\n", " ")
     assert main(["verify", f"bundle={tmp_path / 'b'}"]) == 0
+    capsys.readouterr()
     dyad_model.write_thresholds(tmp_path / "b", Thresholds(pair=0.1), {"corpus": "mine"})
     assert main(["verify", f"bundle={tmp_path / 'b'}", f"key={public}"]) == 1
     printed = capsys.readouterr()
