@@ -1,4 +1,4 @@
-"""The Hugging Face hub: what it would send is measured before anything is fetched."""
+"""The Hugging Face hub: a commit is measured before anything of it is fetched."""
 
 import os
 from contextlib import suppress
@@ -11,9 +11,7 @@ LIMIT = "HALTUNG_HUB_GB"
 
 
 def pinned(name: str, revision: str | None, kind: str = "model") -> str | None:
-    """Return ``commit`` of a revision, so that what is fetched is what was measured; ``UserError``
-    if that has more than ``HALTUNG_HUB_GB`` (20) gigabytes.
-    """
+    """Return what ``commit`` does; ``UserError`` if that has over ``HALTUNG_HUB_GB`` (20) GB."""
     from huggingface_hub import HfApi, constants, errors
 
     try:
@@ -32,11 +30,10 @@ def pinned(name: str, revision: str | None, kind: str = "model") -> str | None:
 
 def commit(name: str, revision: str | None, kind: str = "model") -> str | None:
     """Return the commit that a revision is, on the hub or, where that does not answer, in the
-    cache. A folder, and what neither has, keeps its revision, and is left to what reads it.
+    cache. A folder, and what neither has, keep their revision, and are left to what reads them.
     """
     from huggingface_hub import HfApi, constants, errors
 
-    # HTTPError is of httpx, or of httpx2, as the version has it.
     with suppress(errors.HTTPError, errors.RevisionResolutionError, OSError, RuntimeError, ValueError):  # type: ignore[attr-defined]
         if not Path(name).exists():
             return HfApi().resolve_revision(name, revision=revision, repo_type=kind, local_files_only=constants.HF_HUB_OFFLINE).resolved

@@ -9,13 +9,15 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from command_line import write_corpus
+from haltung.tracking import Store
 from hub_repositories import GBERT_SENTENCES, gnad10_rows, write_gbert, write_gnad10, write_x_stance, x_stance_rows
 from hub_server import Hub, Repository, serve
 
@@ -66,6 +68,11 @@ from haltung.models.spec import NetworkSpec
 report["commit"] = neural.pretrained(gbert(), NetworkSpec(max_length=32))[0].revision
 report["moving"] = neural.pretrained(gbert("ours/encoder"), NetworkSpec(max_length=32))[0].revision
 report["moving model"] = compact.find("hub:ours/model").name
+os.chdir(out)
+from command_line import CORPUS
+from haltung.cli import main
+words = ("encoder=gbert_base", "encoder.path=ours/trained", "model=few_shot", "model.max_length=32", "name=few")
+report["reproduced"] = [main(["train", *CORPUS, *words]), main(["reproduce", "run=few-42"])]
 os.environ[hub.LIMIT] = "1e-4"  # 100 kB
 report["large"] = shown(lambda: load(gbert("deepset/gbert-huge")))
 report["large model"] = shown(lambda: compact.find("hub:deepset/gbert-huge"))
@@ -110,7 +117,7 @@ class Client:
         self.out = out
         self._process = subprocess.Popen(
             [sys.executable, "-c", _BEGIN + program + end, *arguments],
-            env={**environment, "PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1"},
+            env={**environment, "PYTHONPATH": f"{root / 'src'}:{root / 'tests'}", "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -148,9 +155,10 @@ def hub(gbert: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
         Repository("datasets", "ours/gnad10", own),
         Repository("models", "ours/encoder", {"main": huge, "next": gbert}),
         Repository("models", "ours/model", {"main": huge, "next": gbert}),
+        Repository("models", "ours/trained", {"main": huge, "next": gbert}),
         Repository("datasets", "ours/corpus", {**own, "next": own["main"]}),
     ) as running:
-        running.moving.update({"ours/encoder", "ours/model", "ours/corpus"})
+        running.moving.update({"ours/encoder", "ours/model", "ours/trained", "ours/corpus"})
         yield running
 
 
@@ -161,9 +169,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def encoder(hub: Hub, home: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Client:
-    """What a process gets that loads encoders."""
-    client = Client(_ENCODER, root, tmp_path_factory.mktemp("out"), hub.environment(home))
+def encoder(hub: Hub, home: Path, root: Path, new_store: Callable[[Path], Store], tmp_path_factory: pytest.TempPathFactory) -> Client:
+    """What a process gets that loads encoders, and trains a model twice."""
+    new_store(folder := tmp_path_factory.mktemp("out"))
+    write_corpus(folder, 40)
+    client = Client(_ENCODER, root, folder, hub.environment(home))
     client.report()
     return client
 
@@ -243,6 +253,12 @@ def test_a_fetched_encoder_needs_the_hub_no_more(
 def test_a_branch_is_recorded_as_the_commit_that_it_was(encoder: Client, hub: Hub) -> None:
     """So that a bundle says which encoder it began with, whatever the branch holds later."""
     assert encoder.report()["commit"] == hub.find("models", GBERT).commit("main")
+
+
+def test_a_run_is_reproduced_with_the_commit_that_its_encoder_was(encoder: Client, hub: Hub) -> None:
+    """Though the branch has gone on to other weights; equal to the bit, else the code is 1."""
+    assert encoder.report()["reproduced"] == [0, 0]
+    assert "ours/trained" in hub.moved
 
 
 @pytest.mark.parametrize(("kind", "name"), [("models", "ours/encoder"), ("models", "ours/model"), ("datasets", "ours/corpus")])

@@ -107,8 +107,7 @@ def _cross_validate(request: Request, folds: int, final: bool, store: Store) -> 
     if others := [one for one in request.overrides if one.startswith(f"{_SPLIT}=") and one != f"{_SPLIT}=kfold"]:
         raise UserError(f"folds={folds} splits the corpus anew for each fold (kfold); leave out {others[0]}")
     rest = [word for word in request.overrides if not word.startswith((f"{_SPLIT}=", "corpus.split.folds=", "corpus.split.fold="))]
-    numbers = range(0 if final else 1, folds + 1)
-    words = [[*rest, f"{_SPLIT}=kfold", f"corpus.split.folds={folds}", f"corpus.split.fold={fold}"] for fold in numbers]
+    words = [[*rest, f"{_SPLIT}=kfold", f"corpus.split.folds={folds}", f"corpus.split.fold={fold}"] for fold in range(1 - final, folds + 1)]
     settings = [plain(compose("train", one, request.config_dir)) for one in words]
     recipes, corpora = [recipe_of(one) for one in settings], [corpus_of(one, request.config_dir) for one in settings]
     plans = [recipe.plan(corpus, request.command) for recipe, corpus in zip(recipes, corpora, strict=True)]
@@ -211,7 +210,7 @@ def _again(old: RunRecord, plan: Plan, store: Store, tolerance: float) -> int:
     result = compared(old, tracking.find(store, new.id), splits)
     run.text(result.to_json(), "reproduction.json")
     same, done = result.weights[0] == result.weights[1], result.within(tolerance)
-    Console().print(tables.reproduction(f"{old.name} → {new.name}", result.figures, result.labels, plan.language).rich())
+    Console().print(tables.reproduction(f"{old.name}, {new.name}", result.figures, result.labels, plan.language).rich())
     weights = word("again_same_weights" if same else "again_other_weights", plan.language)
     print(word("again_done" if done else "again_not", plan.language, run=new.id, name=old.name, weights=weights))
     return int(not done)
