@@ -105,12 +105,9 @@ def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None
 
     logging.disable_progress_bar()
     path = locate(encoder)
-    revision = {"revision": encoder.revision} if encoder.origin == "hub" else {}
-    if revision:
-        hub.check_size(path, encoder.revision)
+    revision = {"revision": hub.pinned(path, encoder.revision)} if encoder.origin == "hub" else {}
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False, **revision)
-        revision = {name: hub.commit(path, before) for name, before in revision.items()}  # a branch may go on meanwhile
         for name in ("attention_probs_dropout_prob", "attention_dropout"):
             if hasattr(config, name):
                 setattr(config, name, 0.0)

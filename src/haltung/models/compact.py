@@ -195,9 +195,8 @@ def _downloaded(repository: str, revision: str) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of httpx, or of httpx2, as the version has it
 
-    hub.check_size(repository, revision)
     try:
-        return Path(snapshot_download(repository, revision=revision))
+        return Path(snapshot_download(repository, revision=hub.pinned(repository, revision)))
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
         found = f"the model {repository} (revision {revision}) could not be loaded from the hub {constants.ENDPOINT}"
         raise UserError(f"{found}: {first_line(error)}; check the name, the revision and the connection") from None

@@ -295,9 +295,9 @@ def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, nn.Module,
     ``UserError`` is raised if it can't be loaded, or has too few layers or tokens.
     """
     encoder = sources.inherited(encoder)
-    body, tokenizer = sources.load(encoder, _attention(spec), spec.encoder_dropout)
     if encoder.origin == "hub":
-        encoder = replace(encoder, revision=hub.commit(encoder.path, encoder.revision))
+        encoder = replace(encoder, revision=hub.commit(encoder.path, encoder.revision) or encoder.revision)
+    body, tokenizer = sources.load(encoder, _attention(spec), spec.encoder_dropout)
     positions = int(getattr(body.config, "max_position_embeddings", spec.max_length))
     limit = min(positions - first_position(body.config), tokenizer.model_max_length)
     layers = int(getattr(body.config, "num_hidden_layers", spec.freeze_layers))

@@ -91,7 +91,7 @@ def open_store(store: Store, create: bool = True) -> Connection:
     library = mlflow()
     if store.local:
         _ensure_database(store, create)
-    with asking_once(), environment({"MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}), mlflow_errors(store):
+    with asking_once(), environment({"MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}), mlflow_errors(store):
         client = library.MlflowClient(tracking_uri=store.address, registry_uri=store.address)
         return Connection(store, client, _experiment(store, client, create))
 
@@ -141,7 +141,7 @@ def mlflow_errors(store: Store) -> Iterator[None]:
                 f"{store.label} was written by another version of MLflow; make a copy of it, then run: mlflow db upgrade '{store.address}'"
             ) from error
         if not store.local and ("API request to" in text or "Max retries" in text or "timed out" in text):
-            reason = text.splitlines()[0].rpartition(": ")[2].rstrip(".)'\"")
+            reason = text.splitlines()[0].rpartition(": ")[2].partition(". (")[0].rstrip(".)'\"")
             raise UserError(
                 f"the MLflow server {store.address} can't be reached ({reason}); start it (mlflow server --port 5000), after which a "
                 "training goes on with resume=true, correct tracking.uri, or use tracking=local"

@@ -199,9 +199,8 @@ def hub_rows(name: str, revision: str | None = None) -> Iterator[SourceRow]:
     """
     import datasets
 
-    hub.check_size(name, revision, "dataset")
     try:
-        loaded = datasets.load_dataset(name, revision=revision)
+        loaded = datasets.load_dataset(name, revision=hub.pinned(name, revision, "dataset"))
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         found = f"the data set {name} could not be loaded from the hub ({first_line(error)})"
         raise UserError(f"{found}; go online, or read local files with reader.path") from None
