@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from haltung.actors.finder import Mention
 from haltung.actors.matching import state_of
 from haltung.files import patterns
-from haltung.records import Span
+from haltung.records import Span, by_key
 
 MAX_CANDIDATES = 6  # of a sentence
 
@@ -71,9 +71,7 @@ def candidates(
     The last one is the state that the article names most, since many domestic events name no state.
     A headline counts as a sentence.
     """
-    named: dict[str, list[Mention]] = {}
-    for mention in sorted(mentions[number], key=lambda one: (one.place, one.start)):
-        named.setdefault(mention.code, []).append(mention)
+    named = by_key((mention.code, mention) for mention in sorted(mentions[number], key=lambda one: (one.place, one.start)))
     # The last one of a code counts.
     before = {one.code: (index, (one.start, one.end)) for index, row in enumerate(mentions[:number]) for one in row}
     nearest = [mention.code for index in [number - 1, 0, *range(number - 2, 0, -1)] if number for mention in reversed(mentions[index])]

@@ -13,6 +13,7 @@ from functools import cache
 from haltung.actors.forms import adjectives, genitives, resident, spellings, state_names
 from haltung.actors.tables import ORGANISATIONS, ActorRow, read
 from haltung.files import shipped
+from haltung.records import by_key
 
 _EU = "EU"  # which the tables have as an organisation, together with its institutions
 _WORD = re.compile(r"\w+")
@@ -97,11 +98,8 @@ def _forms_by_first_word() -> dict[str, list[tuple[str, StateForm | None]]]:
     # Of forms that are written alike the first one counts, and a lookalike before all of them.
     forms: dict[str, StateForm | None] = dict(reversed([*_all_forms()]))
     forms |= {written: None for row in _rows("lookalikes") for written in spellings(row["name"])}
-    out: dict[str, list[tuple[str, StateForm | None]]] = {}
-    for written, either in sorted(forms.items(), key=lambda item: (-len(item[0]), item[0])):
-        if first := _WORD.match(written):
-            out.setdefault(first[0], []).append((written, either))
-    return out
+    longest_first = sorted(forms.items(), key=lambda item: (-len(item[0]), item[0]))
+    return by_key((first[0], item) for item in longest_first if (first := _WORD.match(item[0])))
 
 
 def _all_forms() -> Iterator[tuple[str, StateForm]]:

@@ -18,7 +18,7 @@ from haltung.corpus.clean import CleaningRules, excerpt
 from haltung.corpus.parsing.rows import Dropped
 from haltung.corpus.split import SPLITS, Splits
 from haltung.labels import Scheme
-from haltung.records import Segment, label_ids
+from haltung.records import Segment, by_key, label_ids
 
 if TYPE_CHECKING:
     from datasketch import MinHash, MinHashLSH
@@ -92,9 +92,7 @@ def bands(threshold: float) -> tuple[int, int]:
 
 def exact_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: Scheme) -> Drops:
     """Return exact duplicates and conflicts among the segments of each given split."""
-    same: dict[object, list[int]] = {}
-    for index, segment in enumerate(segments):
-        same.setdefault((_pool(segment), _key(segment, rules)), []).append(index)
+    same = by_key(((_pool(segment), _key(segment, rules)), index) for index, segment in enumerate(segments))
     drops: Drops = {}
     for indices in same.values():
         if len(indices) > 1:

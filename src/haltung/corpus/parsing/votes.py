@@ -10,7 +10,7 @@ from haltung.corpus.parsing.lines import existing
 from haltung.corpus.parsing.rows import Fault, Skip
 from haltung.errors import UserError, kind, listed, nearest, one_of
 from haltung.labels import Scheme
-from haltung.records import Answer, label_ids
+from haltung.records import Answer, by_key, label_ids
 
 POLICIES = ("first", "majority", "soft", "error")  # which label counts where annotators differ
 
@@ -38,10 +38,7 @@ class LabelNames:
 
     def answers(self, names: Iterable[object]) -> dict[str, Answer]:
         """Return the answers in a flat list of labels; ``Fault`` for unknown or ambiguous names."""
-        labels: dict[str, list[str]] = {}
-        for name in names:
-            task, label = self._meant(name)
-            labels.setdefault(task, []).append(label)
+        labels = by_key(map(self._meant, names))
         return {task.name: answer(task, labels.get(task.name)) for task in self._scheme}
 
     def within(self, task: str, names: Iterable[object]) -> Answer:
