@@ -7,8 +7,6 @@ Only what the tables name is found (``data/actors``, see its README.md): by an A
 automaton over all inflected forms, then by rules for words that belong together.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections import Counter
@@ -44,7 +42,7 @@ class Actors:
     first_names: frozenset[str]
 
     @classmethod
-    def load(cls, extra: Path | None = None) -> Actors:
+    def load(cls, extra: Path | None = None) -> "Actors":
         """Load the shipped tables, and the user's in ``extra``.
 
         A form that stands in ``extra`` counts only as it stands there. Raises ``UserError`` if a

@@ -1,7 +1,5 @@
 """A model in Python: load it, label texts and tables of several libraries, read articles."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -82,7 +80,7 @@ class ArticleResult:
     events: ArticleEvents
     scheme: Scheme = field(repr=False)
 
-    def to_frame(self, of: Literal["sentences", "events"] = "sentences") -> pd.DataFrame:
+    def to_frame(self, of: Literal["sentences", "events"] = "sentences") -> "pd.DataFrame":
         """Return a row for each sentence, or for each event (see ``docs/events.md``).
 
         A sentence has its position, each task's label with its probability, and a list of dyads.

@@ -1,12 +1,10 @@
 """Dyads by a trained model (who is source, who is target of each stance), and by word order."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from haltung.actors.candidates import ITSELF, code_as, ends
 from haltung.errors import UserError
@@ -60,7 +58,7 @@ class Question:
     targets: tuple[Side, ...]
 
     @classmethod
-    def of(cls, prediction: Prediction) -> Question:
+    def of(cls, prediction: Prediction) -> Self:
         """Return what a model's prediction for a segment says."""
         return cls(prediction.probabilities[STANCE], sides(prediction.actors, "source"), sides(prediction.actors, "target"))
 

@@ -1,7 +1,5 @@
 """A comparison as tables and sentences: for the terminal, as Markdown, LaTeX and CSV."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -127,7 +125,7 @@ def latex(comparison: Comparison, scheme: Scheme, language: str = "en") -> str:
     return files.rendered("haltung.evaluation.report", "comparison.tex.j2", grids=grids(comparison, scheme, language))
 
 
-def frame(comparison: Comparison, part: Literal["standings", "pairs"]) -> pd.DataFrame:
+def frame(comparison: Comparison, part: Literal["standings", "pairs"]) -> "pd.DataFrame":
     """Return the standings, or the pairs, of all tasks with every digit, as the CSV files do."""
     import pandas as pd
 
@@ -165,5 +163,5 @@ def _estimate(value: Estimate, language: str, sign: bool = False) -> str:
     return estimate(value.value, Interval(value.low, value.high), language, sign)
 
 
-def _csv(frame: pd.DataFrame) -> str:
+def _csv(frame: "pd.DataFrame") -> str:
     return str(frame.map(files.csv_cell).to_csv(index=False, lineterminator="\n"))

@@ -2,8 +2,6 @@
 the series of two actors: by month cooperation against conflict, and mean intensity.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -141,7 +139,7 @@ class Series:
     """
 
     pair: tuple[str, str]
-    table: DataFrame
+    table: "DataFrame"
     is_gap: tuple[bool, ...]
     events: int
     undated: int

@@ -1,7 +1,5 @@
 """Read an archive of events that ``haltung events`` wrote, and select events from it."""
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
