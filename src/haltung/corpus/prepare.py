@@ -31,7 +31,6 @@ class CleanedSegments(Reading):
     """The remaining segments in their order, dropped and repaired ones, and notes for the user."""
 
     repaired: tuple[Repaired, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def prepare(
