@@ -111,8 +111,7 @@ def write_predictions(path: Path, split: ScoredSplit, segments: Sequence[Segment
         "article": pa.array(["" if group.startswith("\0") else group for group in split.groups], pa.string()),
     }
     for name in (*TEXT_COLUMNS[1:], "position") if segments else ():
-        kept = pa.array([getattr(one, name) for one in segments], pa.int32() if name == "position" else pa.string())
-        columns.setdefault(name, kept)
+        columns.setdefault(name, pa.array([getattr(one, name) for one in segments], pa.int32() if name == "position" else pa.string()))
     for task in split.scheme:
         kind = pa.string() if task.kind == "single" else pa.list_(pa.string())
         labelled, values = split.labelled(task.name), split.probabilities[task.name]

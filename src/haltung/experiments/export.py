@@ -101,9 +101,7 @@ def _compact(trained: Path, folder: Path, export_to: Callable[[Path, Path], Expo
         description.pop("files", None)
         write_text(rounded / bundle.DESCRIPTION, json.dumps(description, ensure_ascii=False))
         result = export_to(rounded, whole)
-        if result.folder is None:
-            return result
-        return replace(result, folder=compact.write(whole, packed, folder))
+        return result if result.folder is None else replace(result, folder=compact.write(whole, packed, folder))
 
 
 def check_exportable(folder: Path, form: str = "onnx") -> dict[str, str]:

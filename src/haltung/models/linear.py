@@ -183,8 +183,7 @@ def _binary(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: 
     weight = "balanced" if spec.class_weight == "balanced" else None
     if spec.kind == "logistic":
         form: dict[str, Any] = {"dual": table.shape[1] > table.shape[0], "max_iter": 1000, "random_state": 0}  # the dual is faster there
-        logistic = LogisticRegression(C=spec.C, class_weight=weight, solver="liblinear", **form)
-        return logistic.fit(table, gold, weights), 1.0, 0.0
+        return LogisticRegression(C=spec.C, class_weight=weight, solver="liblinear", **form).fit(table, gold, weights), 1.0, 0.0
     svc = LinearSVC(C=spec.C, class_weight=weight, random_state=seed)
     folds = min(5, int(gold.sum()), int((1 - gold).sum()))
     if folds < 2:

@@ -244,8 +244,7 @@ def collate(rows: Sequence[Tokens], pad: int, with_types: bool) -> Batch:
         return torch.tensor([row + [fill] * (width - len(row)) for row in values], dtype=torch.long)
 
     ids, mask = table([row.ids for row in rows], pad), table([[1] * len(row) for row in rows], 0)
-    types = table([row.types for row in rows], 0) if with_types else None
-    return Batch(ids, mask, types, table([row.own for row in rows], 0))
+    return Batch(ids, mask, table([row.types for row in rows], 0) if with_types else None, table([row.own for row in rows], 0))
 
 
 @contextmanager

@@ -144,9 +144,8 @@ def artifact(record: RunRecord, path: str) -> Path:
     """Return a file or folder of the run, to be read only; ``UserError`` if it has no such file."""
     store = record.connection.store
     with mlflow_errors(store):
-        root = record.connection.client.get_run(record.id).info.artifact_uri
         # The run's files may change, so they are downloaded each time.
-        local = _download(f"{root}/{path}", store)
+        local = _download(f"{record.connection.client.get_run(record.id).info.artifact_uri}/{path}", store)
     if local is None:
         raise UserError(f"the run {record.name} ({record.id}) in {store.label} holds no {path}; it stopped early, or its files were moved")
     return local

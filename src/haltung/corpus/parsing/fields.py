@@ -51,9 +51,7 @@ class Fields:
     def word(self, name: str) -> str:
         """Return as text a short field that many sources write as a number (an id, an article)."""
         value = self.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
-        return self.text(name).strip()
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else self.text(name).strip()
 
     def whole(self, name: str) -> int | None:
         """Return a whole number below a billion, None if the field is absent, null or empty."""

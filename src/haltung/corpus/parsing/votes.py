@@ -45,8 +45,7 @@ class LabelNames:
         """Return the answer in names of labels of ``task``; raise ``Fault`` as ``answer`` does."""
         # A name may be mapped for one task and be a label of another.
         mapped = {name: label for name, (of, label) in self._mapped.items() if of == task}
-        meant = [mapped.get(name, name) if isinstance(name, str) else name for name in names]
-        return answer(self._scheme[task], meant or None)
+        return answer(self._scheme[task], [mapped.get(name, name) if isinstance(name, str) else name for name in names] or None)
 
     def _meant(self, name: object) -> tuple[str, str]:
         if not isinstance(name, str):

@@ -111,8 +111,7 @@ def _articles(kind: str, files: Sequence[Path], annotations: Path, intake: Intak
 def _speeches(path: Path, intake: Intake) -> Iterator[tuple[str, _Article]]:
     """Yield the speeches of a file with their ids; a text file is one speech."""
     if name := _SPEECH_FILE.match(path.name):
-        text = "".join(lines(path))
-        yield name["id"], _Article(text, _speaker(name["speaker"]))
+        yield name["id"], _Article("".join(lines(path)), _speaker(name["speaker"]))
         return
     for row in json_rows(path):
         with intake.row(row):

@@ -211,8 +211,7 @@ def exchanged(segments: Sequence[Segment], others: Mapping[str, State], fields: 
 
 def _mentions(segments: Sequence[Segment], fields: Sequence[str]) -> dict[str, list[StateMention]]:
     """Return the states of each text in some fields; a headline that all have is read once."""
-    texts = dict.fromkeys(getattr(segment, name) for segment in segments for name in fields)
-    return {text: state_mentions(text) for text in texts}
+    return {text: state_mentions(text) for text in dict.fromkeys(getattr(segment, name) for segment in segments for name in fields)}
 
 
 def _rewritten(segments: Sequence[Segment], fields: Sequence[str], new: Mapping[str, Sequence[_Part]]) -> list[Segment]:

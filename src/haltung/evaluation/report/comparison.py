@@ -104,8 +104,7 @@ def notes(comparison: Comparison, language: str = "en") -> list[str]:
     if comparison.unshared:
         out.append(word("unshared", language, tasks=", ".join(comparison.unshared)))
     if (fewest := min(task.articles for task in comparison.tasks.values())) < _FEW_ARTICLES:
-        unit = word("segments" if comparison.alone else "articles", language)
-        out.append(word("few_articles", language, articles=fewest, unit=unit))
+        out.append(word("few_articles", language, articles=fewest, unit=word("segments" if comparison.alone else "articles", language)))
     return out
 
 
