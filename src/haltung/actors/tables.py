@@ -139,8 +139,7 @@ def _table(name: str, path: Path) -> Iterator[ActorRow]:
                 raise UserError(f"{where}: {len(cells)} cells, expected {len(columns)} ({listed(columns)})")
             row = ActorRow(name, where, dict(zip(columns, map(str.strip, cells), strict=True)))
             _check(row)
-            key = tuple(row[column] for column in _KEYS[name])
-            if key in seen:
+            if (key := tuple(row[column] for column in _KEYS[name])) in seen:
                 raise UserError(f"{where}: '{listed(key)}' is already in {seen[key]}; remove one of the two")
             seen[key] = where
             yield row

@@ -243,8 +243,7 @@ def is_table(value: object) -> bool:
 
 def rows_of(table: Any) -> list[dict[str, Any]]:
     """Return the rows of a table as mappings of column to value."""
-    kind = _kind(table)
-    if kind == "pandas.DataFrame":
+    if (kind := _kind(table)) == "pandas.DataFrame":
         table = table.rename(columns=str)
         # None for what pandas counts as missing; it makes floats of whole numbers beside these.
         return list(table.convert_dtypes().astype(object).where(table.notna(), None).to_dict("records"))

@@ -146,8 +146,7 @@ def kept_layers(layers: int, of: int) -> list[int]:
 
 def _cut(model: PreTrainedModel, layers: int, name: str) -> None:
     """Keep ``layers`` of an encoder's layers; ``UserError`` if it has fewer, or not one list."""
-    every = getattr(getattr(model, "encoder", None), "layer", None)
-    if every is None:
+    if (every := getattr(getattr(model, "encoder", None), "layer", None)) is None:
         raise UserError(f"encoder.layers cuts encoders that are built as BERT is, and '{name}' is not; give encoder.layers=null")
     if not 1 <= layers <= len(every):
         raise UserError(f"encoder.layers is {layers}, but the encoder '{name}' has {len(every)} layers; give 1 to {len(every)}, or null")

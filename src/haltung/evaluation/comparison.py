@@ -176,8 +176,7 @@ def _check_comparable(systems: Sequence[System]) -> None:
 
 def _task(systems: Sequence[System], task: Task, correction: str, draws: int, seed: int) -> TaskComparison:
     counts = [[article_counts(run, task) for run in system.runs] for system in systems]
-    articles = len(counts[0][0].sums)
-    if articles < significance.MIN_ARTICLES:
+    if (articles := len(counts[0][0].sums)) < significance.MIN_ARTICLES:
         fewest = significance.MIN_ARTICLES
         raise UserError(f"the task '{task.name}' is labelled in {articles} articles; at least {fewest} are needed to compare systems")
     samples = [sample_metrics(runs, draws, seed) for runs in counts]

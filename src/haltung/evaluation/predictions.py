@@ -139,8 +139,7 @@ def read_predictions(path: Path) -> ScoredSplit:
         raise UserError(f"{path}: no such predictions; haltung evaluate writes them") from None
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} is no Parquet file that can be read ({str(error).splitlines()[0]}); evaluate again") from None
-    meta = (table.schema.metadata or {}).get(_META)
-    if meta is None:
+    if (meta := (table.schema.metadata or {}).get(_META)) is None:
         raise UserError(f"{path} holds no predictions of an evaluation; expected the predictions.parquet that haltung evaluate writes")
     about = json.loads(meta)
     scheme = parse(about["scheme"], source=str(path))

@@ -111,8 +111,7 @@ def word_order(article: LabelledArticle) -> list[list[ScoredDyad]]:
 def choose(question: Question, chosen_by: Thresholds) -> list[ScoredDyad]:
     """Return the dyads of one segment, the likeliest first."""
     weighted = {label: value * (chosen_by.neutral if label == NEUTRAL else 1.0) for label, value in question.stances.items()}
-    stance = max(weighted, key=weighted.__getitem__)
-    if stance == NEUTRAL:
+    if (stance := max(weighted, key=weighted.__getitem__)) == NEUTRAL:
         return []
     of_stance = weighted[stance] / sum(weighted.values())
     sources, targets = (

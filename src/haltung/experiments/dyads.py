@@ -111,8 +111,7 @@ def score(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None
     with further tables of actors. Raises ``UserError`` if the split is unknown, empty or without
     gold dyads, or the bundle has no stances.
     """
-    segments = corpus.segments(one_of("split", split, ("dev", "test")))
-    if not segments:
+    if not (segments := corpus.segments(one_of("split", split, ("dev", "test")))):
         raise UserError(f"the {split} split of the corpus '{corpus.name}' is empty, so there is nothing to score dyads against")
     predictor, known = load_predictor(bundle), Actors.load(extra=actors)
     finders: dict[str, DyadFinder] = {_MODEL: dyad_finder(predictor, bundle, known)} if predictor.finds_dyads else {}

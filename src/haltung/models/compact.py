@@ -254,8 +254,7 @@ def _cut(data: bytes, weights: Weights) -> tuple[bytes, list[Hole]]:
     for name, value in weights.items():
         if value.size >= _SMALL:
             for transposed in (False, True):
-                position = data.find(_bytes(value, transposed))
-                if position >= 0:
+                if (position := data.find(_bytes(value, transposed))) >= 0:
                     holes.append((position, name, transposed))
                     break
     kept, used, done = list[bytes](), list[Hole](), 0

@@ -41,8 +41,7 @@ class Fields:
         column = self.columns.get(name, name)
         if required and column not in self.data:
             raise Fault("missing_field", f"no '{column}'{nearest(column, self.data)}; this row has {listed(self.data)}")
-        value = self.get(name)
-        if value is None:
+        if (value := self.get(name)) is None:
             return ""
         if not isinstance(value, str):
             raise Fault("wrong_type", f"'{column}' is {kind(value)} ({_short(value)}); expected text")

@@ -84,8 +84,7 @@ class AnnotationExport:
 
     def files(self) -> tuple[Path, ...]:
         """Return the files that are read (see ``Reader``)."""
-        paths = [self.path] if isinstance(self.path, str | Path) else list(self.path)
-        if not paths:
+        if not (paths := [self.path] if isinstance(self.path, str | Path) else list(self.path)):
             raise UserError("path is empty; expected a file, or the files of several annotators")
         return tuple(map(existing, paths))
 
@@ -106,8 +105,7 @@ def settle(votes: Sequence[Mapping[str, Answer]], scheme: Scheme, policy: str) -
     """
     settled: dict[str, Answer] = {}
     for task in scheme:
-        given = [vote[task.name] for vote in votes if vote.get(task.name) is not None]
-        if not given:
+        if not (given := [vote[task.name] for vote in votes if vote.get(task.name) is not None]):
             settled[task.name] = None
         elif policy == "first" or len(set(given)) == 1:
             settled[task.name] = given[0]

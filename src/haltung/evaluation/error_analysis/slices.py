@@ -111,8 +111,7 @@ def _slices(split: ScoredSplit, task: Task, masks: Mapping[tuple[str, str], Bool
     from scipy.special import stdtr, stdtrit
     from scipy.stats import false_discovery_control
 
-    masks = {key: mask for key, mask in masks.items() if mask.any() and not mask.all()}
-    if not masks:
+    if not (masks := {key: mask for key, mask in masks.items() if mask.any() and not mask.all()}):
         return
     gold, decided = split.gold[task.name], split.decided(task.name)
     inside, right = np.stack(list(masks.values()), axis=1), tally(gold, decided, len(task)).exact

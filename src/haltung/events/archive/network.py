@@ -55,8 +55,7 @@ def months(dates: Iterable[str]) -> list[str]:
 
 def network(events: Sequence[Event], fewest: int = 1) -> Network:
     """Return the network of events with both sides; ``UserError`` if no pair has ``fewest``."""
-    pairs = Counter((event.source, event.target) for event in events if event.source != event.target)
-    if not pairs:
+    if not (pairs := Counter((event.source, event.target) for event in events if event.source != event.target)):
         within_one = f"each of {len(events):,} is within one actor; inside=keep separates a state from actors inside it"
         raise UserError(f"no event can be drawn: {within_one}")
     (source, target), most = pairs.most_common(1)[0]
