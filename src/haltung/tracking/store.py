@@ -192,9 +192,7 @@ def _ensure_database(store: Store, create: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f"{path.name}.lock"), timeout=_CREATE_TIMEOUT):
             if not _is_database(path):
-                with atomic_file(path) as scratch:
-                    # The first request to an empty database creates its tables, by all migrations.
-                    mlflow().MlflowClient(tracking_uri=_SQLITE + str(scratch)).search_experiments(max_results=1)
+                _create_database(path)
     except Timeout:
         raise UserError(
             f"another process has been creating {store.label} for {_CREATE_TIMEOUT:.0f} seconds; stop it, and start again"
@@ -211,6 +209,12 @@ def _is_database(path: Path) -> bool:
         if not file.read(16).startswith(b"SQLite format 3"):
             raise UserError(f"{path} is no SQLite database; name another file in tracking.uri, or move this one away")
     return True
+
+
+def _create_database(path: Path) -> None:
+    with atomic_file(path) as scratch:
+        # The first request to an empty database creates its tables and runs all migrations.
+        mlflow().MlflowClient(tracking_uri=_SQLITE + str(scratch)).search_experiments(max_results=1)
 
 
 def _experiment(store: Store, client: MlflowClient, create: bool) -> str:
