@@ -81,7 +81,9 @@ def candidates(
     if main is not None and all(base(code) != main for code in codes):
         codes = [*codes[: most - 1], main]
     order = _word_order(texts, mentions, number)
-    sentence = _sentence_cues(texts[number], len(named))
+    # How it continues the one before, whether it quotes, how many it names.
+    opening, quotes = _RE["opening"].match(texts[number]), "“" in texts[number]
+    sentence = [f"of {min(len(named), _FAR)}", *([f"begins {opening[1]}"] if opening else []), *(["quotes"] if quotes else [])]
     out = [Candidate("", cues=("nobody", f"nobody among {len(codes)}", *(f"nobody {cue}" for cue in sentence)))] if codes else []
     for rank, code in enumerate(codes, start=1):
         here = named.get(code, [])
@@ -129,12 +131,6 @@ def ends(text: str, mentions: Sequence[Mention]) -> tuple[Mention | None, Mentio
     if _RE["passive"].search(text):
         source = next((one for one in acting if _RE["by"].search(text[: one.start])), source)
     return source, next((one for one in acting if one.code != source.code), None)
-
-
-def _sentence_cues(text: str, named: int) -> list[str]:
-    """Return how a sentence continues the one before, whether it quotes, how many it names."""
-    opening = _RE["opening"].match(text)
-    return [f"of {min(named, _FAR)}", *([f"begins {opening[1]}"] if opening else []), *(["quotes"] if "“" in text else [])]
 
 
 def _name_cues(text: str, span: Span) -> list[str]:

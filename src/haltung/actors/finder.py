@@ -91,9 +91,7 @@ class _Memory:
 
     def meet(self, items: list[Item], text: str) -> None:
         """Learn persons that offices or parties introduce: "Schieder (SPÖ)"."""
-        for item in items:
-            if not item.code:
-                continue
+        for item in (item for item in items if item.code):
             if _is_office(item, text):
                 if name := _AFTER.match(text, item.end) or _BEFORE_COMMA.search(text, max(0, item.start - 60), item.start):
                     self._learn(name[1], item.code)

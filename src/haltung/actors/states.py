@@ -81,13 +81,12 @@ def states() -> dict[str, State]:
     """Return all states by code. Of several names, the first that is a single word is taken."""
     capitals = _capitals()
     out = {_EU: State(_EU, _EU, "f", "", "")}
-    for row in _rows("states"):
-        if len(row.many("code")) == 1:
-            names = [(next(spellings(name)), gender) for name, gender in state_names(row)]
-            name, gender = next((one for one in names if one[0].isalpha()), names[0])
-            adjective = next((stem for stem in row.many("adjective") if not stem.endswith("!")), "")
-            towns = [town for code, town in capitals if code == row["code"]] or [""]
-            out[row["code"]] = State(row["code"], name, gender, adjective, next(filter(str.isalpha, towns), towns[0]))
+    for row in (row for row in _rows("states") if len(row.many("code")) == 1):
+        names = [(next(spellings(name)), gender) for name, gender in state_names(row)]
+        name, gender = next((one for one in names if one[0].isalpha()), names[0])
+        adjective = next((stem for stem in row.many("adjective") if not stem.endswith("!")), "")
+        towns = [town for code, town in capitals if code == row["code"]] or [""]
+        out[row["code"]] = State(row["code"], name, gender, adjective, next(filter(str.isalpha, towns), towns[0]))
     return out
 
 

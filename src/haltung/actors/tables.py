@@ -131,9 +131,7 @@ def _table(name: str, path: Path) -> Iterator[ActorRow]:
     try:
         if (header := tuple(next(rows, ()))) != columns:
             raise UserError(f"{path}, line 1: the columns are {listed(header)}; expected {listed(columns)}")
-        for cells in rows:
-            if not cells or cells[0].startswith("#"):
-                continue
+        for cells in (cells for cells in rows if cells and not cells[0].startswith("#")):
             where = f"{path}, line {rows.line_num}"
             if len(cells) != len(columns):
                 raise UserError(f"{where}: {len(cells)} cells, expected {len(columns)} ({listed(columns)})")

@@ -31,10 +31,8 @@ def class_weights(gold: Tensor, task: Task, kind: str) -> Tensor | None:
     """
     if kind == "none":
         return None
-    if task.kind == "single":
-        counts = torch.bincount(gold[gold != UNLABELLED], minlength=len(task)).float()
-    else:
-        counts = (gold == 1).sum(dim=0).float()
+    single = task.kind == "single"
+    counts = (torch.bincount(gold[gold != UNLABELLED], minlength=len(task)) if single else (gold == 1).sum(dim=0)).float()
     weights = 1.0 / counts.clamp(min=1.0)
     weights = weights.sqrt() if kind == "root" else weights
     return weights * counts.sum().clamp(min=1.0) / (weights * counts).sum().clamp(min=1e-12)

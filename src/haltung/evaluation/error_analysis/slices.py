@@ -88,11 +88,10 @@ def slices(split: ScoredSplit, segments: Sequence[Segment], rate: float = 0.05, 
 def _masks(split: ScoredSplit, segments: Sequence[Segment], task: str) -> dict[tuple[str, str], Bools]:
     """Return which segments are in which slice, by kind and value."""
     masks: dict[tuple[str, str], Bools] = {}
-    for other in split.scheme:
-        if other.name != task:
-            gold = split.gold[other.name]
-            for index, label in enumerate(other.ids):
-                masks[f"gold.{other.name}", label] = gold == index if gold.ndim == 1 else gold[:, index] == 1
+    for other in (other for other in split.scheme if other.name != task):
+        gold = split.gold[other.name]
+        for index, label in enumerate(other.ids):
+            masks[f"gold.{other.name}", label] = gold == index if gold.ndim == 1 else gold[:, index] == 1
     origins = zip(*((segment.source, segment.genre, segment.date[:4]) for segment in segments), strict=True)
     for kind, values in zip(("source", "genre", "year"), origins, strict=True):
         named = np.array(values, dtype=np.str_)
