@@ -56,9 +56,7 @@ def base(code: str) -> str:
 
 def code_as(code: str, role: str) -> str:
     """Return the code that a candidate has in a role: ``PSE-CIV`` for ``people``; "" for nobody."""
-    if role == ITSELF or not code:
-        return code
-    return base(code) + (f"-{ENDINGS[role]}" if role in ENDINGS else "")
+    return code if role == ITSELF or not code else base(code) + (f"-{ENDINGS[role]}" if role in ENDINGS else "")
 
 
 def candidates(

@@ -163,9 +163,8 @@ def _of_bundle(folder: Path, config: PreTrainedConfig, attention: str) -> PreTra
 
     check_size(config, folder / _WEIGHTS)
     model: PreTrainedModel = AutoModel.from_config(config, attn_implementation=attention)
-    state = load_file(folder / _WEIGHTS)
     # A trained bundle has no pooler, and that of the new model is removed afterwards.
-    weights = {name.removeprefix(_PART): value for name, value in state.items() if name.startswith(_PART)}
+    weights = {name.removeprefix(_PART): value for name, value in load_file(folder / _WEIGHTS).items() if name.startswith(_PART)}
     missing, surplus = model.load_state_dict(weights, strict=False)
     if surplus or any(not name.startswith("pooler.") for name in missing):
         raise ValueError(f"its weights do not fit its config.json ({next(iter([*surplus, *missing]))})")

@@ -65,8 +65,7 @@ def export_model(
     }
 
     def exported(source: Path, to: Path) -> ExportResult:
-        listed_in = source / bundle.LEARNED
-        beside = [listed_in] if listed_in.is_file() else []
+        beside = [path for path in (source / bundle.LEARNED,) if path.is_file()]
         result = export(bundle.load_trained(source), to, reference, provenance, formats, callback, beside)
         # The thresholds of dyads belong to a model that finds them wherever it goes.
         if result.folder is not None and (tuned := source / bundle.THRESHOLDS).is_file():

@@ -153,8 +153,7 @@ class Trials:
 
     def _sampler(self, number: int) -> optuna.samplers.TPESampler:
         seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # constant_liar is called experimental before Optuna 5
+        with warnings.catch_warnings(action="ignore"):  # constant_liar is called experimental before Optuna 5
             return optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.startup, constant_liar=True)
 
 
