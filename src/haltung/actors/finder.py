@@ -176,11 +176,9 @@ def _states(items: Iterable[Item]) -> Counter[str]:
     return Counter(state for states in named if len(states) == 1 for state in states if state)
 
 
-@cache
-def _shipped() -> Actors:
-    return _load()
-
-
 def _load(extra: Path | None = None) -> Actors:
     rows, own = tables.read(shipped("data") / "actors"), tables.read(extra, extra=True) if extra else []
     return Actors(matching.automaton(forms(rows) | forms(own)), first_names([*rows, *own]))
+
+
+_shipped = cache(_load)  # without a user's tables, which may change

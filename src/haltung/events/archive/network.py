@@ -22,12 +22,10 @@ if TYPE_CHECKING:
 STEPS = (10, 20, 40, 80)  # of actors that a page offers; it begins with 40, on a phone with 20
 
 # Line styles that distinguish stances without colours: siding, asking or warning, opposing.
-FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "sides": ("support", "cooperation", "concession"),
-    "asks": ("request", "warning"),
-    "opposes": ("threat", "criticism", "rejection", "coercion"),
-    "neutral": ("neutral",),
-}
+FAMILIES: Mapping[str, str] = {
+    "support": "sides", "cooperation": "sides", "concession": "sides", "request": "asks", "warning": "asks",
+    "threat": "opposes", "criticism": "opposes", "rejection": "opposes", "coercion": "opposes", "neutral": "neutral",
+}  # fmt: skip
 
 UNCLASSED = 0  # the class of events without one in PLOVER, which are warnings
 CLASSES = (*crosswalk.QUADS, UNCLASSED)
@@ -96,7 +94,6 @@ def _evened(values: Sequence[float]) -> list[float]:
 
 def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: str) -> dict[str, Any]:
     """Return what the page's script draws: each event is a row of indices into the other lists."""
-    families = {stance: family for family, stances in FAMILIES.items() for stance in stances}
     calendar = months(event.date for event in drawn.events)
     stances = [stance for stance in crosswalk.load() if any(event.stance == stance for event in drawn.events)]
     # An unknown label is its own name.
@@ -118,7 +115,7 @@ def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: 
     return {
         "actors": [list(pair) for pair in names(drawn.actors, language).items()],
         # The first three letters differ between stances.
-        "stances": [[one, name := stance_names.get(one, one), name[:3], families.get(one, "neutral")] for one in stances],
+        "stances": [[one, name := stance_names.get(one, one), name[:3], FAMILIES.get(one, "neutral")] for one in stances],
         "topics": [topic_names.get(topic, topic) for topic in topics],
         "months": calendar,
         "events": rows,
