@@ -63,10 +63,11 @@ def state_mentions(text: str) -> list[StateMention]:
     """Return where the text names states, in order; of two that overlap, the longer one."""
     mentions: list[StateMention] = []
     position = 0
+    forms = _forms_by_first_word()
     for word in _WORD.finditer(text):
         if word.start() < position:
             continue
-        for written, form in _forms_by_first_word().get(word[0], ()):
+        for written, form in forms.get(word[0], ()):
             end = word.start() + len(written)
             if text.startswith(written, word.start()) and not text[end : end + 1].isalnum():
                 if form is not None:
