@@ -23,7 +23,7 @@ from haltung.experiments.evaluate import TrainedModel, evaluate_model, models_na
 from haltung.experiments.train import Plan, TrainingOutcome, follow, launch, tags_of, train, train_seeds
 from haltung.models import bundle
 from haltung.models.spec import NetworkSpec
-from haltung.records import Segment
+from haltung.records import Segment, by_key
 from haltung.tracking import RunRecord, Store
 from haltung.tracking.reproduction import MACHINE, compared, differences, trainings
 from haltung.training.recipe import place
@@ -33,11 +33,9 @@ _SPLIT = "splits@corpus.split"  # the config group that says how a corpus is spl
 
 def run(arguments: Sequence[str]) -> None:
     """Train; print the metrics on dev and the run's id."""
-    groups: dict[tuple[str, ...], list[Request]] = {}
-    for request in each("train", arguments):
-        # Requests that differ in nothing but the seed are one recipe.
-        groups.setdefault(tuple(word for word in request.overrides if not word.startswith("seed=")), []).append(request)
-    for words, requests in groups.items():
+    # Requests that differ in nothing but the seed are one recipe.
+    given = ((tuple(word for word in one.overrides if not word.startswith("seed=")), one) for one in each("train", arguments))
+    for words, requests in by_key(given).items():
         recipes = [recipe_of(request.settings) for request in requests]
         options, processes, (rank, started) = recipes[0].options, recipes[0].processes, place()
         seeds = [recipe.options.seed for recipe in recipes]

@@ -95,8 +95,7 @@ def _check(folder: Path, name: str, runtime: str, entry: Mapping[str, Any], thre
         return failed(f"can't be run: {(str(error).splitlines() or [type(error).__name__])[0]}")
     expected = tables([one.probabilities for one in answers], scheme)
     for task in scheme:
-        shape = probabilities[task.name].shape
-        if shape != expected[task.name].shape:
+        if (shape := probabilities[task.name].shape) != expected[task.name].shape:
             return failed(f"{task.name} has {shape[-1]} probabilities, the scheme has {len(task)} labels")
     difference = largest_difference(probabilities, expected)
     differing = len(_relabelled(answers, probabilities, scheme))

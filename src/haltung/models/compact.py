@@ -169,8 +169,7 @@ def find(given: str | Path | None) -> Path:
     name = DEFAULT if given is None else str(given)
     if name.startswith(HUB):
         repository, _, revision = name.removeprefix(HUB).partition("@")
-        folder = _downloaded(repository, revision or "main")
-        return _opened(folder, repository.replace("/", "-"))
+        return _opened(_downloaded(repository, revision or "main"), repository.replace("/", "-"))
     folder = Path(name).expanduser()
     if given is not None and folder.exists():
         return _opened(folder, folder.resolve().name)
@@ -254,8 +253,7 @@ def _cut(data: bytes, weights: Weights) -> tuple[bytes, list[Hole]]:
     for name, value in weights.items():
         if value.size >= _SMALL:
             for transposed in (False, True):
-                position = data.find(_bytes(value, transposed))
-                if position >= 0:
+                if (position := data.find(_bytes(value, transposed))) >= 0:
                     holes.append((position, name, transposed))
                     break
     kept, used, done = list[bytes](), list[Hole](), 0

@@ -140,9 +140,8 @@ def _logged(
     mlflow()
     from mlflow.models import Model
 
-    with warnings.catch_warnings():
-        # MLflow warns of the types of its own classes when this part of it is imported.
-        warnings.simplefilter("ignore")
+    # MLflow warns of the types of its own classes when this part of it is imported.
+    with warnings.catch_warnings(action="ignore"):
         import mlflow.pyfunc as flavor
 
     # Requirements are given; the default experiment would write into the working directory.

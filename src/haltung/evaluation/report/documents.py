@@ -86,8 +86,7 @@ def _write_word(path: Path, text: str, language: str) -> None:
                         cell.paragraphs[0].alignment = WD_ALIGN_PARAGRAPH.RIGHT
             document.add_paragraph()
             continue
-        style = {"li": "List Bullet", "p": "Normal"}.get(kind, f"Heading {kind[-1]}")
-        paragraph = document.add_paragraph(style=style)
+        paragraph = document.add_paragraph(style={"li": "List Bullet", "p": "Normal"}.get(kind, f"Heading {kind[-1]}"))
         for piece, weight in content:
             run = paragraph.add_run(piece)
             run.bold, run.italic = weight == "strong" or None, weight == "em" or None
