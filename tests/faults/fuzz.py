@@ -140,7 +140,7 @@ def _old(folder: Path) -> None:
 
 
 def _load_libraries() -> None:
-    """Import what reads networks: seconds for which the first case that seems one is not to blame."""
+    """Import what reads networks: seconds for which no case is to blame."""
     for name in ("haltung.models.article", "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto"):
         import_module(name)
 
