@@ -169,6 +169,12 @@ def prepared(target: Target, folder: Path) -> None:
         target.run(folder / target.file)
 
 
+def limit_memory() -> None:
+    """Leave this process 1 GB more than it has."""
+    limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
 def attack(name: str, target: Target, seed: int, numbers: range, keep: Path) -> Counter[str]:
     """Try cases in a process that is replaced when it dies; return the findings, each kind once."""
     found: Counter[str] = Counter()
@@ -194,30 +200,39 @@ def attack(name: str, target: Target, seed: int, numbers: range, keep: Path) -> 
             status, at = done[1], int(marker.read_text() or at)
             if not status:
                 break
-            found[_kept(name, target, seed, at, f"the process ends with status {status}", keep)] += 1
+            died = f"the process ends with status {status}"
+            found[kept(name, target, case_of(target, name, seed, at), f"case {at} of seed {seed}", died, keep)] += 1
             first = at + 1
-    for line in (keep / f"{name}.txt").read_text(encoding="utf-8").splitlines() if (keep / f"{name}.txt").exists() else ():
-        found[line] += 1
-    return found
+    return found + noted(name, keep)
 
 
 def _work(name: str, target: Target, seed: int, numbers: range, folder: Path, keep: Path, marker: Path) -> None:
     prepared(target, folder)
-    limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    limit_memory()
     for number in numbers:
         marker.write_text(f"{number}\n", encoding="utf-8")
         if wrong := tried(target, case_of(target, name, seed, number), folder):
-            with (keep / f"{name}.txt").open("a", encoding="utf-8") as file:
-                file.write(_kept(name, target, seed, number, wrong, keep) + "\n")
+            note(name, kept(name, target, case_of(target, name, seed, number), f"case {number} of seed {seed}", wrong, keep), keep)
     os._exit(0)
 
 
-def _kept(name: str, target: Target, seed: int, number: int, wrong: str, keep: Path) -> str:
+def kept(name: str, target: Target, data: bytes, origin: str, wrong: str, keep: Path) -> str:
     """Store the first input of a kind of finding; return that kind."""
     kind = f"{name}: {wrong.encode('ascii', 'backslashreplace').decode()}"
     place = keep / f"{name}-{zlib.crc32(wrong.partition(':')[0].encode()):08x}{Path(target.file).suffix}"
     if not place.exists():
-        place.write_bytes(case_of(target, name, seed, number))
-        print(f"{kind}\n  case {number} of seed {seed}: {place}", flush=True)
+        place.write_bytes(data)
+        print(f"{kind}\n  {origin}: {place}", flush=True)
     return kind
+
+
+def note(name: str, kind: str, keep: Path) -> None:
+    """Write down a finding where a process that may die soon leaves it for its parent."""
+    with (keep / f"{name}.txt").open("a", encoding="utf-8") as file:
+        file.write(kind + "\n")
+
+
+def noted(name: str, keep: Path) -> Counter[str]:
+    """Return the findings that were written down."""
+    path = keep / f"{name}.txt"
+    return Counter(path.read_text(encoding="utf-8").splitlines() if path.exists() else ())

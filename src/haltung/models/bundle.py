@@ -14,6 +14,7 @@ from pkgutil import resolve_name
 from typing import Any, TypeVar
 
 import numpy as np
+from safetensors import safe_open
 
 from haltung import __version__
 from haltung.actors.finder import Actors
@@ -286,6 +287,12 @@ def load_trained(folder: Path) -> Model:
             model = EnsembleModel(members, description["weights"], scheme)
         else:
             model = resolve_name(_EXPORTABLE[description["kind"]][0]).read(folder, scheme, description)
+        for path in folder.glob("[!.]*.safetensors"):
+            with safe_open(path, "numpy") as weights:
+                for name in weights.keys():  # noqa: SIM118 -- it has no other iterator
+                    values = weights.get_tensor(name)
+                    if not -1e30 < float(values.min(initial=0)) <= float(values.max(initial=0)) < 1e30:  # larger ones overflow later
+                        raise UserError(f"the array {name} of {path} has values that are no numbers below 1e30; export or train it again")
         model.calibration = Calibration.from_dict(description.get("calibration", {}))
     return model
 
