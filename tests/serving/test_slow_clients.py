@@ -192,7 +192,7 @@ def test_who_never_reads_is_hung_up_on(server: Served) -> None:
 
 
 def test_who_hangs_up_makes_room(bundle: Path) -> None:
-    """Texts that nobody waits for any more leave the queue, but for those in the batch that runs."""
+    """Texts that nobody waits for any more leave the queue, but for those in a running batch."""
     clients, texts = 12, 30
     # Each text takes a few milliseconds to cut into tokens.
     body = request("/classify", json.dumps({"segments": [{"text": "Peru lobt den Zoll . " * 1000}] * texts}).encode())
