@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -288,11 +289,14 @@ def load_trained(folder: Path) -> Model:
         else:
             model = resolve_name(_EXPORTABLE[description["kind"]][0]).read(folder, scheme, description)
         for path in folder.glob("[!.]*.safetensors"):
-            with safe_open(path, "numpy") as weights:
+            # numpy has no bf16, which an encoder's weights may have; with a network torch is there.
+            torch = sys.modules.get("torch")
+            with safe_open(path, "pt" if torch else "numpy") as weights:
                 for name in weights.keys():  # noqa: SIM118 -- it has no other iterator
                     values = weights.get_tensor(name)
+                    values = values.float().numpy() if torch else values
                     if not -1e30 < float(values.min(initial=0)) <= float(values.max(initial=0)) < 1e30:  # larger ones overflow later
-                        raise UserError(f"the array {name} of {path} has values that are no numbers below 1e30; export or train it again")
+                        raise UserError(f"the array {name} of {path} has values that are no finite numbers below 1e30; export or train it again")
         model.calibration = Calibration.from_dict(description.get("calibration", {}))
     return model
 
