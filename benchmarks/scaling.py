@@ -298,12 +298,16 @@ def draw(points: Sequence[Point], path: Path) -> list[Path]:
     return paths
 
 
+def _cores(described: Mapping[str, Any]) -> str:
+    return "1 core" if (count := described["usable_cores"]) == 1 else f"{count} cores"
+
+
 def measured_table(described: Mapping[str, Any], points: Sequence[Point]) -> str:
     """Return the machine, each size of each task, and the lines through them, as Markdown."""
     card = f", {described['gpu']}" if described.get("gpu") else ""
     limit = "no quota" if described.get("quota") is None else f"a quota of {described['quota']:g}"
     versions = ", ".join(f"{name} {number}" for name, number in described["versions"].items())
-    out = f"{described['processor']}, {described['usable_cores']} cores, {limit}{card}; {versions}; {described['time'][:10]}.\n\n"
+    out = f"{described['processor']}, {_cores(described)}, {limit}{card}; {versions}; {described['time'][:10]}.\n\n"
     sizes: dict[tuple[str, int], list[Point]] = {}
     for point in sorted(points, key=lambda point: (list(SIZES).index(point.task), point.size)):
         sizes.setdefault((point.task, point.size), []).append(point)
@@ -327,7 +331,7 @@ def plan_table(described: Mapping[str, Any], points: Sequence[Point], price: flo
     fitted = Price.of(of_task(points, "predict", "seconds"))
     if fitted is None:
         return "Nothing to reckon with: `predict` has been measured on fewer than two sizes.\n"
-    worker = described["gpu"] or f"{described['processor']}, {described['usable_cores']} cores"
+    worker = described["gpu"] or f"{described['processor']}, {_cores(described)}"
     rows = []
     for archive in ARCHIVES:
         for workers in WORKERS:
