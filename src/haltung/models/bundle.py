@@ -148,10 +148,12 @@ class ExportedModel(Predictor):
     def _read(self, read: Sequence[Unit], tokens: Sequence[Tokens], stances: Sequence[str] | None) -> list[Answers]:
         inputs, numbers = self.classifier.description["input"], [row for unit in read for row in unit.rows]
         rows = [{"input_ids": one.ids, **({"token_type_ids": one.types} if inputs["types"] else {})} for one in tokens]
-        feeds, starts = pack(rows, inputs["pad"], inputs["first_position"], inputs["packed_width"], self.step)
+        feeds, starts = pack(rows, inputs["pad"], inputs["first_position"], inputs["packed_width"], 2 * self.step if self.step > 1 else 1)
         candidates = actor_batch(read, tokens, starts)
         asked = [*self.classifier.tasks, *(VECTORS if len(candidates.rows) else ())]
-        values = self.run({**feeds, **places([unit.rows for unit in read], self.step)}, asked)
+        # Sentences without a token, in an article of their own, and empty articles make sizes few.
+        spare = [[None] * (-len(numbers) % self.step), *[[]] * (2 ** len(read).bit_length() - len(read) - 1)] if self.step > 1 else []
+        values = self.run({**feeds, **places([*(unit.rows for unit in read), *spare], self.step)}, asked)
         labelled = [number for number, row in enumerate(numbers) if row is not None]
         found: list[tuple[ActorAnswer, ...]] = [()] * len(labelled)
         if len(candidates.rows):
@@ -173,8 +175,12 @@ class ExportedModel(Predictor):
         np.add.at(sums, candidates.mention, tokens.reshape(-1, tokens.shape[-1])[candidates.tokens])
         counts = np.bincount(candidates.mention, minlength=len(sums)).clip(min=1).astype(np.float32)
         mentions = (sums / counts[:, None]).reshape(len(candidates.sentence), -1)
-        feeds = {"mentions": mentions, "sentences": sentences, "stances": stances, "cues": candidates.cues}
-        return np.exp(self._score_actors({**feeds, "sentence": candidates.sentence, "slot": candidates.slot})["sides"])
+        cues = np.pad(candidates.cues, ((0, 0), (0, -candidates.cues.shape[1] % self.step)))
+        feeds = {"mentions": mentions, "sentences": sentences, "stances": stances, "cues": cues}
+        feeds |= {"sentence": candidates.sentence, "slot": candidates.slot}
+        # The last candidate once more changes nothing; a sentence without any is passed over.
+        padded = {name: np.pad(one, ((0, -len(one) % self.step), *[(0, 0)] * (one.ndim - 1)), mode="edge") for name, one in feeds.items()}
+        return np.exp(self._score_actors(padded)["sides"][:, : len(sentences)])
 
 
 def save(

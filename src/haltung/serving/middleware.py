@@ -113,8 +113,7 @@ class Entrance:
             if not hmac.compare_digest(_digest(given), self._key):
                 sentence = "this server asks for a key: send it as the header X-API-Key"
                 raise HTTPException(401, sentence, {"www-authenticate": "Bearer", "connection": "close"})
-        body = await self._body(request)
-        messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+        messages = iter([{"type": "http.request", "body": await self._body(request), "more_body": False}])
 
         async def receive_body() -> Message:
             return next(messages, None) or await receive()
@@ -130,10 +129,8 @@ class Entrance:
             async with asyncio.timeout(self._timeout) as limit:
                 await self._app(scope, receive_body, send)
         except TimeoutError:
-            if watcher.done():
-                raise ClientDisconnect from None
             sentence = f"the answer has taken more than {self._timeout:g} s; send fewer texts at once, or ask again"
-            raise HTTPException(504, sentence) from None
+            raise (ClientDisconnect() if watcher.done() else HTTPException(504, sentence)) from None
         finally:
             watcher.cancel()
 
