@@ -134,7 +134,7 @@ class Run:
                 raise UserError(f"the metric '{key}' is {value!r}, expected a number; leave out what could not be computed") from None
         self._log(metrics=metrics)
 
-    def _log(self, **entities: Sequence[Any]) -> None:
+    def _log(self, **entities: Any) -> None:
         """Log ``params``, ``metrics`` or ``tags``; MLflow cuts them to the size of its requests."""
         with mlflow_errors(self.connection.store):
             self.connection.client.log_batch(self.id, **entities)
