@@ -1,7 +1,5 @@
 """Records that all packages share: ``Segment``, ``Dyad``, ``Prediction``; columns of a corpus."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -180,12 +178,12 @@ def read_record(path: Path, cls: type[Record], what: str, remedy: str, version: 
         raise UserError(f"{path} is not JSON ({error}); {remedy}") from None
 
 
-def faults_of(error: ValidationError) -> str:
+def faults_of(error: "ValidationError") -> str:
     """Return the first three faults of data that are no such record: ``field (message), …``."""
     return listed(f"{'.'.join(map(str, fault['loc']))} ({fault['msg']})" for fault in error.errors()[:3])
 
 
-def features(scheme: Scheme) -> Features:
+def features(scheme: Scheme) -> "Features":
     """Return the columns of a corpus, as declared to ``datasets`` and written to Parquet.
 
     Text columns are never null, ``position`` may be; a single-label task is a string or null, a

@@ -90,9 +90,8 @@ def bands(threshold: float) -> tuple[int, int]:
 
 def exact_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: Scheme) -> Drops:
     """Return exact duplicates and conflicts among the segments of each given split."""
-    same = by_key(((_pool(segment), _key(segment, rules)), index) for index, segment in enumerate(segments))
     drops: Drops = {}
-    for indices in same.values():
+    for indices in by_key(((_pool(segment), _key(segment, rules)), index) for index, segment in enumerate(segments)).values():
         if len(indices) > 1:
             drops |= _drop_copies([(index, segments[index]) for index in indices], rules, scheme)
     return drops

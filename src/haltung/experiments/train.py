@@ -255,10 +255,9 @@ def train_seeds(
         only = train(first, store, parent)
         callback(only)
         return SeedsOutcome(only.run, first.title, classification.summary([only.evaluation]), (only,))
-    directory = directory_of(f"{first.name}-seeds", plans)
     tags = {"haltung.kind": "seeds", "haltung.corpus": first.corpus.name, **tracking.provenance(first.command)}
     config = {**first.config, "seed": ",".join(str(plan.seed) for plan in plans)}
-    with tracked(directory, first.name, store, tags, config, parent, first.resume) as run:
+    with tracked(directory_of(f"{first.name}-seeds", plans), first.name, store, tags, config, parent, first.resume) as run:
         outcomes: list[TrainingOutcome] = []
         for plan in plans:
             outcomes.append(train(plan, store, run))

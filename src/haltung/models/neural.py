@@ -1,7 +1,5 @@
 """The fine-tuned model of ``model=network``: an encoder of segments, and a head for each task."""
 
-from __future__ import annotations
-
 import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -112,7 +110,7 @@ class EncoderModel(Model):
     spec_type: type[NetworkSpec]
 
     def __init__(
-        self, network: EncoderNetwork, tokenizer: PreTrainedTokenizerBase, scheme: Scheme, spec: NetworkSpec, encoder: Encoder
+        self, network: EncoderNetwork, tokenizer: "PreTrainedTokenizerBase", scheme: Scheme, spec: NetworkSpec, encoder: Encoder
     ) -> None:
         self.network, self.tokenizer, self.scheme, self.spec, self.encoder = network, tokenizer, scheme, spec, encoder
         self.finds_dyads = network.finds_dyads
@@ -284,7 +282,7 @@ def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NeuralModel:
     return NeuralModel(MultiTaskNetwork(body, scheme, spec), tokenizer, scheme, spec, encoder)
 
 
-def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, nn.Module, PreTrainedTokenizerBase]:
+def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, nn.Module, "PreTrainedTokenizerBase"]:
     """Return the encoder's description, its network, frozen as in ``spec``, and its tokenizer.
 
     ``UserError`` is raised if it can't be loaded, or has too few layers or tokens.

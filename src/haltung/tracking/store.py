@@ -1,7 +1,5 @@
 """The store of runs, a database or a server, for many trainings at once; MLflow's own pages."""
 
-from __future__ import annotations
-
 import logging
 import os
 import socket
@@ -79,7 +77,7 @@ class Connection:
     """An open store: MLflow's client, and the id of the store's experiment."""
 
     store: Store
-    client: MlflowClient
+    client: "MlflowClient"
     experiment: str
 
 
@@ -217,7 +215,7 @@ def _create_database(path: Path) -> None:
         mlflow().MlflowClient(tracking_uri=_SQLITE + str(scratch)).search_experiments(max_results=1)
 
 
-def _experiment(store: Store, client: MlflowClient, create: bool) -> str:
+def _experiment(store: Store, client: "MlflowClient", create: bool) -> str:
     experiment = client.get_experiment_by_name(store.experiment)
     if experiment is None and create:
         location = Path(store.artifacts).absolute().as_uri() if store.local and store.artifacts else None
