@@ -3,14 +3,15 @@
     make atheris                                         # 1,000 runs of each target
     make atheris ARGS='--runs 20000 --only jsonl,scheme --seed 7'
 
-Those that reach something new in Haltung are changed further, by libFuzzer or as fuzz.py
-does. What counts as a finding, and the limits of 5 s and 1 GB, are those of fuzz.py; inputs that are
-findings are kept in build/atheris-findings, and the exit code is 1 then.
+Those that reach something new in Haltung are changed further, by libFuzzer or as fuzz.py does. What
+counts as a finding, and the limits of 5 s and 1 GB, are those of fuzz.py. Inputs that are findings
+are kept in build/atheris-findings, and the exit code is 1. A target whose process dies is left.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import random
 import re
@@ -20,10 +21,14 @@ import tempfile
 import traceback
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import atheris
+from atheris import import_hook
 
+# It writes a line for each module, also where a target counts the lines that Haltung writes.
+import_hook.sys = SimpleNamespace(meta_path=sys.meta_path, stderr=io.StringIO())
 # Whatever of Haltung is imported within such a block says what was reached of it.
 INSTRUMENTED = atheris.instrument_imports(include=["haltung"])
 with INSTRUMENTED:
