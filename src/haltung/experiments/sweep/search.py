@@ -83,10 +83,11 @@ def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[
     folder.mkdir(parents=True, exist_ok=True)
     study = trials.open()
     with trials.lock("sweep") as is_first:
-        state: dict[str, Any] = study.user_attrs.get("state", {}) if trials.server else read_state(folder)
+        end = time.monotonic() + (120 if sweep.resume and not is_first else 0)  # of machines that start at once, one begins it
+        while not (state := study.user_attrs.get("state", {}) if trials.server else read_state(folder)) and time.monotonic() < end:
+            time.sleep(1)
         if not is_first and not (sweep.resume and state):
-            how = "try it again in a moment" if sweep.resume else "resume=true joins it, name=NAME begins another"
-            raise UserError(f"the sweep '{sweep.name}' is being run by another process; {how}")
+            raise UserError(f"the sweep '{sweep.name}' is being run by another process; resume=true joins it, name=NAME begins another")
         if state and not sweep.resume:
             raise UserError(f"{trials.server or folder} has a sweep '{sweep.name}'; resume=true goes on with it, name=NAME begins another")
         if state:
