@@ -3,11 +3,13 @@ answer with the known one, and watch its memory.
 
 .venv/bin/python benchmarks/serving/soak.py                            # news_de, 10 minutes
 .venv/bin/python benchmarks/serving/soak.py BUNDLE --minutes 1 --clients 8 --json FILE
+.venv/bin/python benchmarks/serving/soak.py LINEAR --requests 1000000 --minutes 60 --paths /classify
 
 Good clients send one request after the other, of one to three texts or an article: for a quarter of
-the time alone, for half beside those of ``hostile.py``, and for a quarter alone again. It ends
-with 1 where an answer was lost, or was another than the one that the same server gave before, when
-it had nothing else to do. A refusal (429, 503, 504) is counted, and is no loss.
+the time, or of the requests, alone, for half beside those of ``hostile.py``, and for a quarter
+alone again. FILE is written once a minute, so that a run that is stopped leaves what it knew. It
+ends with 1 where an answer was lost, or was another than the one that the same server gave before,
+when it had nothing else to do. A refusal (429, 503, 504) is counted, and is no loss.
 """
 
 from __future__ import annotations
@@ -15,13 +17,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -43,7 +46,8 @@ PHASES = {"alone": 0.25, _BESIDE: 0.5, "alone again": 0.25}  # and their share o
 _TOLERANCE, _TOLERANCE_REDUCED = 1e-3, 0.03
 _REFUSALS = (429, 503, 504)
 _PATIENCE = 60.0  # seconds; what is not answered then is lost
-_SAMPLED = 2.0  # seconds between two looks at the memory
+_SAMPLED, _SAVED = 2.0, 60.0  # seconds between two looks at the memory, and between two writings
+_VARIANTS = 64  # of right answers to one request, by rounding, that are known by their bytes
 _SETTLED = 0.2  # share of the time after which memory should be flat
 AIM_P99, AIM_GROWTH = 3.0, 0.02
 
@@ -55,6 +59,7 @@ class Phase:
     """
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    begun: int = 0
     lost: int = 0
     mixed: int = 0
     refused: Counter[int] = field(default_factory=Counter)
@@ -68,20 +73,33 @@ class Phase:
         return {"answered": answered, "lost": self.lost, "mixed": self.mixed, **refused}
 
 
+@dataclass
+class Found:
+    """What is known so far: phases, how hostile clients ended, the memory in MB after seconds."""
+
+    phases: dict[str, Phase] = field(default_factory=dict)
+    ends: dict[str, dict[str, int]] = field(default_factory=dict)
+    samples: list[tuple[float, float]] = field(default_factory=list)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return how many requests of each phase ended in which way."""
+        return {name: phase.counts() for name, phase in self.phases.items()}
+
+
 def percentile(seconds: Sequence[float], share: float) -> float:
     """Return in ms what this share of the times did not exceed; NaN of none."""
     ordered = sorted(seconds)
     return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
-async def _good(side: Side, known: Sequence[Known], clients: int, seconds: float, tolerance: float) -> Phase:
-    """Send from all clients for a while, and check the answers."""
-    parts, phase, end = urlsplit(side.url), Phase(), time.perf_counter() + seconds
+async def _good(side: Side, known: Sequence[Known], clients: int, seconds: float, most: float, tolerance: float, phase: Phase) -> None:
+    """Send from all clients for a while, or so many requests, and check each answer."""
+    parts, end, right = urlsplit(side.url), time.perf_counter() + seconds, defaultdict[int, set[bytes]](set)
 
     async def client(turn: int) -> None:
         streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        while (sent := time.perf_counter()) < end:
-            one, turn = known[turn % len(known)], turn + 1
+        while (sent := time.perf_counter()) < end and phase.begun < most:
+            one, turn, phase.begun = known[turn % len(known)], turn + 1, phase.begun + 1
             try:
                 async with asyncio.timeout(_PATIENCE):
                     streams = streams or await asyncio.open_connection(parts.hostname, parts.port)
@@ -90,9 +108,13 @@ async def _good(side: Side, known: Sequence[Known], clients: int, seconds: float
                 status, content, streams = 0, b"", None
             if status == 200:
                 phase.seconds[one.path].append(time.perf_counter() - sent)
+                if content in right[id(one)]:  # the same bytes were compared before
+                    continue
                 differs = difference(one.answer, json.loads(content))
                 phase.mixed += differs > tolerance
                 phase.furthest = max(phase.furthest, differs if differs <= tolerance else 0.0)
+                if differs <= tolerance and len(right[id(one)]) < _VARIANTS:
+                    right[id(one)].add(content)
                 continue
             phase.refused[status] += status in _REFUSALS
             phase.lost += status not in _REFUSALS
@@ -101,31 +123,37 @@ async def _good(side: Side, known: Sequence[Known], clients: int, seconds: float
             streams[1].close()
 
     await asyncio.gather(*(client(number * 37) for number in range(clients)))
-    return phase
+    phase.megabytes = resident(side)
 
 
 async def _soak(
-    side: Side, known: Sequence[Known], clients: int, seconds: float, tolerance: float
-) -> tuple[dict[str, Phase], dict[str, dict[str, int]], list[tuple[float, float]]]:
-    """Return the phases, how hostile clients ended, and the memory in MB after so many seconds."""
-    start, samples = time.perf_counter(), list[tuple[float, float]]()
+    side: Side, known: Sequence[Known], clients: int, seconds: float, most: float, tolerance: float, found: Found, save: Callable[[], object]
+) -> None:
+    """Go through all phases; ``save`` is called once a minute."""
+    start = time.perf_counter()
 
     async def watch() -> None:
+        saved = 0.0
         while True:
-            samples.append((round(time.perf_counter() - start, 1), round(resident(side), 1)))
+            now = time.perf_counter() - start
+            found.samples.append((round(now, 1), round(resident(side), 1)))
+            if now - saved > _SAVED:
+                saved = now
+                save()
             await asyncio.sleep(_SAMPLED)
 
-    watching, phases, ends = asyncio.create_task(watch()), dict[str, Phase](), dict[str, dict[str, int]]()
+    watching = asyncio.create_task(watch())
     for name, share in PHASES.items():
         words = [sys.executable, str(Path(__file__).with_name("hostile.py")), side.url, str(share * seconds)]
         # A process of its own, so that good clients are not slower for what it does.
         hostile = subprocess.Popen(words, stdout=subprocess.PIPE, text=True) if name == _BESIDE else None
-        phases[name] = await _good(side, known, clients, share * seconds, tolerance)
-        phases[name].megabytes = resident(side)
+        phase = found.phases[name] = Phase()
+        await _good(side, known, clients, share * seconds, share * most, tolerance, phase)
         if hostile:
-            ends = json.loads((await asyncio.to_thread(hostile.communicate))[0])
+            if phase.begun >= share * most:  # before the time is over
+                hostile.terminate()
+            found.ends = json.loads((await asyncio.to_thread(hostile.communicate))[0])
     watching.cancel()
-    return phases, ends, samples
 
 
 def _figures(phases: dict[str, Phase]) -> dict[str, Figure]:
@@ -162,33 +190,42 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Keep a server busy, and check its answers and its memory.")
     parser.add_argument("bundle", type=Path, nargs="?", help="an exported bundle; without it news_de")
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--requests", type=float, default=math.inf, help="end after so many, if the minutes are not over before")
+    parser.add_argument("--paths", nargs="+", default=PATHS, choices=PATHS, help="what is asked")
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--serve", nargs="+", default=[], help="keys for haltung serve, such as threads=1")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args()
-    described = machine()
+    described, found = machine(), Found()
     # The cache of answers would hide the model.
     keys = ["cache=0", *options.serve]
     with tempfile.TemporaryDirectory() as folder, running(["haltung"], options.bundle, Path(folder), keys) as (side,):
         runtime = (Path(folder) / "haltung.log").read_text(encoding="utf-8").splitlines()[0]
         tolerance = _TOLERANCE_REDUCED if "bf16" in runtime or "int8" in runtime else _TOLERANCE
-        known = asyncio.run(requests(side, tolerance))
-        phases, ends, samples = asyncio.run(_soak(side, known, options.clients, 60 * options.minutes, tolerance))
-    figures, furthest = _figures(phases), max(phase.furthest for phase in phases.values())
-    _show(phases, figures, ends)
+        known = [one for one in asyncio.run(requests(side, tolerance)) if one.path in options.paths]
+
+        def save(figures: dict[str, Figure] | None = None) -> str:
+            more = {"runtime": runtime, "clients": options.clients, "requests": len(known), "phases": found.counts(), "hostile": found.ends}
+            return write(options.json, "soak", described, figures or {}, **more, furthest=furthest(), memory=found.samples)
+
+        def furthest() -> float:
+            return max((phase.furthest for phase in found.phases.values()), default=0.0)
+
+        asyncio.run(_soak(side, known, options.clients, 60 * options.minutes, options.requests, tolerance, found, save))
+    figures, samples = _figures(found.phases), found.samples
+    _show(found.phases, figures, found.ends)
     settled = [one for one in samples if one[0] >= _SETTLED * samples[-1][0]]
     slope = statistics.linear_regression(*zip(*settled, strict=True)).slope
     (begun, begin), (ended, end) = settled[0], settled[-1]
     growth, ratio = slope * (ended - begun), figures["all, p99, ratio"].median
     figures["memory, slope"] = Figure((60 * slope,), "MB/minute", "lower")
-    print(f"{runtime}; {options.clients} clients, {len(known)} requests; numbers differ by up to {furthest:.1g} (allowed: {tolerance:g})")
+    print(f"{runtime}; {options.clients} clients, {len(known)} requests; numbers differ by up to {furthest():.1g} (allowed: {tolerance:g})")
     print(f"memory: {samples[0][1]:.0f} MB at the start, {begin:.0f} after {begun:.0f} s, {end:.0f} after {ended:.0f} s, ", end="")
     print(f"which is {60 * slope:+.2f} MB a minute by the line through all between")
     print(f"aims: p99 at most {AIM_P99:g} times: {'met' if ratio <= AIM_P99 else 'missed'}; ", end="")
     print(f"memory grows by at most {AIM_GROWTH:.0%}: {'met' if growth <= AIM_GROWTH * begin else 'missed'} ({growth:+.1f} MB)")
-    counts = {name: one.counts() for name, one in phases.items()}
-    print(write(options.json, "soak", described, figures, runtime=runtime, phases=counts, hostile=ends, furthest=furthest, memory=samples))
-    failed = any(one.lost or one.mixed for one in phases.values()) or any("500" in found for found in ends.values())
+    print(save(figures))
+    failed = any(one.lost or one.mixed for one in found.phases.values()) or any("500" in ends for ends in found.ends.values())
     raise SystemExit(int(failed))
 
 
