@@ -17,7 +17,7 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from command_line import CORPUS, haltung, run_here, store_in, write_corpus
+from command_line import CORPUS, run_here, store_in, write_corpus
 from haltung import tracking
 from haltung.errors import UserError
 from haltung.experiments.sweep.search import Sweep, _refuse_other_config, gain_over_start
@@ -335,16 +335,15 @@ def test_an_unknown_gain_is_explained(tmp_path: Path, new_store: Callable[[Path]
 
 @pytest.mark.slow
 def test_two_workers_share_the_trials_of_one_database(home: Path, bert: Path):
-    """Each trial is run once, and no more than ``trials``; the second process joins the first."""
-    told = words(bert, "trials=4", "final_seeds=[]")
+    """Each trial is run once, and no more than ``trials``. They start at once with the same words,
+    as an array of jobs does: one begins the sweep, the other waits for that, and joins.
+    """
+    told = words(bert, "trials=4", "final_seeds=[]", "resume=true")
     command = [sys.executable, "-m", "haltung", *told]
-    with subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
-        while first.poll() is None and not list((home / "experiments/sweeps/s").glob("*.json")):
-            time.sleep(0.05)
-        joined = haltung(*told, "resume=true", cwd=home)
-        stdout, stderr = first.communicate(timeout=240)
-    assert (joined.returncode, first.returncode) == (0, 0), (joined.stderr, stderr)
-    assert "shows the result" in joined.stdout
+    workers = [subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [worker.communicate(timeout=240) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], said
+    (stdout,) = (out for out, _ in said if "shows the result" not in out)
     trials = _trials_of(home)
     assert [trial["number"] for trial in trials] == [0, 1, 2, 3]
     assert trials[0]["values"]["training.batch_size"] == 16
