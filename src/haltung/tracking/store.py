@@ -122,8 +122,9 @@ def mlflow() -> ModuleType:
     os.environ.setdefault(_RETRIES, _AGAIN)
     import mlflow as library
 
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    # The last one prints tracebacks of what is raised, too.
+    for name, level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("mlflow.store.db.utils", logging.CRITICAL)):
+        logging.getLogger(name).setLevel(level)
     return library
 
 
@@ -194,9 +195,7 @@ def _ensure_database(store: Store, create: bool) -> None:
             if not _is_database(path):
                 _create_database(path)
     except Timeout:
-        raise UserError(
-            f"another process has been creating {store.label} for {_CREATE_TIMEOUT:.0f} seconds; stop it, and start again"
-        ) from None
+        raise UserError(f"another process has been creating {store.label} for {_CREATE_TIMEOUT:.0f} s; stop it, and start again") from None
     except OSError as error:
         raise UserError(f"{store.label} can't be created ({error.strerror or error}); name another path in tracking.uri") from None
 
