@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from haltung import threads, tracking
 from haltung.corpus.store import Prepared
@@ -300,7 +299,7 @@ def tracked(
 ) -> Iterator[Run]:  # fmt: skip
     """Begin or resume the run of a run directory, and note its id and state there."""
     directory.mkdir(parents=True, exist_ok=True)
-    state = {"mark": uuid4().hex, **read_state(directory)}
+    state = {"mark": str(time.time_ns()), **read_state(directory)}
     write_state(directory, state)  # before there is a run, so that it is found however soon it is killed
     tracking.mark_killed(store, state["mark"])
     with tracking.run(store, name, parent, {**tags, tracking.MARK: state["mark"]}, state.get("run") if resume else None) as run:

@@ -122,9 +122,9 @@ def mlflow() -> ModuleType:
     os.environ.setdefault(_RETRIES, _AGAIN)
     import mlflow as library
 
-    # The last one prints tracebacks of what is raised, too.
-    for name, level in (("mlflow", logging.WARNING), ("alembic", logging.WARNING), ("mlflow.store.db.utils", logging.CRITICAL)):
-        logging.getLogger(name).setLevel(level)
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it would print a traceback of what is raised
     return library
 
 

@@ -31,7 +31,7 @@ from haltung.tracking.store import Connection, Store, asking_once, expected, mlf
 log = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"  # an artifact, since parameters are cut to MLflow's limits
-MARK = "haltung.mark"  # a tag by which ``mark_killed`` finds a run
+MARK = "haltung.mark"  # a tag by which ``mark_killed`` finds a run, however soon it is killed
 
 SEEN = "haltung.seen"  # of tags SEEN.SPLIT: how many segments are known from training
 
@@ -152,7 +152,6 @@ def run(store: Store, name: str, parent: Run | None = None, tags: Mapping[str, o
     ``haltung.kind``, digests, and those of ``provenance``. ``UserError``: no store, or no such run.
     """
     connection = open_store(store)
-    # A run whose process is killed at once, before it has its tags, is found by its mark.
     opened = _resumed(connection, resume) if resume else _begun(connection, name, parent, {MARK: str(tags[MARK])} if MARK in tags else {})
     opened.tags(tags)
     try:

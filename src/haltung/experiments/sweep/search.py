@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from optuna import Study
 from optuna import Trial as OptunaTrial
@@ -97,7 +96,7 @@ def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[
         if not is_first:
             work(sweep, factory, store, state["run"], callback)
             return None
-        study.set_user_attr("mark", mark := study.user_attrs.get("mark") or uuid4().hex)
+        study.set_user_attr("mark", mark := study.user_attrs.get("mark") or str(time.time_ns()))
         tracking.mark_killed(store, mark)
         tags = {"haltung.kind": "sweep", "haltung.corpus": corpus.name, tracking.MARK: mark, **tracking.provenance(sweep.command)}
         with tracking.run(store, sweep.name, tags=tags, resume=state.get("run")) as parent:
