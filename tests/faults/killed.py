@@ -110,7 +110,7 @@ class Whole:
 
 def run(words: Sequence[str], home: Path, until: float | None = None, meanwhile: Callable[[], None] | None = None) -> Done:
     """Run a command in a process group of its own, and kill it after ``until`` seconds, or do
-    something ``meanwhile`` at that moment. One that takes ten times as long as it may is killed.
+    something ``meanwhile`` at that moment. One that takes longer than ten minutes is killed.
     """
     said = home.with_suffix(".err")
     began = time.monotonic()
@@ -243,7 +243,6 @@ def tracked(home: Path) -> tuple[list[Tracked], Counter[str]]:
     with closing(sqlite3.connect(home / DATABASE)) as store:
         assert store.execute("pragma integrity_check").fetchone() == ("ok",)
         states = Counter(state for (state,) in store.execute("select status from runs"))
-        states["models that are not ready"] = store.execute("select count(*) from logged_models where status <> 2").fetchone()[0]
         runs: list[Tracked] = []
         for (run,) in store.execute("select run_uuid from runs where status = 'FINISHED'").fetchall():
             kind = store.execute("select value from tags where run_uuid = ? and key = 'haltung.kind'", [run]).fetchone()
@@ -304,7 +303,7 @@ def ended(job: Job, whole: Whole, home: Path) -> list[str]:
     if done.code not in (0, 1) or "Traceback" in done.errors:
         return [f"afterwards it ends with {done.code}: {done.errors.strip()[-800:]}"]
     runs, states = tracked(home)
-    wrong = [f"{states[state]} runs are {state}" for state in ("RUNNING", "SCHEDULED", "models that are not ready") if states[state]]
+    wrong = [f"{states[state]} runs are {state}" for state in ("RUNNING", "SCHEDULED") if states[state]]
     unlike = [one for one in (*runs, *whole.runs) if (one in runs) != (one in whole.runs)]
     wrong += [f"{one[0]}'s run differs: {[part for part in one[1] if part not in unlike[-1][1]][:3]}" for one in unlike[:1]]
     for found, expected in ((digests(home, job.outputs), whole.outputs), (digests(home, job.results), whole.results)):

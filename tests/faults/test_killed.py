@@ -74,7 +74,7 @@ def test_what_is_half_written_left_or_never_ends_is_a_finding(
     (tmp_path / "made").mkdir()
     (tmp_path / "made/in.txt").write_text("x", encoding="utf-8")
     job = killed.Job(tmp_path / "made", ("bad",), ("out.txt",), ("again",), ("in.txt",))
-    assert killed.tried("bad", job, 2, 1, 1, tmp_path / "home") > 0
+    assert killed.tried("bad", job, 2, 1, 71, tmp_path / "home") > 0
     said = capfd.readouterr().out
     assert "out.txt is half-written" in said
     assert "out.txt differs from an unbroken run's" in said
