@@ -1,7 +1,13 @@
 """The exception class for the user's mistakes, and parts of its messages."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+import errno
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+# What libraries say of a full disk, in errors of many classes; torch names its own source file.
+_FULL = re.compile("No space left on device|disk is full|Disk quota exceeded|inline_container")
 
 
 class UserError(Exception):
@@ -15,6 +21,27 @@ class UserError(Exception):
         return [str(self)]
 
 
+@contextmanager
+def writing(path: object = None, then: str = "") -> Iterator[None]:
+    """Raise ``UserError`` where ``path`` can't be written, or any file where there is no path and a
+    disk is full or closed to the user; ``then`` says how to go on.
+    """
+    try:
+        yield
+    except Exception as error:
+        is_closed = isinstance(error, OSError) and (path or error.errno in (errno.EROFS, errno.EACCES, errno.EPERM))
+        if isinstance(error, UserError) or not (is_closed or is_full(error)):
+            raise
+        reason, where = getattr(error, "strerror", None) or first_line(error), path or getattr(error, "filename", None) or "a file"
+        how = f"the disk is full; make room{then}" if is_full(error) else f"{reason}; name a file in a folder that you may write to"
+        raise UserError(f"{where} can't be written: {how}") from error
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Return whether an error, or one that it came of, says that a disk is full."""
+    return error is not None and bool(_FULL.search(str(error)) or is_full(error.__cause__ or error.__context__))
+
+
 def nearest(found: str, allowed: Iterable[str]) -> str:
     """Return ``", did you mean 'x'?"`` for the closest of ``allowed``, "" if none is close."""
     # A file of others may have a million names, or one of a million letters; no slip leads there.
@@ -24,6 +51,8 @@ def nearest(found: str, allowed: Iterable[str]) -> str:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an exception's text, or its class's name; others fill a screen."""
+    if is_full(error):
+        return "the disk is full"
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".:")
 
 

@@ -22,8 +22,8 @@ import pytest
 import exported
 import tiny
 from command_line import run_here
-from haltung.errors import UserError
-from haltung.experiments.journal import Journal, writing
+from haltung.errors import UserError, writing
+from haltung.experiments.journal import Journal
 from haltung.experiments.predict import label, local, most_rows, rows_of, windows, written
 from haltung.inference.sessions import preferred
 from haltung.models.bundle import ExportedModel

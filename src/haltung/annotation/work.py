@@ -16,9 +16,8 @@ from haltung.actors.finder import Actors
 from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.lines import json_object, lines
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow
-from haltung.errors import UserError, kind, listed
+from haltung.errors import UserError, kind, listed, writing
 from haltung.evaluation.metrics.agreement import agreement
-from haltung.experiments.journal import writing
 from haltung.files import atomic_file
 from haltung.labels import NEUTRAL, STANCE, Scheme
 from haltung.records import Segment, by_group, label_ids

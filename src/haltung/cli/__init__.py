@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from haltung import __version__, files, threads
-from haltung.errors import UserError, listed, nearest
+from haltung.errors import UserError, listed, nearest, writing
 
 # Of each command the module that its function is in, and what `haltung` lists of it.
 _ROWS = list(files.table("haltung.cli", "commands.tsv"))
@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     _set_up_libraries()
     try:
-        return _run(words)
+        with writing(then=", then run it again (with resume=true where the command has it)"):
+            return _run(words)
     except UserError as error:
         if os.environ.get("LOCAL_RANK", "0") != "0":
             time.sleep(5)  # a first process of torchrun that says the same ends this one meanwhile

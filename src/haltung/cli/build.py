@@ -15,8 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from haltung import labels
 from haltung.cli.config import choices, each, shipped_or_own
-from haltung.errors import UserError, first_line, listed, nearest
-from haltung.experiments.journal import writing
+from haltung.errors import UserError, first_line, listed, nearest, writing
 from haltung.files import atomic_file
 from haltung.labels import Scheme
 from haltung.models.spec import LinearSpec, NetworkSpec

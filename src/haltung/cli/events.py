@@ -20,7 +20,7 @@ from haltung.actors.tables import day
 from haltung.cli.build import Language, command, output_file, scheme_of, typed, written
 from haltung.cli.config import Request
 from haltung.corpus.readers.sheet import Sheet
-from haltung.errors import UserError
+from haltung.errors import UserError, writing
 from haltung.evaluation.report import style
 from haltung.evaluation.report.i18n import word
 from haltung.events.archive import network as networks
@@ -30,7 +30,7 @@ from haltung.events.archive.read import Archive
 from haltung.events.pipeline import dyad_finder, events_of, load_predictor
 from haltung.events.records import ArticleEvents, DyadFinder, Event, as_lines, as_table
 from haltung.events.text.read import SHEETS, STANDARD_INPUT, Article, Failure, find, read
-from haltung.experiments.journal import BROKEN, LEFT, Journal, ahead, digest, writing
+from haltung.experiments.journal import BROKEN, LEFT, Journal, ahead, digest
 from haltung.experiments.ray_engine import Cluster, results
 from haltung.experiments.sheets import KINDS, NEW, open_sheet
 from haltung.labels import Scheme

@@ -16,7 +16,7 @@ from haltung.cli.config import Request
 from haltung.corpus.parsing.rows import read_unlabelled
 from haltung.corpus.split import SPLITS
 from haltung.corpus.store import REASONS, Prepared, label_rows
-from haltung.errors import UserError
+from haltung.errors import UserError, writing
 from haltung.evaluation.metrics.agreement import agreement
 from haltung.evaluation.predictions import read_predictions
 from haltung.evaluation.report import agreement as report
@@ -24,7 +24,6 @@ from haltung.evaluation.report.i18n import word
 from haltung.evaluation.report.page import PREDICTIONS
 from haltung.evaluation.report.tables import Grid
 from haltung.experiments.compare import FOLDS
-from haltung.experiments.journal import writing
 from haltung.experiments.labelling import issues as doubts
 from haltung.experiments.labelling import suggest as next_ones
 from haltung.experiments.predict import bundle_of

@@ -14,10 +14,9 @@ from haltung import files
 from haltung.cli import hint
 from haltung.cli.build import Language, command
 from haltung.cli.config import choices
-from haltung.errors import UserError
+from haltung.errors import UserError, writing
 from haltung.evaluation.report.i18n import number, words
 from haltung.evaluation.report.tables import Grid
-from haltung.experiments.journal import writing
 from haltung.inference import machine
 
 # The templates of a project, and what each of them becomes.

@@ -11,11 +11,10 @@ from rich.console import Console
 
 from haltung.cli import hint
 from haltung.cli.build import Language, command, make, output_file
-from haltung.errors import UserError, listed, nearest, one_of
+from haltung.errors import UserError, listed, nearest, one_of, writing
 from haltung.evaluation.report import documents
 from haltung.evaluation.report.i18n import number
 from haltung.evaluation.report.tables import Grid
-from haltung.experiments.journal import writing
 from haltung.tracking.read import RunRecord, find, list_runs
 from haltung.tracking.store import serve_pages
 

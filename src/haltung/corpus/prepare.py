@@ -17,7 +17,7 @@ from haltung.corpus.deduplicate import Drops, exact_duplicates, near_duplicates,
 from haltung.corpus.parsing.rows import Dropped, Reader, Reading, read_unlabelled, source_files
 from haltung.corpus.split import BESIDE, SPLITS, Given, Split, TestOnly, divide
 from haltung.corpus.store import Manifest, Prepared, load
-from haltung.errors import UserError, listed
+from haltung.errors import UserError, listed, writing
 from haltung.files import atomic_folder, sha256
 from haltung.labels import Scheme
 from haltung.records import TEXT_COLUMNS, Segment, features
@@ -159,7 +159,7 @@ def _write(
         raise UserError(f"{folder} is a file; the prepared corpus needs a folder of this name, so move the file away")
     schema = features(scheme).arrow_schema
     try:
-        with atomic_folder(folder) as scratch:
+        with writing(folder), atomic_folder(folder) as scratch:
             for part in SPLITS:
                 rows = [segment.to_row(scheme) for segment in splits[part]]
                 pq.write_table(pa.Table.from_pylist(rows, schema=schema), scratch / f"{part}.parquet")
@@ -173,8 +173,6 @@ def _write(
     except UnicodeEncodeError as error:
         found = f"an id, article, source or label has half a surrogate pair ({error.reason})"
         raise UserError(f"{folder}: {found}, which no file can hold") from None
-    except OSError as error:
-        raise UserError(f"{folder}: cannot write the prepared corpus ({error.strerror or error}); an earlier one stays unchanged") from None
 
 
 def _reasons(dropped: Sequence[Dropped]) -> str:

@@ -1,12 +1,11 @@
 """Output that grows window by window, so that a long run that was killed can go on."""
 
-import errno
 import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeVar
@@ -14,7 +13,7 @@ from typing import Any, BinaryIO, Self, TypeVar
 from filelock import FileLock, Timeout
 
 from haltung import __version__, files
-from haltung.errors import UserError
+from haltung.errors import UserError, writing
 
 Item = TypeVar("Item")
 
@@ -117,17 +116,6 @@ class Journal:
                 else:
                     partial.replace(target)
                 partial.unlink(missing_ok=True)
-
-
-@contextmanager
-def writing(path: Path, then: str = "") -> Iterator[None]:
-    """Raise ``UserError`` where ``path`` can't be written; ``then`` says how to go on."""
-    try:
-        yield
-    except OSError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        how = f"the disk is full; make room{then}" if is_full else f"{error.strerror}; name a file in a folder that you may write to"
-        raise UserError(f"{path} can't be written: {how}") from None
 
 
 def digest(paths: Iterable[Path]) -> str:

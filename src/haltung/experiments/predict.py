@@ -24,10 +24,10 @@ from haltung.corpus.parsing.lines import existing, json_rows
 from haltung.corpus.parsing.rows import Fault, SourceRow
 from haltung.corpus.readers.cells import separator_in
 from haltung.corpus.readers.tables import Csv, Parquet
-from haltung.errors import UserError, first_line, listed
+from haltung.errors import UserError, first_line, listed, writing
 from haltung.events.dyads import DyadModel
 from haltung.events.text.read import Failure
-from haltung.experiments.journal import BROKEN, JOURNAL, Journal, ahead, digest, writing
+from haltung.experiments.journal import BROKEN, JOURNAL, Journal, ahead, digest
 from haltung.experiments.ray_engine import Cluster, results
 from haltung.models.predictor import Predictor, abstained
 from haltung.records import Segment, in_context

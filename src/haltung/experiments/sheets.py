@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.rows import Fault, SourceRow
 from haltung.corpus.readers.sheet import Sheet
-from haltung.errors import UserError, listed
+from haltung.errors import UserError, listed, writing
 from haltung.evaluation.metrics import classification
 from haltung.evaluation.metrics.results import TaskMetrics
 from haltung.evaluation.predictions import score
@@ -20,7 +20,6 @@ from haltung.evaluation.report import style
 from haltung.evaluation.report.documents import plain, write_workbook
 from haltung.evaluation.report.i18n import word
 from haltung.events.records import COLUMNS, ArticleEvents
-from haltung.experiments.journal import writing
 from haltung.experiments.predict import Labeller, Window, cells_of, windows
 from haltung.files import atomic_file, csv_cell
 from haltung.labels import STANCE, Scheme, Task

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -213,13 +213,11 @@ def save(
     return TrainingOutcome(run.id, run.where, folder, result, primer)
 
 
-def train_trial(
-    plan: Plan, store: Store, parent: Run, tags: Mapping[str, object], callback: Callable[[Point], None]
-) -> tuple[str, EvaluationResult]:
+def train_trial(plan: Plan, store: Store, parent: Run, number: int, callback: Callable[[Point], None]) -> tuple[str, EvaluationResult]:
     """Train as a trial of ``parent``; metrics and dev predictions are tracked, the model is not.
 
-    The plan's ``resume`` has no effect; ``tags`` are to find the trial by. ``callback`` gets each
-    new point of the learning curve; it may raise ``tracking.Pruned``, which ends the trial and is
+    The plan's ``resume`` has no effect; ``number`` is the trial's. ``callback`` gets each new point
+    of the learning curve; it may raise ``tracking.Pruned``, which ends the trial and is
     passed on. Return the run's id, and the result on dev. Raises ``UserError`` as ``train``.
     """
 
@@ -228,7 +226,8 @@ def train_trial(
         callback(point)
 
     try:
-        with tracking.run(store, plan.title, parent, {**tags_of(plan.corpus, "trial", plan.command, plan.share), **tags}) as run:
+        found_by = {"haltung.trial": number, tracking.MARK: f"{parent.id}-{number}"}
+        with tracking.run(store, plan.title, parent, {**tags_of(plan.corpus, "trial", plan.command, plan.share), **found_by}) as run:
             run.params({**plan.config, "seed": plan.seed})
             train_split, dev_split = subsample(plan.corpus.segments("train"), plan.share, plan.seed), plan.corpus.segments("dev")
             model, history, cost, predictions = _fit(plan, train_split, dev_split, report)
@@ -298,21 +297,23 @@ def tracked(
     parent: Run | None = None, resume: bool = False,
 ) -> Iterator[Run]:  # fmt: skip
     """Begin or resume the run of a run directory, and note its id and state there."""
-    with tracking.run(store, name, parent, tags, read_state(directory).get("run") if resume else None) as run:
-        directory.mkdir(parents=True, exist_ok=True)
-        state = {"run": run.id, "where": run.where}
-        write_state(directory, {**state, "finished": False})
+    directory.mkdir(parents=True, exist_ok=True)
+    state = {"mark": str(time.time_ns()), **read_state(directory)}
+    write_state(directory, state)  # before there is a run, so that it is found however soon it is killed
+    tracking.mark_killed(store, state["mark"])
+    with tracking.run(store, name, parent, {**tags, tracking.MARK: state["mark"]}, state.get("run") if resume else None) as run:
+        state |= {"run": run.id, "where": run.where, "finished": False}
+        write_state(directory, state)
         run.params(config)
         yield run
-        write_state(directory, {**state, "finished": True})
+    write_state(directory, {**state, "finished": True})  # last, since what has finished is not gone on with
 
 
 def read_state(directory: Path) -> dict[str, Any]:
     """Return the noted state of a run directory; empty if there is none."""
-    try:
+    with suppress(OSError, ValueError):
         return dict(json.loads((directory / STATE).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
+    return {}
 
 
 def write_state(directory: Path, state: Mapping[str, Any]) -> None:
@@ -343,8 +344,7 @@ def launch(plans: Sequence[Plan], processes: int, words: Sequence[str], store: S
         rank, first = min(error.failures.items(), key=lambda one: one[1].exitcode in (2, 143, -signal.SIGTERM))
         why = f"process {rank} of {processes} has ended ({first.signal_name() if first.exitcode < 0 else f'exit code {first.exitcode}'})"
         for directory in (*(plan.run_directory for plan in plans), directory_of(f"{plans[0].name}-seeds", plans)):
-            if (run_id := read_state(directory).get("run")) and (record := tracking.find(store, run_id)).status == "RUNNING":
-                tracking.mark_failed(tracking.attach(record), why)
+            tracking.mark_killed(store, read_state(directory).get("mark", ""), why)
         sys.exit(2 if first.exitcode == 2 else f"haltung: {why}, and so has the training; resume=true goes on at its last checkpoint")
 
 

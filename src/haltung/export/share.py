@@ -21,9 +21,7 @@ def check_wheel(name: str, version: str) -> None:
 
     library("hatchling")
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name):
-        raise UserError(
-            f"wheel is '{name}', but a package's name has small letters, digits and single '_' between them, as in wheel=my_model"
-        )
+        raise UserError(f"wheel is '{name}', but a package's name has small letters, digits and single '_' between them, as wheel=my_model")
     try:
         is_taken = not metadata.distribution(name).entry_points.select(group=ENTRY_POINTS)
     except metadata.PackageNotFoundError:

@@ -137,9 +137,7 @@ def rebuild(folder: Path, name: str) -> Path:
                 with path.open("wb") as opened:
                     opened.writelines(_whole(source.read_bytes(), plan["holes"].get(file, []), weights))
                 if files.sha256(path) != digest:
-                    raise UserError(
-                        f"{file} of the model '{name}', rebuilt from {folder}, is not what was shipped (its digest differs); {again}"
-                    )
+                    raise UserError(f"{file} of the model '{name}' from {folder} is not what was shipped (its digest differs); {again}")
     except (LookupError, AttributeError, TypeError, ValueError, MemoryError, RecursionError, SafetensorError) as error:
         raise UserError(f"the model '{name}' in {folder} is broken ({' '.join(repr(error).split())[:120]}); {again}") from None
     except OSError as error:

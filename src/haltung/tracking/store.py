@@ -122,6 +122,7 @@ def mlflow() -> ModuleType:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it would print a traceback of what is raised
     return library
 
 
@@ -192,9 +193,7 @@ def _ensure_database(store: Store, create: bool) -> None:
             if not _is_database(path):
                 _create_database(path)
     except Timeout:
-        raise UserError(
-            f"another process has been creating {store.label} for {_CREATE_TIMEOUT:.0f} seconds; stop it, and start again"
-        ) from None
+        raise UserError(f"another process has been creating {store.label} for {_CREATE_TIMEOUT:.0f} s; stop it, and start again") from None
     except OSError as error:
         raise UserError(f"{store.label} can't be created ({error.strerror or error}); name another path in tracking.uri") from None
 

@@ -31,6 +31,7 @@ from haltung.tracking.store import Connection, Store, asking_once, expected, mlf
 log = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"  # an artifact, since parameters are cut to MLflow's limits
+MARK = "haltung.mark"  # a tag by which ``mark_killed`` finds a run, however soon it is killed
 
 SEEN = "haltung.seen"  # of tags SEEN.SPLIT: how many segments are known from training
 
@@ -149,7 +150,7 @@ def run(store: Store, name: str, parent: Run | None = None, tags: Mapping[str, o
     ``haltung.kind``, digests, and those of ``provenance``. ``UserError``: no store, or no such run.
     """
     connection = open_store(store)
-    opened = _resumed(connection, resume) if resume else _begun(connection, name, parent)
+    opened = _resumed(connection, resume) if resume else _begun(connection, name, parent, {MARK: str(tags[MARK])} if MARK in tags else {})
     opened.tags(tags)
     try:
         yield opened
@@ -168,11 +169,13 @@ def adopt(parent: Run, child: str) -> None:
             parent.connection.client.set_tag(child, "mlflow.parentRunId", parent.id)
 
 
-def mark_failed(run: Run, why: str) -> None:
-    """Mark a run as FAILED whose process was killed outright."""
-    run.tags({"haltung.error": why})
-    with mlflow_errors(run.connection.store):
-        run.connection.client.set_terminated(run.id, "FAILED")
+def mark_killed(store: Store, mark: str, why: str = "its process was killed") -> None:
+    """Mark as FAILED what is RUNNING with this ``MARK``, which one run at a time has."""
+    connection = open_store(store)
+    with mlflow_errors(store):
+        for left in connection.client.search_runs([connection.experiment], f"status = 'RUNNING' and tags.`{MARK}` = '{mark}'"):
+            connection.client.set_tag(left.info.run_id, "haltung.error", why)
+            connection.client.set_terminated(left.info.run_id, "FAILED")
 
 
 def flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -189,8 +192,8 @@ def flat_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in flat(config, ".") if key.rpartition(".")[2] != "_target_"}
 
 
-def _begun(connection: Connection, name: str, parent: Run | None) -> Run:
-    tags = {"mlflow.source.name": "haltung", "mlflow.source.type": "LOCAL"}
+def _begun(connection: Connection, name: str, parent: Run | None, mark: Mapping[str, str]) -> Run:
+    tags = {"mlflow.source.name": "haltung", "mlflow.source.type": "LOCAL", **mark}
     with suppress(OSError, KeyError):  # a container's user may have no name
         tags["mlflow.user"] = getpass.getuser()
     if parent is not None:

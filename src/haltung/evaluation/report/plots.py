@@ -181,7 +181,10 @@ def curves(history: Sequence[Mapping[str, float]], title: str = "", language: st
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1.25])
     above.plot(*_points(history, "loss"), color=style.INK, linewidth=1.6)
     above.set(ylabel=word("training_loss", language), ylim=(0, None))
-    names = list(dict.fromkeys(name for point in history for name in point if name.startswith("dev_") and name.endswith("_macro_f1")))
+    # The history of a training that was gone on with has another order.
+    place = {f"dev_{task}_macro_f1": number for number, task in enumerate(scheme.names if scheme else ())}
+    found = {name for point in history for name in point if name.startswith("dev_") and name.endswith("_macro_f1")}
+    names = sorted(found, key=lambda name: (place.get(name, len(place)), name))
     below.set_prop_cycle(color=style.LINES, marker=style.MARKERS)
     for name in names:
         task = name.removeprefix("dev_").removesuffix("_macro_f1")

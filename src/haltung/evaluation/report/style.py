@@ -67,9 +67,7 @@ def finish(
             axis.set_major_formatter(FuncFormatter(lambda value, _: localised(f"{value:g}", language)))
     if title:
         axes.set_title(subtitle, loc="left", fontsize=9, color=SOFT, pad=8)
-        axes.annotate(
-            title, (0, 1), (0, 24), xycoords="axes fraction", textcoords="offset points", fontsize=12.5, fontweight="bold", color=INK
-        )
+        axes.annotate(title, (0, 1), (0, 24), xycoords="axes fraction", textcoords="offset points", size=12.5, weight="bold", color=INK)
     return cast("Figure", axes.figure)
 
 

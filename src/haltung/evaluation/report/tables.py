@@ -182,9 +182,7 @@ def seeds(summary: Summary, scheme: Scheme, language: str = "en") -> Grid:
     """Return one row for each task with mean ± standard deviation over the runs."""
     multi = any(scheme[name].kind == "multi" for name in summary.tasks)
     metrics = ("macro_f1", "accuracy", *(("micro_f1",) if multi else ()), "log_loss")
-    rows = (
-        (scheme[name].title(language), *(spread(values[metric], language) for metric in metrics)) for name, values in summary.tasks.items()
-    )
+    rows = ((scheme[name].title(language), *(spread(of[metric], language) for metric in metrics)) for name, of in summary.tasks.items())
     title = f"{split_title(summary.corpus, summary.split, language)}: {count(summary.n, language)} {word('segments', language)}"
     return grid(f"{title}, {summary.runs} {word('runs', language)}", ("task", *metrics), rows, language)
 

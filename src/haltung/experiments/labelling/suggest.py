@@ -8,9 +8,8 @@ from typing import Any, Literal
 import numpy as np
 
 from haltung.corpus.store import Prepared
-from haltung.errors import UserError
+from haltung.errors import UserError, writing
 from haltung.evaluation.predictions import Floats, Ints
-from haltung.experiments.journal import writing
 from haltung.files import rendered, write_text
 from haltung.labels import Scheme
 from haltung.models.predictor import Predictor

@@ -13,7 +13,7 @@ from optuna import Trial as OptunaTrial
 from optuna.trial import TrialState
 
 from haltung import tracking
-from haltung.errors import UserError, listed
+from haltung.errors import UserError, is_full, listed
 from haltung.evaluation.metrics.classification import TaskMean, mean_over_tasks
 from haltung.evaluation.metrics.results import Summary
 from haltung.evaluation.predictions import read_predictions
@@ -97,7 +97,9 @@ def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[
         if not is_first:
             work(sweep, factory, store, state["run"], callback)
             return None
-        tags = {"haltung.kind": "sweep", "haltung.corpus": corpus.name, **tracking.provenance(sweep.command)}
+        study.set_user_attr("mark", mark := study.user_attrs.get("mark") or str(time.time_ns()))
+        tracking.mark_killed(store, mark)
+        tags = {"haltung.kind": "sweep", "haltung.corpus": corpus.name, tracking.MARK: mark, **tracking.provenance(sweep.command)}
         with tracking.run(store, sweep.name, tags=tags, resume=state.get("run")) as parent:
             state = {"run": parent.id, "where": parent.where, "config": dict(sweep.config), "digest": corpus.manifest.digest}
             write_state(folder, state)
@@ -205,9 +207,7 @@ def work(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, callback
     study, record = sweep.trials.open(), tracking.find(store, parent)
 
     def clean_up(number: int) -> None:
-        for child in tracking.children(record):
-            if child.tags.get("haltung.trial") == str(number) and child.status == "RUNNING":
-                tracking.mark_failed(tracking.attach(child), "its process died; the trial is repeated")
+        tracking.mark_killed(store, f"{parent}-{number}", "its process died; the trial is repeated")
         for leftover in sweep.trials.folder.glob(f"{sweep.trial_name(number)}-*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -239,10 +239,12 @@ def _run_trial(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, st
 
     try:
         plan = replace(factory.plan(begun.params, sweep.trial_name(begun.number), sweep.trials.seed), folder=sweep.trials.folder)
-        run, result = train_trial(plan, store, parent, {"haltung.trial": begun.number}, report)
+        run, result = train_trial(plan, store, parent, begun.number, report)
     except tracking.Pruned:
         study.tell(begun, state=TrialState.PRUNED)
     except (UserError, RuntimeError) as error:
+        if is_full(error):  # which is no fault of the trial
+            raise
         # Too little memory for a batch size, or a rate at which training diverges.
         begun.set_user_attr("why", f"{type(error).__name__}: {error}"[:500])
         study.tell(begun, state=TrialState.FAIL)

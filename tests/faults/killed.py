@@ -1,0 +1,441 @@
+"""Kill and disturb the commands that write: SIGKILL at random moments, full disks, and the like.
+
+    make faults                                      # 30 kills of each command: an hour of one core
+    make faults ARGS='--only prepare,export --kills 5 --disturbed 2 --seed 7'
+
+Each command runs once to its end. Then it is killed with its process group at moments drawn over
+its duration, and goes on (``resume=true``) or is repeated, in a home of its own. Right after the
+kill each output that is there has to be whole; at the end all results have to be those of the
+unbroken run, with no file beyond its files, and no run of MLflow that has not ended. With a file
+system that is full, or read-only, or an input that vanishes in between, it has to end with one
+sentence and exit code 2, and to succeed once that is mended. Whatever else happens is a finding:
+it is printed with its moment, and the exit code is 1.
+
+Commands are forked from a process that has their libraries in memory, so that moments fall into
+their work. File systems are mounted in a namespace of this program's own (unshare, as root or not).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import command_line
+import exported
+import tiny
+from haltung.cli import main as command
+
+_OWN = "HALTUNG_FAULTS_MOUNTS"
+MOUNTS = bool(os.environ.get(_OWN))  # whether this process has a namespace of mounts
+DATABASE = "experiments/mlflow.db"
+
+# What two unbroken runs differ in: ids, digests (each file is compared by itself), moments;
+# and what one that goes on has besides.
+VARYING = re.compile(rb"\b[0-9a-f]{32,64}\b|\d{4}-\d\d-\d\dT[\d:.+]+|,? ?'?\bresume=\w+'?|\"resume\": ?\w+|resume: \w+")
+
+# A trial that was killed counts as lost, and later ones have higher numbers.
+UNLIKE = ("cost/", "sweep/lost", "sweep/best_trial")
+
+_RUNS = ("mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "matplotlib.figure", "haltung.cli.train", "haltung.training.finetune")
+LIBRARIES = {
+    "prepare": ("pyarrow.parquet", "haltung.cli.prepare"),
+    "train": _RUNS,
+    "sweep": (*_RUNS, "haltung.cli.sweep"),
+    "export": (*_RUNS, "haltung.cli.export", "onnx", "onnxscript", "onnxruntime"),
+    "export_linear": ("mlflow.store.tracking.sqlalchemy_store", "haltung.cli.train", "haltung.cli.export", "onnx", "onnxruntime"),
+    "predict": ("onnxruntime", "haltung.cli.predict"),
+    "events": ("onnxruntime", "haltung.cli.events"),
+}  # what each command imports
+
+
+# The kind of a run and its metrics: key, step, value, how often.
+Tracked = tuple[str, list[tuple[str, int, float, int]]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command in a home, which holds what ``template`` does when it begins.
+
+    ``outputs`` are patterns of files and folders that are whole or absent at each moment,
+    ``results`` of further ones that are the same at the end. ``inputs`` may vanish. ``again`` are
+    the words with which it is repeated or gone on with.
+    """
+
+    template: Path
+    words: tuple[str, ...]
+    outputs: tuple[str, ...]
+    again: tuple[str, ...]
+    inputs: tuple[str, ...]
+    results: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command has ended, after how many seconds."""
+
+    code: int
+    errors: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What an unbroken run leaves, how long it takes, and how much room."""
+
+    seconds: float
+    outputs: dict[str, str]
+    results: dict[str, str]
+    runs: list[Tracked]
+    files: set[str]
+    bytes: int
+
+
+def run(words: Sequence[str], home: Path, until: float | None = None, meanwhile: Callable[[], None] | None = None) -> Done:
+    """Run a command in a process group of its own, and kill it after ``until`` seconds, or do
+    something ``meanwhile`` at that moment. One that takes longer than ten minutes is killed.
+    """
+    said = home.with_suffix(".err")
+    began = time.monotonic()
+    child = os.fork()
+    if not child:
+        _become(words, home, said)
+    os.setpgid(child, child)  # here too, since whoever comes first has to do it
+    moment, status = until, 0
+    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
+        passed = time.monotonic() - began
+        if (moment is not None and passed >= moment) or passed > 600:
+            if meanwhile is None or passed > 600:
+                os.killpg(child, signal.SIGKILL)
+                ended = os.waitpid(child, 0)
+                break
+            meanwhile()
+            moment = None
+        time.sleep(0.002)
+    status = os.waitstatus_to_exitcode(ended[1])
+    return Done(status, said.read_text(encoding="utf-8", errors="replace"), time.monotonic() - began)
+
+
+def _become(words: Sequence[str], home: Path, said: Path) -> None:
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        os.chdir(home)
+        for number, path in ((0, Path(os.devnull)), (1, Path(os.devnull)), (2, said)):
+            os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
+        code = command(words)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(bool(print(error.code, file=sys.stderr)) or 1)
+    except BaseException:  # noqa: BLE001 -- what python would print
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def made(make: Callable[[], object]) -> None:
+    """Do something in a process of its own: this one stays without threads, so that it can fork."""
+    child = os.fork()
+    if not child:
+        try:
+            make()
+            os._exit(0)
+        except BaseException:  # noqa: BLE001 -- a child must not go on as its parent
+            traceback.print_exc()
+            os._exit(1)
+    if os.waitpid(child, 0)[1]:
+        sys.exit("what the commands read could not be made")
+
+
+def jobs(scratch: Path, wanted: Sequence[str]) -> Iterator[tuple[str, Job]]:
+    """Yield the commands that are wanted, each when what it reads has been made."""
+    from haltung.tracking.store import _create_database
+
+    plain, stored, texts = (scratch / name for name in ("plain", "stored", "texts"))
+    for folder in (plain, texts):
+        folder.mkdir()
+    bert, corpus, runs = scratch / "bert", ("texts.jsonl", "scheme.yaml"), "experiments/runs/*"
+    linear = ("train", *command_line.LINEAR, "name=tiny", "seed=1")
+    made(lambda: command_line.write_corpus(plain, 600))
+    shutil.copytree(plain, stored)
+    (stored / "experiments").mkdir()
+    made(lambda: _create_database(stored / DATABASE))
+    (stored / "mine/search").mkdir(parents=True)
+    (stored / "mine/search/small.yaml").write_text("# own\nmodel.C: [1.0, 3.0, 10.0]\n", encoding="utf-8")
+    tune = command_line.recipe(bert, "seed=1", "training.epochs=3", "corpus.rules.near=0")
+    search = ("sweep", *command_line.LINEAR, "search=small", "name=s", "trials=3", "startup=1", "final_seeds=1", "--config-dir", "mine")
+    resume = ("resume=true",)
+    if "prepare" in wanted:
+        words = ("prepare", *command_line.CORPUS)
+        yield "prepare", Job(plain, words, ("data/prepared/*",), (), corpus)
+    if {"train", "export"} & {*wanted}:
+        made(lambda: tiny.write_bert(bert))
+    if "train" in wanted:
+        results = (f"{runs}/dev/*", "experiments/artifacts/*/dev/*")
+        yield "train", Job(stored, tune, (f"{runs}/bundle",), resume, (*corpus, "data/prepared"), results)
+    if "sweep" in wanted:
+        yield "sweep", Job(stored, search, (f"{runs}/bundle",), resume, (*corpus, "data/prepared"), (f"{runs}/dev/*",))
+    for name, how in (("export", tune), ("export_linear", linear)):
+        if name in wanted:
+            shutil.copytree(stored, scratch / "home", dirs_exist_ok=True)
+            if (done := run(how, scratch / "home")).code:
+                sys.exit(f"{' '.join(how)} ended with {done.code}: {done.errors}")
+            (scratch / "home").rename(scratch / name)
+            words = ("export", "run=tiny-1", "to=out")
+            yield name, Job(scratch / name, words, ("out",), (), (*corpus, "data/prepared", "experiments/artifacts"))
+    if {"predict", "events"} & {*wanted}:
+        rows = [{"id": one.id, "text": one.text, "context": one.context} for one in tiny.segments(4000)]
+        rows[1000]["text"] = ""
+        (texts / "rows.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        stories = [{"id": f"a{n}", "date": "2024-01-05", "text": "\n".join(one["text"] for one in rows[n : n + 3])} for n in range(600)]
+        (texts / "news.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in stories), encoding="utf-8")
+        made(lambda: exported.write(texts / "bundle"))
+    if "predict" in wanted:
+        words = ("predict", "bundle=bundle", "runtime=onnxruntime", "input=rows.jsonl", "output=out.jsonl", "window=50")
+        yield "predict", Job(texts, words, ("out.jsonl", "out.jsonl.broken.jsonl"), resume, ("rows.jsonl", "bundle"))
+    if "events" in wanted:
+        words = ("events", "bundle=bundle", "input=news.jsonl", "output=out.jsonl", "table=out.csv")
+        yield "events", Job(texts, words, ("out.jsonl", "out.csv"), resume, ("news.jsonl", "bundle"))
+
+
+def digests(home: Path, patterns: Sequence[str]) -> dict[str, str]:
+    """Return a digest of each file or folder of these patterns, without what varies."""
+    found = {}
+    for path in sorted(path for pattern in patterns for path in home.glob(pattern) if not path.name.startswith(".")):
+        whole = hashlib.sha256()
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                content = file.read_bytes()
+                is_text = file.suffix in (".json", ".jsonl", ".md", ".html", ".svg", ".yaml", ".csv", ".txt")
+                whole.update(f"{file.relative_to(path)}\n".encode() + (VARYING.sub(b"", content) if is_text else content))
+        found[VARYING.sub(b"*", path.relative_to(home).as_posix().encode()).decode()] = whole.hexdigest()
+    return found
+
+
+def left(home: Path) -> set[str]:
+    """Return the files of a home but hidden ones, and those that MLflow has of each run."""
+    paths = [path.relative_to(home) for path in home.rglob("*") if path.is_file() and path.suffix != ".lock"]
+    shown = (path for path in paths if not any(part[0] == "." for part in path.parts))
+    return {path.as_posix() for path in shown if path.parts[:2] != ("experiments", "artifacts")}
+
+
+def tracked(home: Path) -> tuple[list[Tracked], Counter[str]]:
+    """Return what the finished runs of the store have, and how many runs are in which state."""
+    if not (home / DATABASE).exists():
+        return [], Counter()
+    with closing(sqlite3.connect(home / DATABASE)) as store:
+        assert store.execute("pragma integrity_check").fetchone() == ("ok",)
+        states = Counter(state for (state,) in store.execute("select status from runs"))
+        runs: list[Tracked] = []
+        for (run,) in store.execute("select run_uuid from runs where status = 'FINISHED'").fetchall():
+            kind = store.execute("select value from tags where run_uuid = ? and key = 'haltung.kind'", [run]).fetchone()
+            query = "select key, step, value, count(*) from metrics where run_uuid = ? group by 1, 2, 3 order by 1, 2, 3"
+            metrics = store.execute(query, [run]).fetchall()
+            # What a training has at its end (step 0) may be there twice, no point of a curve.
+            runs.append((kind, [(key, step, value, step and count) for key, step, value, count in metrics if not key.startswith(UNLIKE)]))
+    return sorted(runs, key=repr), states
+
+
+@contextmanager
+def fresh(job: Job, home: Path) -> Iterator[None]:
+    """Make the home anew, on a file system of its own where it may be mounted."""
+    home.mkdir(exist_ok=True)
+    if MOUNTS:
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(home)], check=True)
+    try:
+        shutil.copytree(job.template, home, dirs_exist_ok=True)
+        yield
+    finally:
+        if MOUNTS:
+            subprocess.run(["umount", "--lazy", str(home)], check=True)
+        else:
+            shutil.rmtree(home)
+
+
+def remount(home: Path, option: str) -> None:
+    """Make the file system of a home smaller (``size=BYTES``), larger, or read-only."""
+    subprocess.run(["mount", "-o", f"remount,{option}", str(home)], check=True)
+
+
+def used(home: Path) -> int:
+    """Return how many bytes the file system of a home has given away."""
+    room = os.statvfs(home)
+    return (room.f_blocks - room.f_bfree) * room.f_frsize
+
+
+def unbroken(job: Job, home: Path) -> Whole:
+    """Run a command to its end; end this program if it fails."""
+    with fresh(job, home):
+        before = used(home)
+        done = run(job.words, home)
+        if done.code not in (0, 1) or "Traceback" in done.errors or not digests(home, job.outputs):
+            sys.exit(f"{' '.join(job.words)} ended with {done.code}: {done.errors}")
+        runs, _ = tracked(home)
+        return Whole(done.seconds, digests(home, job.outputs), digests(home, job.results), runs, left(home), used(home) - before)
+
+
+def broken(job: Job, whole: Whole, home: Path) -> list[str]:
+    """Return which outputs are there and not whole."""
+    found = digests(home, job.outputs)
+    return [f"{name} is half-written" for name, digest in found.items() if whole.outputs.get(name) != digest]
+
+
+def ended(job: Job, whole: Whole, home: Path) -> list[str]:
+    """Repeat a command or go on with it, and return what is then wrong."""
+    done = run((*job.words, *job.again), home)
+    if done.code not in (0, 1) or "Traceback" in done.errors:
+        return [f"afterwards it ends with {done.code}: {done.errors.strip()[-800:]}"]
+    runs, states = tracked(home)
+    wrong = [f"{states[state]} runs are {state}" for state in ("RUNNING", "SCHEDULED") if states[state]]
+    unlike = [one for one in (*runs, *whole.runs) if (one in runs) != (one in whole.runs)]
+    wrong += [f"{one[0]}'s run differs: {[part for part in one[1] if part not in unlike[-1][1]][:3]}" for one in unlike[:1]]
+    for found, expected in ((digests(home, job.outputs), whole.outputs), (digests(home, job.results), whole.results)):
+        wrong += [f"{name} differs from an unbroken run's" for name in sorted({*found, *expected}) if found.get(name) != expected.get(name)]
+    wrong += [f"{path} is left" for path in sorted(left(home) - whole.files)]
+    return wrong
+
+
+def refused(done: Done) -> list[str]:
+    """Return what is wrong with the end of a command that could not do its work."""
+    lines = [line for line in done.errors.replace("\r", "\n").splitlines() if line.strip()]
+    wrong = [f"it ends with {done.code}"] * (done.code != 2)
+    wrong += ["it ends with a traceback"] * ("Traceback" in done.errors)
+    wrong += ["it ends without a sentence"] * (not lines or not lines[-1].startswith("haltung: "))
+    return [f"{', '.join(wrong)}: {done.errors.strip()[-800:]}"] if wrong else []
+
+
+def last(done: Done) -> str:
+    """Return the last line of a command's messages."""
+    return (done.errors.strip().splitlines() or [f"exit code {done.code}"])[-1]
+
+
+def killed(job: Job, whole: Whole, home: Path, moment: float, after: bool) -> tuple[str, list[str]]:
+    """Kill a command; ``after`` an unbroken run, whose output it replaces."""
+    with fresh(job, home):
+        words = job.words
+        if after:
+            run(job.words, home)
+            words += ("force=true",) if words[0] == "prepare" else ()
+        done = run(words, home, moment)
+        wrong = broken(job, whole, home)
+        if after and digests(home, job.outputs).keys() != whole.outputs.keys():
+            wrong.append("what an earlier run has written is gone")
+        return "killed" if done.code == -signal.SIGKILL else "done before", wrong + ended(job, whole, home)
+
+
+def full(job: Job, whole: Whole, home: Path, share: float) -> tuple[str, list[str]]:
+    """Run a command where a share of the bytes that it adds find room, then where all do."""
+    with fresh(job, home):
+        remount(home, f"size={used(home) + int(share * whole.bytes)}")
+        done = run(job.words, home)
+        wrong = refused(done) + broken(job, whole, home)
+        remount(home, f"size={2**30}")
+        return last(done), wrong + ended(job, whole, home)
+
+
+def read_only(job: Job, whole: Whole, home: Path, share: float) -> tuple[str, list[str]]:
+    """Run a command in a home that nobody may write to, later in one that everybody may."""
+    with fresh(job, home):
+        remount(home, "ro")
+        done = run(job.words, home)
+        remount(home, "rw")
+        return last(done), refused(done) + broken(job, whole, home) + ended(job, whole, home)
+
+
+def vanishing(job: Job, whole: Whole, home: Path, share: float) -> tuple[str, list[str]]:
+    """Delete an input while the command runs, and bring it back when it has ended."""
+    gone = home / job.inputs[int(share * 997) % len(job.inputs)]
+
+    def remove() -> None:
+        shutil.rmtree(gone, ignore_errors=True) if gone.is_dir() else gone.unlink(missing_ok=True)
+
+    with fresh(job, home):
+        done = run(job.words, home, share * whole.seconds, remove)
+        is_read = done.code in (0, 1) and "Traceback" not in done.errors
+        wrong = ([] if is_read else refused(done)) + broken(job, whole, home)
+        if (source := job.template / gone.relative_to(home)).is_dir():
+            shutil.copytree(source, gone, dirs_exist_ok=True)
+        elif source.exists():
+            shutil.copy(source, gone)
+        how = f"{gone.relative_to(home)}: {'all was read before' if is_read else last(done)}"
+        return how, wrong + ended(job, whole, home)
+
+
+def tried(name: str, job: Job, kills: int, disturbed: int, seed: int, home: Path) -> int:
+    """Try a command; print what happens, and return the number of findings."""
+    whole, pick, findings = unbroken(job, home), random.Random(f"{name} {seed}"), 0
+
+    def report(what: str, number: int, moment: str, wrong: list[str]) -> int:
+        for one in wrong:
+            print(f"{name}: {what} {number} of seed {seed}, {moment}: {one}", flush=True)
+        return len(wrong)
+
+    ends = Counter[str]()
+    for number in range(kills):
+        moment = pick.random() * whole.seconds
+        how, wrong = killed(job, whole, home, moment, number % 3 == 2 and not job.again)
+        ends[how] += 1
+        findings += report("kill", number, f"after {moment:.3f} of {whole.seconds:.3f} s", wrong)
+    said = [f"{count} times {how}" for how, count in ends.items()]
+    for trouble in (full, read_only, vanishing):
+        if trouble is not vanishing and not MOUNTS:
+            print(f"{name}: no {trouble.__name__} file system, since this system lets this user mount none", flush=True)
+            continue
+        ends = Counter()
+        for number in range(1 if trouble is read_only else disturbed):
+            share = pick.random()
+            how, wrong = trouble(job, whole, home, share)
+            ends[how] += 1
+            findings += report(trouble.__name__, number, f"at {share:.3f}", wrong)
+        for how, count in ends.items():
+            print(f"  {name}, {trouble.__name__.replace('_', '-')}, {count} times: {how}", flush=True)
+    print(f"{name}: {', '.join(said)} in {whole.seconds:.1f} s; {findings} findings", flush=True)
+    return findings
+
+
+def main() -> int:
+    """Try all commands, or some; 1 if there is a finding."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", default=",".join(LIBRARIES), help="commands, as in prepare,export")
+    parser.add_argument("--kills", type=int, default=30, help="of each command")
+    parser.add_argument("--disturbed", type=int, default=5, help="full file systems, and inputs that vanish, of each command")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    # Mounts are seen by this program and its children alone, and end with them.
+    for more in ([], ["--map-root-user"]) if not MOUNTS else ():
+        try_it = ["unshare", "--mount", *more, "sh", "-c", "mount -t tmpfs tmpfs /mnt"]
+        if shutil.which("unshare") and not subprocess.run(try_it, capture_output=True, check=False).returncode:
+            os.environ[_OWN] = "1"
+            os.execvp("unshare", ["unshare", "--mount", *more, sys.executable, *sys.argv])  # noqa: S606 -- no shell is wanted
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    findings, wanted = 0, given.only.split(",")
+    if unknown := {*wanted} - {*LIBRARIES}:
+        parser.error(f"unknown command {min(unknown)}; they are {', '.join(LIBRARIES)}")
+    for library in (library for name in wanted for library in LIBRARIES[name]):
+        importlib.import_module(library)
+    with tempfile.TemporaryDirectory(prefix="haltung-faults-") as scratch:
+        for name, job in jobs(Path(scratch), wanted):
+            findings += tried(name, job, given.kills, given.disturbed, given.seed, Path(scratch, "home"))
+    print(f"{findings} findings")
+    return int(bool(findings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
