@@ -21,6 +21,7 @@ from haltung import labels
 from haltung.cli.config import with_table
 from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.rows import Fault
+from haltung.corpus.readers import cells
 from haltung.corpus.readers.sheet import Sheet, is_slip
 from haltung.corpus.readers.union import Union
 from haltung.errors import UserError
@@ -561,6 +562,25 @@ def test_a_cell_far_off_costs_no_memory(cell: str, place: str, tmp_path: Path) -
     """It is refused before the cells up to it are made."""
     path = workbook(tmp_path / "a.xlsx", [HEAD, *sentences(5)], {cell: ("=1", "x")})
     with pytest.raises(UserError, match=rf"a\.xlsx: xl/worksheets/sheet2\.xml has cells up to {place}, nearly all empty"):
+        list(Sheet("").rows(path))
+
+
+def test_a_workbook_that_ends_its_reader_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader of other formats ends the process at such cells; it is tried in one of its own."""
+    ns, path = "urn:oasis:names:tc:opendocument:xmlns", tmp_path / "a.ods"
+    spaces = " ".join(f'xmlns:{name}="{ns}:{name}:1.0"' for name in ("office", "table", "text"))
+    table = "<office:body><office:spreadsheet><table:table table:name='a'>{}</table:table></office:spreadsheet></office:body>"
+    row = "<table:table-row{}><table:table-cell office:value-type='string'{}><text:p>x</text:p></table:table-cell></table:table-row>"
+    monkeypatch.setattr(cells, "_MAX_MEMORY", 300_000_000)
+    for rows, columns in (("", ""), (" table:number-rows-repeated='1000000'", " table:number-columns-repeated='50'")):
+        with zipfile.ZipFile(path, "w") as book:
+            book.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+            book.writestr("META-INF/manifest.xml", f'<manifest:manifest xmlns:manifest="{ns}:manifest:1.0"/>')
+            body = table.format(2 * row.format(rows, columns))
+            book.writestr("content.xml", f"<office:document-content {spaces}>{body}</office:document-content>")
+        if not rows:
+            assert cells.read_cells(path, None, None, None, bool).above
+    with pytest.raises(UserError, match=r"a\.ods takes over 300,000,000 bytes of memory, as with a cell far off; delete what is there"):
         list(Sheet("").rows(path))
 
 

@@ -3,6 +3,8 @@
 import csv
 import datetime as dt
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -21,6 +23,11 @@ from haltung.errors import UserError, first_line, one_of
 _SIGNATURES = {b"PK\x03\x04": "Excel", b"\xd0\xcf\x11\xe0": "Excel", b"PAR1": "Parquet", b"$FL": "SPSS", b"<stata_dta>": "Stata"}
 _MAX_BYTES, _MAX_EMPTY = 1_000_000_000, 1_000_000  # of a workbook, unpacked; cells that its sheet may have beside those written
 _FIRST = 50  # rows that are looked at for the names of columns
+# Opens a workbook in a process that may take so many bytes; where a cell far off asks for more, its
+# reader ends the process.
+_OPEN = """import resource, sys; resource.setrlimit(resource.RLIMIT_AS, 2 * (int(sys.argv[2]),)); import python_calamine as reader
+book = reader.CalamineWorkbook.from_path(sys.argv[1]); [book.get_sheet_by_name(name) for name in book.sheet_names]"""
+_MAX_MEMORY = 3_000_000_000
 _CELL = re.compile(rb'\br="([A-Z]{1,3}[0-9]+)"')
 
 Row = tuple[int, Sequence[Any]]
@@ -135,6 +142,11 @@ def _workbook(path: Path, sheet: str | None, said: list[str]) -> Iterator[Row]:
 
     if is_zipfile(path):
         _check_size(path)
+    if path.suffix.lower() != ".xlsx":
+        tried = subprocess.run([sys.executable, "-c", _OPEN, path, str(_MAX_MEMORY)], check=False, capture_output=True)
+        if tried.returncode < 0:
+            reason = f"takes over {_MAX_MEMORY:,} bytes of memory, as with a cell far off"
+            raise UserError(f"{path} {reason}; delete what is there, or save the rows as CSV")
     book, plain = CalamineWorkbook.from_path(path), (SheetTypeEnum.WorkSheet, SheetVisibleEnum.Visible)
     shown = [one.name for one in book.sheets_metadata if (one.typ, one.visible) == plain]
     for name in [one_of("sheet", sheet, book.sheet_names)] if sheet else shown:
