@@ -172,7 +172,7 @@ def test_a_training_has_the_size_that_is_asked_for(programs: dict[str, ModuleTyp
     """However often the articles have to come again; no id is there twice."""
     scaling = programs["scaling"]
     scaling.command("train", 11_000, tmp_path, tmp_path)
-    rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / "given.jsonl").read_text(encoding="utf-8").splitlines()]
     assert sum(row["split"] == "train" for row in rows) == 11_000
     assert 0 < sum(row["split"] == "dev" for row in rows) < 1_000
     assert len({row["id"] for row in rows}) == len(rows)
