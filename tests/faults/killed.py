@@ -140,6 +140,7 @@ def _become(words: Sequence[str], home: Path, said: Path) -> None:
         os.chdir(home)
         for number, path in ((0, Path(os.devnull)), (1, Path(os.devnull)), (2, said)):
             os.dup2(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
         code = command(words)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(bool(print(error.code, file=sys.stderr)) or 1)
@@ -381,6 +382,7 @@ def vanishing(job: Job, whole: Whole, home: Path, share: float) -> tuple[str, li
 def tried(name: str, job: Job, kills: int, disturbed: int, seed: int, home: Path) -> int:
     """Try a command; print what happens, and return the number of findings."""
     whole, pick, findings = unbroken(job, home), random.Random(f"{name} {seed}"), 0
+    print(f"{name}: unbroken in {whole.seconds:.1f} s", flush=True)
 
     def report(what: str, number: int, moment: str, wrong: list[str]) -> int:
         for one in wrong:
