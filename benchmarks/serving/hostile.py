@@ -22,11 +22,11 @@ from generator import post
 EACH = 4
 _PAUSE, _BETWEEN_BYTES, _BEFORE_LEAVING = 1.0, 0.5, 0.05
 _HEAD = b"POST /classify HTTP/1.1\r\nHost: x\r\n"
-# Above the limits of a body (2 MB) and of a text (100,000 characters); and as many texts as a good
-# client sends at most, since they are labelled though nobody waits: more is just more work.
+# Above the limits of a body (2 MB) and of a text (100,000 characters); and more texts than a good
+# client sends, which should cost nobody more than the batch that runs.
 _LARGE_BODY = b'{"text": "' + b"x" * 4_000_000 + b'"}'
 _LARGE_TEXT = b'{"text": "' + b"x" * 1_900_000 + b'"}'
-_CANCELLED = json.dumps({"segments": [{"text": "Die Regierung lehnt den Vorschlag ab."}] * 3}).encode()
+_CANCELLED = json.dumps({"segments": [{"text": "Die Regierung lehnt den Vorschlag ab."}] * 8}).encode()
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

@@ -28,8 +28,8 @@ from haltung.export.formats import largest_difference, sides
 from haltung.export.graphs import neural as graphs
 from haltung.export.write import ExportResult, ReferenceSplit
 from haltung.inference import client as standalone
-from haltung.inference.client import BundleError, Classifier
-from haltung.inference.sessions import Graph
+from haltung.inference.client import BundleError, Classifier, Run
+from haltung.inference.sessions import Feeds, Graph
 from haltung.labels import parse
 from haltung.models import bundle
 from haltung.models.article import ArticleModel, build
@@ -124,6 +124,30 @@ def test_the_graphs_answer_as_the_model(model: ArticleModel, folder: Path, runti
     _same(exported.predict(rows), expected)
     probabilities = exported.probabilities(rows)
     assert largest_difference(probabilities, model.probabilities(rows, precision="fp32")) < 1e-5
+
+
+def test_openvino_meets_few_sizes(folder: Path) -> None:
+    """It keeps machine code for each size that it meets; ONNX Runtime gets nothing to fill up."""
+    sizes: dict[str, list[tuple[int, ...]]] = {}
+    for runtime in RUNTIMES:
+        exported, seen = _graph(folder, runtime), sizes.setdefault(runtime, [])
+
+        def noted(run: Run, seen: list[tuple[int, ...]] = seen) -> Run:
+            def noting(feeds: Feeds, *asked: Sequence[str]) -> dict[str, np.ndarray]:
+                sentences, articles, candidates = (len(feeds.get(name, ())) for name in ("place", "kind", "mentions"))
+                seen.append((sentences or len(feeds["sentences"]), articles, candidates))
+                return run(feeds, *asked)
+
+            return noting
+
+        exported._run, exported._score_actors = noted(exported._run), noted(exported._score_actors)
+        for count in range(1, 12):
+            exported.predict(_mixed()[:count])
+    fewer, all_of = set(sizes["openvino"]), set(sizes["onnxruntime"])
+    assert len(all_of) == 22
+    assert {sentences % 8 for sentences, _, _ in fewer} == {candidates % 8 for _, _, candidates in fewer} == {0}
+    assert {articles for _, articles, _ in fewer} <= {0, 2, 4, 8, 16}
+    assert len(fewer) < len(all_of) / 2
 
 
 def test_the_graph_names_the_words_of_a_mistake_as_the_model_does(model: ArticleModel, folder: Path) -> None:

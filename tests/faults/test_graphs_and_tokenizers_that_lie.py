@@ -267,7 +267,7 @@ def test_weights_that_are_no_numbers_or_overflow_are_named(trained: Path, tmp_pa
         numbers = load_file(folder / file)
         numbers[name][-1] = value
         save_file(numbers, folder / file)
-        with pytest.raises(UserError, match=rf"the array {name} of .*{file} has values that are no numbers below 1e30; export"):
+        with pytest.raises(UserError, match=rf"the array {name} of .*{file} holds NaN, infinity or a number above 1e30; export"):
             bundle.load_trained(folder)
 
 

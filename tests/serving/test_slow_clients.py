@@ -8,7 +8,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from http.client import HTTPConnection
 from pathlib import Path
@@ -189,6 +189,36 @@ def test_who_never_reads_is_hung_up_on(server: Served) -> None:
         with pytest.raises(ConnectionError):
             knock(connection)
     assert time.monotonic() - start > IDLE
+
+
+def test_who_hangs_up_makes_room(bundle: Path) -> None:
+    """Texts that nobody waits for any more leave the queue, but for those in a running batch."""
+    clients, texts = 12, 30
+    # Each text takes a few milliseconds to cut into tokens.
+    body = request("/classify", json.dumps({"segments": [{"text": "Peru lobt den Zoll . " * 1000}] * texts}).encode())
+    settings = Settings(bundle, runtime="onnxruntime", threads=1, cache=0, timeout=PATIENCE)
+    with served_in_thread(settings) as address, httpx.Client(base_url=address, timeout=PATIENCE, trust_env=False) as client:
+
+        def counted(name: str) -> float:
+            lines = client.get("/metrics").text.splitlines()
+            return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+        def wait_until(condition: Callable[[], bool]) -> None:
+            end = time.monotonic() + PATIENCE
+            while not condition():
+                assert time.monotonic() < end
+                time.sleep(0.01)
+
+        ended = 'haltung_requests_total{route="/classify"'
+        with ExitStack() as stack:
+            for _ in range(clients):
+                stack.enter_context(connect(address)).sendall(body)
+            wait_until(lambda: counted("haltung_waiting_texts") > clients * texts / 3)
+        wait_until(lambda: counted(ended) == clients)
+        assert counted("haltung_waiting_texts") == 0
+        assert counted(f'{ended},status="499"}}') > clients / 4
+        assert client.post("/classify", json={"text": "Malta warnt Peru ."}).status_code == 200
+        assert counted("haltung_texts_total") < 0.8 * clients * texts
 
 
 def test_requests_that_are_cancelled_cost_nobody_an_answer(bundle: Path) -> None:

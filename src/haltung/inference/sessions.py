@@ -20,7 +20,7 @@ from haltung.errors import UserError, first_line, one_of
 from haltung.inference.client import BundleError, Run, session
 
 RUNTIMES = ("onnxruntime", "openvino")
-STEP = 8  # OpenVINO keeps what it prepares for a shape: 80 MB for 160 widths, 16 MB for these
+STEP = 8  # of sizes: OpenVINO keeps the machine code that it makes for a size, whatever its caches hold
 _MODULES = {"scikit-learn": "sklearn"}  # of libraries that have another name
 Feeds = Mapping[str, np.ndarray]  # a graph's inputs by name
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -146,10 +147,12 @@ class ExportedModel(Predictor):
     def _read(self, read: Sequence[Unit], tokens: Sequence[Tokens], stances: Sequence[str] | None) -> list[Answers]:
         inputs, numbers = self.classifier.description["input"], [row for unit in read for row in unit.rows]
         rows = [{"input_ids": one.ids, **({"token_type_ids": one.types} if inputs["types"] else {})} for one in tokens]
-        feeds, starts = pack(rows, inputs["pad"], inputs["first_position"], inputs["packed_width"], self.step)
+        feeds, starts = pack(rows, inputs["pad"], inputs["first_position"], inputs["packed_width"], 2 * self.step if self.step > 1 else 1)
         candidates = actor_batch(read, tokens, starts)
         asked = [*self.classifier.tasks, *(VECTORS if len(candidates.rows) else ())]
-        values = self.run({**feeds, **places([unit.rows for unit in read], self.step)}, asked)
+        # Sentences without a token, in an article of their own, and empty articles make sizes few.
+        spare = [[None] * (-len(numbers) % self.step), *[[]] * (2 ** len(read).bit_length() - len(read) - 1)] if self.step > 1 else []
+        values = self.run({**feeds, **places([*(unit.rows for unit in read), *spare], self.step)}, asked)
         labelled = [number for number, row in enumerate(numbers) if row is not None]
         found: list[tuple[ActorAnswer, ...]] = [()] * len(labelled)
         if len(candidates.rows):
@@ -171,8 +174,12 @@ class ExportedModel(Predictor):
         np.add.at(sums, candidates.mention, tokens.reshape(-1, tokens.shape[-1])[candidates.tokens])
         counts = np.bincount(candidates.mention, minlength=len(sums)).clip(min=1).astype(np.float32)
         mentions = (sums / counts[:, None]).reshape(len(candidates.sentence), -1)
-        feeds = {"mentions": mentions, "sentences": sentences, "stances": stances, "cues": candidates.cues}
-        return np.exp(self._score_actors({**feeds, "sentence": candidates.sentence, "slot": candidates.slot})["sides"])
+        cues = np.pad(candidates.cues, ((0, 0), (0, -candidates.cues.shape[1] % self.step)))
+        feeds = {"mentions": mentions, "sentences": sentences, "stances": stances, "cues": cues}
+        feeds |= {"sentence": candidates.sentence, "slot": candidates.slot}
+        # The last candidate once more changes nothing; a sentence without any is passed over.
+        padded = {name: np.pad(one, ((0, -len(one) % self.step), *[(0, 0)] * (one.ndim - 1)), mode="edge") for name, one in feeds.items()}
+        return np.exp(self._score_actors(padded)["sides"][:, : len(sentences)])
 
 
 def save(
@@ -289,11 +296,14 @@ def load_trained(folder: Path) -> Model:
         else:
             model = resolve_name(_EXPORTABLE[description["kind"]][0]).read(folder, scheme, description)
         for path in folder.glob("[!.]*.safetensors"):
-            with safe_open(path, "numpy") as weights:
+            # numpy has no bf16, which an encoder's weights may have; with a network torch is there.
+            torch = sys.modules.get("torch")
+            with safe_open(path, "pt" if torch else "numpy") as weights:
                 for name in weights.keys():  # noqa: SIM118 -- it has no other iterator
                     values = weights.get_tensor(name)
+                    values = values.float().numpy() if torch else values
                     if not -1e30 < float(values.min(initial=0)) <= float(values.max(initial=0)) < 1e30:  # larger ones overflow later
-                        raise UserError(f"the array {name} of {path} has values that are no numbers below 1e30; export or train it again")
+                        raise UserError(f"the array {name} of {path} holds NaN, infinity or a number above 1e30; export or train it again")
         model.calibration = Calibration.from_dict(description.get("calibration", {}))
     return model
 

@@ -85,7 +85,7 @@ class Entrance:
         refusal: Response | None = None
         try:
             try:
-                await self._pass_on(scope, receive, send_and_note)
+                await self._pass_on(scope, receive, send_and_note, lambda: bool(status))
             except ClientDisconnect:
                 raise
             except HTTPException as refused:
@@ -102,7 +102,7 @@ class Entrance:
         self._metrics.answered(route, status, seconds)
         log.info("%s %s %d %.1f ms", scope["method"] if scope["method"] in _METHODS else "other", route, status, 1000 * seconds)
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, begun: Callable[[], bool]) -> None:
         if self._stopping() and not scope["path"].endswith("/live"):
             raise HTTPException(503, "the server is stopping; ask again in a moment", {"retry-after": "2"})
         request = Request(scope, receive)
@@ -113,18 +113,26 @@ class Entrance:
             if not hmac.compare_digest(_digest(given), self._key):
                 sentence = "this server asks for a key: send it as the header X-API-Key"
                 raise HTTPException(401, sentence, {"www-authenticate": "Bearer", "connection": "close"})
-        body = await self._body(request)
-        messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+        messages = iter([{"type": "http.request", "body": await self._body(request), "more_body": False}])
 
         async def receive_body() -> Message:
             return next(messages, None) or await receive()
 
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            if not (begun() or limit.expired()):
+                limit.reschedule(0)  # its time is over: what waits for a batch is dropped
+
+        watcher = asyncio.create_task(watch())
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._timeout) as limit:
                 await self._app(scope, receive_body, send)
         except TimeoutError:
             sentence = f"the answer has taken more than {self._timeout:g} s; send fewer texts at once, or ask again"
-            raise HTTPException(504, sentence) from None
+            raise (ClientDisconnect() if watcher.done() else HTTPException(504, sentence)) from None
+        finally:
+            watcher.cancel()
 
     async def _body(self, request: Request) -> bytes:
         """Return the whole body, also one that comes in pieces."""
