@@ -44,8 +44,7 @@ def is_full(error: BaseException | None) -> bool:
 
 def nearest(found: str, allowed: Iterable[str]) -> str:
     """Return ``", did you mean 'x'?"`` for the closest of ``allowed``, "" if none is close."""
-    # A file of others may have a million names, or one of a million letters; no slip leads there.
-    close = difflib.get_close_matches(found[:100], list(allowed)[:10_000], n=1, cutoff=0.6)
+    close = difflib.get_close_matches(found[:100], list(allowed)[:10_000], n=1, cutoff=0.6)  # files of others may hold millions
     return f", did you mean '{close[0]}'?" if close else ""
 
 

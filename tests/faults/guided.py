@@ -88,7 +88,8 @@ def attack(name: str, target: Target, runs: int, seed: int, keep: Path) -> Count
         status = os.waitpid(child, 0)[1]
     found = attacks.noted(name, keep)
     said = log.read_text(encoding="utf-8", errors="replace")
-    reached = [int(number) for number in re.findall(r"cov: (\d+)", said)] or [0]
+    # By what it begins with, and in the end.
+    reached = [int(number) for number in [*re.findall(r"INITED +cov: (\d+)", said), *re.findall(r"cov: (\d+)", said)[-1:]]] or [0]
     done = [int(number) for number in re.findall(r"^#(\d+)\t", said, re.MULTILINE)] or [0]
     if status:
         found[f"{name}: the process ends with status {status}, see {log}"] += 1

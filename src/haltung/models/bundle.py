@@ -15,7 +15,6 @@ from pkgutil import resolve_name
 from typing import Any, TypeVar
 
 import numpy as np
-from safetensors import safe_open
 
 from haltung import __version__
 from haltung.actors.finder import Actors
@@ -282,6 +281,8 @@ def first_loaded(graphs: Sequence[sessions.Graph], make: Callable[[sessions.Grap
 
 def load_trained(folder: Path) -> Model:
     """Load the weights of a trained or exported bundle; ``UserError`` as ``load``."""
+    from safetensors import safe_open
+
     description = describe(folder)
     with reading(folder, description) as part:
         # Of JSON transformers reads more than a model has written, if it is there.
