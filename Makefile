@@ -14,7 +14,7 @@ FIGURES ?= outputs/$(BENCH).json
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check lowest audit docs model bench fuzz label-studio system clean
+.PHONY: help setup train test check lowest audit docs model bench fuzz atheris label-studio system clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,10 @@ bench: setup ## run a benchmark (BENCH=training, inference or neighbour; see ben
 
 fuzz: setup ## try readers, schemes, configs, bundles and the server with 100,000 inputs broken at random (ARGS='--cases 2000 --only jsonl,scheme')
 	PYTHONPATH=tests $(BIN)/python tests/faults/fuzz.py $(ARGS)
+
+atheris: setup ## try the same with inputs that are chosen by what code they reach (ARGS='--runs 20000 --only jsonl,scheme'), in build/atheris
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target build/atheris 'atheris>=3,<4'
+	PYTHONPATH=tests:build/atheris $(BIN)/python tests/faults/guided.py $(ARGS)
 
 label-studio: setup ## label with a real Label Studio (LABEL_STUDIO=VERSION) of its own and read its export: minutes, 1 GB in build/
 	@$(PYTHON) -m venv build/label-studio

@@ -1,5 +1,5 @@
-"""How seconds and memory grow: predict and prepare on 1,000 to 1,000,000 sentences, train on 250 to
-16,000 segments.
+"""How seconds and memory grow: predict (by `news_de` and by a linear model) and prepare on 1,000
+to 1,000,000 sentences, train on 250 to 16,000 segments.
 
     # everything: many hours on two cores
     HALTUNG_SOURCES=FOLDER .venv/bin/python benchmarks/scaling.py
@@ -31,6 +31,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,11 @@ ROOT = Path(__file__).resolve().parents[1]
 JSON = ROOT / "experiments" / "scaling" / "scaling.json"
 SIZES = {
     "predict": (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000),
+    "predict, linear": (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000),
     "train": (250, 500, 1_000, 2_000, 4_000, 8_000, 16_000),
     "prepare": (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000),
 }
-UNITS = {"predict": "sentences", "train": "segments", "prepare": "sentences"}
+UNITS = {"predict": "sentences", "predict, linear": "sentences", "train": "segments", "prepare": "sentences"}
 # What the plan reaches for, and by how many processes of the machine that was measured.
 ARCHIVES, WORKERS = (10**7, 10**9), (1, 10, 100, 1000)
 MARKS = {part: (f"<!-- scaling: {part} -->", f"<!-- scaling: {part} end -->") for part in ("measured", "plan")}
@@ -182,10 +184,11 @@ def command(task: str, size: int, sources: Path, scratch: Path) -> list[str]:
     Raises:
         ValueError: there are too few texts.
     """
-    speeches, given = sources / "bundestag" / "speeches.jsonl.gz", scratch / f"{task}.jsonl"
-    if task == "predict":
+    speeches, given = sources / "bundestag" / "speeches.jsonl.gz", scratch / "given.jsonl"
+    if task.startswith("predict"):
         written(sentences(speeches), size, given)
-        return ["predict", f"input={given}", f"output={scratch / 'predictions.jsonl'}"]
+        model = [f"bundle={next(Path(linear().name).rglob('haltung.json')).parent}"] if task == "predict, linear" else []
+        return ["predict", *model, f"input={given}", f"output={scratch / 'predictions.jsonl'}"]
     corpus = ["corpus=jsonl", f"corpus.reader.path={given}", "corpus.name=scaling", f"prepared={scratch / 'prepared'}"]
     if task == "prepare":
         written(labelled(sentences(speeches)), size, given)
@@ -196,6 +199,24 @@ def command(task: str, size: int, sources: Path, scratch: Path) -> list[str]:
     rules = ["corpus.rules.exact=false", "corpus.rules.near=0", "corpus.rules.leakage=false", "corpus.rules.conflicts=keep"]
     recipe = ["training.epochs=1", "training.patience=0", f"runs={scratch / 'runs'}", "splits@corpus.split=given"]
     return ["train", *corpus, *rules, *recipe]
+
+
+@cache
+def linear() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder that has the bundle of a linear model, trained once on the written corpus.
+
+    Raises:
+        ValueError: the training failed.
+    """
+    folder = tempfile.TemporaryDirectory(prefix="haltung-scaling-")
+    words = [sys.executable, "-m", "haltung", "train", "model=linear", "name=linear", f"runs={folder.name}"]
+    log = Path(folder.name, "log.txt")
+    code, _ = run(words, Path(folder.name), log)
+    if code:
+        raise ValueError(
+            f"haltung train model=linear has ended with {code}: {log.read_text(encoding='utf-8', errors='replace')[-2000:].strip()}"
+        )
+    return folder
 
 
 def measure(task: str, size: int, sources: Path) -> Point:
@@ -277,12 +298,16 @@ def draw(points: Sequence[Point], path: Path) -> list[Path]:
     return paths
 
 
+def _cores(described: Mapping[str, Any]) -> str:
+    return "1 core" if (count := described["usable_cores"]) == 1 else f"{count} cores"
+
+
 def measured_table(described: Mapping[str, Any], points: Sequence[Point]) -> str:
     """Return the machine, each size of each task, and the lines through them, as Markdown."""
     card = f", {described['gpu']}" if described.get("gpu") else ""
     limit = "no quota" if described.get("quota") is None else f"a quota of {described['quota']:g}"
     versions = ", ".join(f"{name} {number}" for name, number in described["versions"].items())
-    out = f"{described['processor']}, {described['usable_cores']} cores, {limit}{card}; {versions}; {described['time'][:10]}.\n\n"
+    out = f"{described['processor']}, {_cores(described)}, {limit}{card}; {versions}; {described['time'][:10]}.\n\n"
     sizes: dict[tuple[str, int], list[Point]] = {}
     for point in sorted(points, key=lambda point: (list(SIZES).index(point.task), point.size)):
         sizes.setdefault((point.task, point.size), []).append(point)
@@ -306,7 +331,7 @@ def plan_table(described: Mapping[str, Any], points: Sequence[Point], price: flo
     fitted = Price.of(of_task(points, "predict", "seconds"))
     if fitted is None:
         return "Nothing to reckon with: `predict` has been measured on fewer than two sizes.\n"
-    worker = described["gpu"] or f"{described['processor']}, {described['usable_cores']} cores"
+    worker = described["gpu"] or f"{described['processor']}, {_cores(described)}"
     rows = []
     for archive in ARCHIVES:
         for workers in WORKERS:

@@ -2,17 +2,19 @@
 
 PREPARED is what `haltung prepare corpus=real_news 'corpus.rounds=[1]' prepared=…` has written. Of no corpus here are both labellings of a row kept, so three coders are
 drawn: each gives a row its gold label, or with the row's own chance of error another one, after what `news_de` takes for what on the test split (`confusion`
-writes that table into OUT.json). Then `model=linear` is trained on what they said, by annotators=soft, majority and first, and scored against the gold
-labels of the test split.
+writes that table into OUT.json). Then `model=linear` (or another one: `model=network`) is trained on what they said, by annotators=soft, majority and first,
+and scored against the gold labels of the test split. `articles=N` trains on so many articles of train, drawn anew with the coders, `conditions=N` does the
+first N conditions alone, and `policies=A,B` these policies: a network takes minutes for each.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +35,14 @@ from haltung.labels import Scheme
 from haltung.models import bundle, compact, linear
 from haltung.records import Segment
 from haltung.training.calibration import calibrate
+from haltung.training.finetune import finetune
 
 TASK, CODERS, DRAWS, POLICIES = "stance", 3, (1, 2, 3), ("soft", "majority", "first")
 # The chance of an error, of each row: the same for all, or a third of the rows is hard and the others are nearly sure.
-CONDITIONS = {"every row as hard": lambda rng, n: np.full(n, 0.2), "a third is hard": lambda rng, n: np.where(rng.random(n) < 1 / 3, 0.5, 0.05)}
+CONDITIONS = {
+    "every row as hard": lambda rng, n: np.full(n, 0.2),
+    "a third is hard": lambda rng, n: np.where(rng.random(n) < 1 / 3, 0.5, 0.05),
+}
 
 
 def confusion(prepared: store.Prepared, out: Path) -> None:
@@ -80,29 +86,53 @@ def log_loss(runs: list[ScoredSplit], said: list[list[np.ndarray]] | None = None
     true = said or [[run.gold[TASK]] for run in runs]
     lost = [np.mean([losses(one, run.probabilities[TASK]) for one in of], axis=0) for run, of in zip(runs, true, strict=True)]
     sums = np.stack([per_article(np.stack([one, np.ones(len(one))], axis=1), articles) for one in lost], axis=1)
-    mean = lambda of: (of[..., 0] / of[..., 1])  # noqa: E731
+    mean = lambda of: of[..., 0] / of[..., 1]  # noqa: E731
     return Sampled(mean(sums.sum(axis=0))[:, None], mean(resampled(sums)).mean(axis=1)[:, None], len(sums))
 
 
 def run(prepared: store.Prepared, out: Path, *words: str) -> None:
     """Train on what the coders said, with these further keys of `haltung train`, and print what comes of it."""
+    own = dict(word.split("=", 1) for word in words if word.startswith(("articles=", "conditions=", "policies=")))
+    policies = own.get("policies", ",".join(POLICIES)).split(",")
     scheme = prepared.scheme.only([TASK])
     table = np.array(json.loads(out.read_text(encoding="utf-8"))["confusion"])
     train, dev, test = (list(prepared.segments(split)) for split in ("train", "dev", "test"))
-    settings = plain(compose("train", ["corpus=real_news", "corpus.reads.default=text", "model=linear", *words]))
-    spec = make(settings["model"], "model")
+    keys = [word for word in words if word.partition("=")[0] not in own]
+    settings = plain(
+        compose(
+            "train",
+            ["corpus=real_news", "corpus.reads.default=text", "~corpus.pooling", "+corpus.pooling.default=mean", "model=linear", *keys],
+        )
+    )
+    parts = {part: make(settings[part], part) for part in ("encoder", "model", "training")}
 
-    def scored(learned: list[Segment], tuned_on: list[Segment]) -> tuple[ScoredSplit, ScoredSplit]:
+    def fitted(learned: list[Segment], tuned_on: list[Segment], seed: int) -> object:
+        """Return the model; a network's epoch is chosen by these coders' labels of dev, too."""
+        if settings["model"]["_target_"] == compose("train", ["model=linear"]).model._target_:
+            return linear.fit(learned, scheme, parts["model"], 1)
+        with tempfile.TemporaryDirectory() as folder:
+            return finetune(learned, tuned_on, scheme, parts["encoder"], parts["model"], parts["training"], seed, Path(folder)).model
+
+    def scored(learned: list[Segment], tuned_on: list[Segment], seed: int = 1) -> tuple[ScoredSplit, ScoredSplit]:
         """Return the answers for test, calibrated and before that."""
-        model = linear.fit(learned, scheme, spec, 1)
+        model = fitted(learned, tuned_on, seed)
         bare = score(test, model.predict(test), scheme, "real_news", "test")
         calibrate(model, score(tuned_on, model.predict(tuned_on), scheme, "real_news", "dev"))
         return score(test, model.predict(test), scheme, "real_news", "test"), bare
 
-    certain, _ = scored(train, dev)
-    for name, drawn in CONDITIONS.items():
-        runs: dict[str, list[ScoredSplit]] = {policy: [] for policy in POLICIES}
-        uncalibrated: dict[str, list[ScoredSplit]] = {policy: [] for policy in POLICIES}
+    def some(seed: int) -> list[bool]:
+        """Return which rows of train are learned from."""
+        articles = sorted({one.article for one in train})
+        chosen = set(np.random.default_rng(1000 + seed).permutation(articles)[: int(own.get("articles", len(articles)))])
+        return [one.article in chosen for one in train]
+
+    certain = [
+        scored([one for one, there in zip(train, some(seed), strict=True) if there], dev, seed)[0]
+        for seed in (DRAWS if "articles" in own else DRAWS[:1])
+    ]
+    for name, drawn in islice(CONDITIONS.items(), int(own.get("conditions", len(CONDITIONS)))):
+        runs: dict[str, list[ScoredSplit]] = {policy: [] for policy in policies}
+        uncalibrated: dict[str, list[ScoredSplit]] = {policy: [] for policy in policies}
         agreed, kappas, kept, votes = [], [], [], []
         for seed in DRAWS:
             rng = np.random.default_rng(seed)
@@ -111,23 +141,30 @@ def run(prepared: store.Prepared, out: Path, *words: str) -> None:
             pairs = list(combinations(answers, 2))
             kappas.append(np.mean([cohen_kappa_score(*pair) for pair in pairs]))
             agreed.append(np.mean([len(set(said)) == 1 for said in zip(*answers, strict=True)]))
-            for policy in POLICIES:
-                learned, tuned_on = (
-                    list(settled(part, [of[start : start + len(part)] for of in answers], scheme, policy)) for part, start in ((train, 0), (dev, len(train)))
-                )
+            there = some(seed)
+            for policy in policies:
+                given = [[one for one, use in zip(of, there, strict=False) if use] for of in answers]
+                learned = list(settled([one for one, use in zip(train, there, strict=True) if use], given, scheme, policy))
+                tuned_on = list(settled(dev, [of[len(train) : len(train) + len(dev)] for of in answers], scheme, policy))
                 if policy == "majority":
-                    kept.append(len(learned) / len(train))
-                for of, one in zip((runs, uncalibrated), scored(learned, tuned_on), strict=True):
+                    kept.append(len(learned) / sum(there))
+                for of, one in zip((runs, uncalibrated), scored(learned, tuned_on, seed), strict=True):
                     of[policy].append(one)
+                print(f"{name}, draw {seed}, {policy}: {len(learned)} rows", file=sys.stderr, flush=True)
             votes.append([np.array([scheme[TASK].index(one) for one in of[-len(test) :]]) for of in answers])
-        print(f"\n{name}: kappa {np.mean(kappas):.2f}, all three agree in {np.mean(agreed):.2f}, a majority in {np.mean(kept):.2f} of the rows of train")
-        systems = [System(policy, tuple(of)) for policy, of in runs.items()] + [System("gold", (certain,), fixed=True)]
+        print(
+            f"\n{name}: kappa {np.mean(kappas):.2f}, all three agree in {np.mean(agreed):.2f}, a majority in {np.mean(kept):.2f} of the rows of train"
+        )
+        systems = [System(policy, tuple(of)) for policy, of in runs.items()] + [System("gold", tuple(certain), fixed=len(certain) == 1)]
         found = compare(systems).tasks[TASK]
         lost = {system.name: log_loss(list(system.runs)) for system in systems}
         of_coders = {policy: log_loss(of, votes) for policy, of in uncalibrated.items()}
         for one in found.standings:
             value = one.macro_f1
-            print(f"{one.system} | {value.value:.3f} [{value.low:.3f}, {value.high:.3f}] | {one.accuracy.value:.3f} | {lost[one.system].values.mean():.3f}", flush=True)
+            print(
+                f"{one.system} | {value.value:.3f} [{value.low:.3f}, {value.high:.3f}] | {one.accuracy.value:.3f} | {lost[one.system].values.mean():.3f}",
+                flush=True,
+            )
         for pair in found.pairs:
             value, other = pair.macro_f1, difference(lost[pair.first], lost[pair.second])
             print(

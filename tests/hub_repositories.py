@@ -22,7 +22,7 @@ GNAD10_LABELS = ["Web", "Panorama", "International", "Wirtschaft", "Sport", "Inl
 _SCRIPT = "import datasets\n\n\nclass XStance(datasets.GeneratorBasedBuilder):\n    pass\n"
 
 
-def write_gbert(folder: Path) -> Path:
+def write_gbert(folder: Path, seed: int = 7) -> Path:
     """Write a tiny BERT as deepset/gbert-base is written: a masked language model, ``vocab.txt``
     and no ``tokenizer.json``.
     """
@@ -36,7 +36,7 @@ def write_gbert(folder: Path) -> Path:
     trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=specials, show_progress=False)
     tokenizer.train_from_iterator(GBERT_SENTENCES * 20, trainer)
     pieces = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    torch.manual_seed(7)
+    torch.manual_seed(seed)
     config = BertConfig(
         vocab_size=len(pieces), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, max_position_embeddings=64
     )

@@ -51,13 +51,17 @@ class Hub:
 
     ``requests`` are those it has had, as ``HEAD /path``; a ``status`` other than 200 is its answer
     to everything. Whoever has the ``token`` may make repositories, which lie below ``uploads``;
-    ``private`` are the names of those that nobody else can see.
+    ``private`` are the names of those that nobody else can see. When the sizes of files have been
+    asked for, the branch ``main`` of those that are ``moving`` goes on to the revision ``next``,
+    and they have ``moved``.
     """
 
     repositories: tuple[Repository, ...]
     uploads: Path | None = None
     token: str = "hf_ours"
     private: set[str] = field(default_factory=set)
+    moving: set[str] = field(default_factory=set)
+    moved: set[str] = field(default_factory=set)
     url: str = ""
     storage: str = ""
     requests: list[str] = field(default_factory=list)
@@ -234,6 +238,7 @@ class _Handler(BaseHTTPRequestHandler):
             # missing.
             self._error(401, "RepoNotFound", "Repository not found")
             return None
+        revision = "next" if name in self.hub.moved and revision == "main" else revision
         folder = repository.folder(revision)
         if folder is None:
             self._error(404, "RevisionNotFound", f"Invalid rev id: {revision}")
@@ -250,6 +255,7 @@ class _Handler(BaseHTTPRequestHandler):
             siblings = [{"rfilename": path.relative_to(folder).as_posix()} for path in _files(folder)]
             for one in siblings if "blobs" in query else ():
                 one["size"] = (folder / one["rfilename"]).stat().st_size
+            self.hub.moved |= self.hub.moving & {name} if "blobs" in query else set()
             common = {"_id": commit[:24], "id": name, "sha": commit, "private": False, "gated": False, "disabled": False, "tags": []}
             self._json({**common, "modelId": name, "downloads": 0, "likes": 0, "siblings": siblings})
         elif what == "tree":

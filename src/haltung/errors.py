@@ -17,7 +17,8 @@ class UserError(Exception):
 
 def nearest(found: str, allowed: Iterable[str]) -> str:
     """Return ``", did you mean 'x'?"`` for the closest of ``allowed``, "" if none is close."""
-    close = difflib.get_close_matches(found, list(allowed), n=1, cutoff=0.6)
+    # A file of others may have a million names, or one of a million letters; no slip leads there.
+    close = difflib.get_close_matches(found[:100], list(allowed)[:10_000], n=1, cutoff=0.6)
     return f", did you mean '{close[0]}'?" if close else ""
 
 

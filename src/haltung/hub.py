@@ -1,4 +1,4 @@
-"""The Hugging Face hub: what it would send is measured before anything is fetched."""
+"""The Hugging Face hub: a commit is measured before anything of it is fetched."""
 
 import os
 from contextlib import suppress
@@ -10,30 +10,31 @@ from haltung.errors import UserError
 LIMIT = "HALTUNG_HUB_GB"
 
 
-def check_size(name: str, revision: str | None, kind: str = "model") -> None:
-    """Raise ``UserError`` if a repository has more than ``HALTUNG_HUB_GB`` (20) gigabytes.
-
-    A folder, and a hub that is not to be asked or does not answer, are left to what reads them.
-    """
-    from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of httpx, or of httpx2, as the version has it
+def pinned(name: str, revision: str | None, kind: str = "model") -> str | None:
+    """Return what ``commit`` does; ``UserError`` if that has over ``HALTUNG_HUB_GB`` (20) GB."""
+    from huggingface_hub import HfApi, constants, errors
 
     try:
         most = float(os.environ.get(LIMIT) or 20)
     except ValueError:
         raise UserError(f"{LIMIT} is '{os.environ[LIMIT]}', expected a number of gigabytes, as in {LIMIT}=20") from None
-    size = 0.0
+    size, revision = 0.0, commit(name, revision, kind)
     if not constants.HF_HUB_OFFLINE and not Path(name).exists():
-        with suppress(HTTPError, OSError, RuntimeError, ValueError):
+        with suppress(errors.HTTPError, OSError, RuntimeError, ValueError):  # type: ignore[attr-defined]  # of httpx, or of httpx2
             found: Any = HfApi().repo_info(name, revision=revision, repo_type=kind, files_metadata=True, timeout=10)
             size = sum(one.size or 0 for one in found.siblings or ()) / 1e9
     if not size <= most:
         raise UserError(f"{name} has {size:.3g} GB on the hub, allowed are {most:g}; take another {kind}, or set {LIMIT}={size + 1:.0f}")
+    return revision
 
 
-def commit(name: str, revision: str) -> str:
-    """Return the commit that a revision of a model was when it was fetched, or the revision."""
-    from huggingface_hub import try_to_load_from_cache
+def commit(name: str, revision: str | None, kind: str = "model") -> str | None:
+    """Return the commit that a revision is, on the hub or, where that does not answer, in the
+    cache. A folder, and what neither has, keep their revision, and are left to what reads them.
+    """
+    from huggingface_hub import HfApi, constants, errors
 
-    found = try_to_load_from_cache(name, "config.json", revision=revision)
-    return Path(found).parent.name if isinstance(found, str) else revision
+    with suppress(errors.HTTPError, errors.RevisionResolutionError, OSError, RuntimeError, ValueError):  # type: ignore[attr-defined]
+        if not Path(name).exists():
+            return HfApi().resolve_revision(name, revision=revision, repo_type=kind, local_files_only=constants.HF_HUB_OFFLINE).resolved
+    return revision

@@ -1,7 +1,5 @@
 """Label schemes, declared and never inferred, so that all agree on the meaning of index 3."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -9,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -104,7 +102,7 @@ class Scheme:
             raise AttributeError(name)
         return self[name]
 
-    def only(self, names: Sequence[str]) -> Scheme:
+    def only(self, names: Sequence[str]) -> Self:
         """Return the scheme with these tasks alone, in its order; ``UserError`` if it lacks one."""
         chosen = {self[name].name for name in names}
         if not names or len(chosen) < len(names):

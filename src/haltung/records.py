@@ -1,7 +1,5 @@
 """Records that all packages share: ``Segment``, ``Dyad``, ``Prediction``; columns of a corpus."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,6 +14,8 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 Record = TypeVar("Record")
+Key = TypeVar("Key")
+Item = TypeVar("Item")
 
 Span = tuple[int, int]  # of a text: the positions of its first character and behind its last
 
@@ -88,12 +88,17 @@ def label_ids(answer: Answer) -> tuple[str, ...]:
     return (answer,) if isinstance(answer, str) else tuple(answer or ())
 
 
+def by_key(pairs: Iterable[tuple[Key, Item]]) -> dict[Key, list[Item]]:
+    """Return the values of each key; both are in the order of the pairs."""
+    out: dict[Key, list[Item]] = {}
+    for key, value in pairs:
+        out.setdefault(key, []).append(value)
+    return out
+
+
 def by_group(segments: Iterable[Segment]) -> dict[str, list[Segment]]:
     """Return the segments of each article, or group, in their order."""
-    groups: dict[str, list[Segment]] = {}
-    for segment in segments:
-        groups.setdefault(segment.group, []).append(segment)
-    return groups
+    return by_key((segment.group, segment) for segment in segments)
 
 
 def in_context(segments: Sequence[Segment]) -> list[Segment]:
@@ -102,10 +107,7 @@ def in_context(segments: Sequence[Segment]) -> list[Segment]:
     It is the headline, the article's first segment, and the one before. A segment that has a
     context keeps it, and one without a position in an article gets none.
     """
-    articles: dict[str, list[int]] = {}
-    for row, segment in enumerate(segments):
-        if segment.article and segment.position is not None:
-            articles.setdefault(segment.article, []).append(row)
+    articles = by_key((one.article, row) for row, one in enumerate(segments) if one.article and one.position is not None)
     out = list(segments)
     for rows in articles.values():
         rows.sort(key=lambda row: segments[row].position or 0)
@@ -176,12 +178,12 @@ def read_record(path: Path, cls: type[Record], what: str, remedy: str, version: 
         raise UserError(f"{path} is not JSON ({error}); {remedy}") from None
 
 
-def faults_of(error: ValidationError) -> str:
+def faults_of(error: "ValidationError") -> str:
     """Return the first three faults of data that are no such record: ``field (message), …``."""
     return listed(f"{'.'.join(map(str, fault['loc']))} ({fault['msg']})" for fault in error.errors()[:3])
 
 
-def features(scheme: Scheme) -> Features:
+def features(scheme: Scheme) -> "Features":
     """Return the columns of a corpus, as declared to ``datasets`` and written to Parquet.
 
     Text columns are never null, ``position`` may be; a single-label task is a string or null, a

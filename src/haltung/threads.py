@@ -28,8 +28,7 @@ def count(processes: int = 1) -> int:
     The number for all of them is ``OMP_NUM_THREADS`` where it is set, else that of the cores.
     """
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    whole = int(first) if first.isdecimal() and int(first) else cores()
-    return max(1, whole // processes)
+    return max(1, (int(first) if first.isdecimal() and int(first) else cores()) // processes)
 
 
 def cores() -> int:

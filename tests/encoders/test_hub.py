@@ -9,13 +9,15 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from command_line import write_corpus
+from haltung.tracking import Store
 from hub_repositories import GBERT_SENTENCES, gnad10_rows, write_gbert, write_gnad10, write_x_stance, x_stance_rows
 from hub_server import Hub, Repository, serve
 
@@ -64,6 +66,13 @@ report = {
 from haltung.models import compact, neural
 from haltung.models.spec import NetworkSpec
 report["commit"] = neural.pretrained(gbert(), NetworkSpec(max_length=32))[0].revision
+report["moving"] = neural.pretrained(gbert("ours/encoder"), NetworkSpec(max_length=32))[0].revision
+report["moving model"] = compact.find("hub:ours/model").name
+os.chdir(out)
+from command_line import CORPUS
+from haltung.cli import main
+words = ("encoder=gbert_base", "encoder.path=ours/trained", "model=few_shot", "model.max_length=32", "name=few")
+report["reproduced"] = [main(["train", *CORPUS, *words]), main(["reproduce", "run=few-42"])]
 os.environ[hub.LIMIT] = "1e-4"  # 100 kB
 report["large"] = shown(lambda: load(gbert("deepset/gbert-huge")))
 report["large model"] = shown(lambda: compact.find("hub:deepset/gbert-huge"))
@@ -73,7 +82,8 @@ report["limit"] = shown(lambda: load(gbert()))
 
 _OFFLINE = """
 np.save(out / "ours.npy", hidden(*load(gbert())))
-report = {"not cached": shown(lambda: load(gbert("deepset/gbert-large")))}
+from haltung.models import compact
+report = {"not cached": shown(lambda: load(gbert("deepset/gbert-large"))), "model": compact.find("hub:ours/model").name}
 """
 
 _CORPORA = """
@@ -84,6 +94,7 @@ def segments(reader, name):
 script = shown(lambda: XStance(hub="ZurichNLP/x_stance", revision="main").read(scheme("xstance")))
 report = {
     "script": script,
+    "moving": segments(Gnad10(hub="ours/corpus"), "gnad10"),
     "gnad10": segments(Gnad10(hub="community-datasets/gnad10"), "gnad10"),
     "x_stance": segments(XStance(hub="ZurichNLP/x_stance", test_set="all"), "xstance"),
     "missing": shown(lambda: XStance(hub="ZurichNLP/x_stanze").read(scheme("xstance"))),
@@ -106,7 +117,7 @@ class Client:
         self.out = out
         self._process = subprocess.Popen(
             [sys.executable, "-c", _BEGIN + program + end, *arguments],
-            env={**environment, "PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1"},
+            env={**environment, "PYTHONPATH": f"{root / 'src'}:{root / 'tests'}", "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -134,14 +145,20 @@ def gbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def hub(gbert: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """A hub with one encoder and two corpora."""
+    """A hub with encoders and corpora; of some the branch goes on while they are fetched."""
+    huge, own = write_gbert(tmp_path_factory.mktemp("huge"), seed=8), write_gnad10(tmp_path_factory.mktemp("ours"))
     with serve(
         Repository("models", GBERT, {"main": gbert}),
-        Repository("models", "deepset/gbert-huge", {"main": write_gbert(tmp_path_factory.mktemp("huge"))}),
+        Repository("models", "deepset/gbert-huge", {"main": huge}),
         Repository("datasets", "ZurichNLP/x_stance", write_x_stance(tmp_path_factory.mktemp("x_stance"))),
         Repository("datasets", "community-datasets/gnad10", write_gnad10(tmp_path_factory.mktemp("gnad10"))),
-        Repository("datasets", "ours/gnad10", write_gnad10(tmp_path_factory.mktemp("ours"))),
+        Repository("datasets", "ours/gnad10", own),
+        Repository("models", "ours/encoder", {"main": huge, "next": gbert}),
+        Repository("models", "ours/model", {"main": huge, "next": gbert}),
+        Repository("models", "ours/trained", {"main": huge, "next": gbert}),
+        Repository("datasets", "ours/corpus", {**own, "next": own["main"]}),
     ) as running:
+        running.moving.update({"ours/encoder", "ours/model", "ours/trained", "ours/corpus"})
         yield running
 
 
@@ -152,9 +169,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def encoder(hub: Hub, home: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Client:
-    """What a process gets that loads encoders."""
-    client = Client(_ENCODER, root, tmp_path_factory.mktemp("out"), hub.environment(home))
+def encoder(hub: Hub, home: Path, root: Path, new_store: Callable[[Path], Store], tmp_path_factory: pytest.TempPathFactory) -> Client:
+    """What a process gets that loads encoders, and trains a model twice."""
+    new_store(folder := tmp_path_factory.mktemp("out"))
+    write_corpus(folder, 40)
+    client = Client(_ENCODER, root, folder, hub.environment(home))
     client.report()
     return client
 
@@ -219,8 +238,8 @@ def test_weights_are_fetched_from_the_hub_once(encoder: Client, hub: Hub, gbert:
 def test_a_fetched_encoder_needs_the_hub_no_more(
     encoder: Client, hub: Hub, home: Path, root: Path, tmp_path: Path, expected: np.ndarray
 ) -> None:
-    """With ``HF_HUB_OFFLINE=1`` it comes from the cache without one request; a missing one is
-    reported at once.
+    """With ``HF_HUB_OFFLINE=1`` it comes from the cache without one request, and so does a model; a
+    missing one is reported at once.
     """
     before = len(hub.requests)
     client = Client(_OFFLINE, root, tmp_path, {**hub.environment(home), "HF_HUB_OFFLINE": "1"})
@@ -228,12 +247,32 @@ def test_a_fetched_encoder_needs_the_hub_no_more(
     np.testing.assert_allclose(np.load(tmp_path / "ours.npy"), expected, rtol=0, atol=1e-6)
     assert len(hub.requests) == before
     assert "deepset/gbert-large" in report["not cached"]
+    assert report["model"] == encoder.report()["moving model"]
 
 
 def test_a_branch_is_recorded_as_the_commit_that_it_was(encoder: Client, hub: Hub) -> None:
     """So that a bundle says which encoder it began with, whatever the branch holds later."""
-    (repository,) = [one for one in hub.repositories if one.name == GBERT]
-    assert encoder.report()["commit"] == repository.commit("main")
+    assert encoder.report()["commit"] == hub.find("models", GBERT).commit("main")
+
+
+def test_a_run_is_reproduced_with_the_commit_that_its_encoder_was(encoder: Client, hub: Hub) -> None:
+    """Though the branch has gone on to other weights; equal to the bit, else the code is 1."""
+    assert encoder.report()["reproduced"] == [0, 0]
+    assert "ours/trained" in hub.moved
+
+
+@pytest.mark.parametrize(("kind", "name"), [("models", "ours/encoder"), ("models", "ours/model"), ("datasets", "ours/corpus")])
+def test_what_is_fetched_is_the_commit_whose_size_was_counted(
+    encoder: Client, corpora: dict[str, Any], hub: Hub, kind: str, name: str
+) -> None:
+    """Though the branch has gone on between the two."""
+    commit = hub.find(kind, name).commit("main")
+    asked = [request for request in hub.requests if f"{name}/resolve/" in request]
+    assert name in hub.moved
+    assert len(asked) > 2
+    assert all(f"/resolve/{commit}/" in request for request in asked)
+    assert encoder.report()["moving"] == hub.find("models", "ours/encoder").commit("main")
+    assert len(corpora["moving"]) == 2 * len(gnad10_rows("train"))
 
 
 @pytest.mark.parametrize("case", ["large", "large model"])
@@ -243,7 +282,8 @@ def test_a_repository_that_is_too_large_is_refused_before_it_is_fetched(encoder:
         r"deepset/gbert-huge has 0\.00\d+ GB on the hub, allowed are 0\.0001; take another model, or set HALTUNG_HUB_GB=1",
         encoder.report()[case],
     )
-    assert {request for request in hub.requests if "gbert-huge" in request} == {"GET /api/models/deepset/gbert-huge/revision/main"}
+    address, commit = "GET /api/models/deepset/gbert-huge/revision", hub.find("models", "deepset/gbert-huge").commit("main")
+    assert {request for request in hub.requests if "gbert-huge" in request} == {f"{address}/main", f"{address}/{commit}"}
 
 
 def test_a_data_set_that_is_too_large_is_refused_before_it_is_fetched(corpora: dict[str, Any], hub: Hub) -> None:
@@ -251,7 +291,8 @@ def test_a_data_set_that_is_too_large_is_refused_before_it_is_fetched(corpora: d
     assert re.match(
         r"ours/gnad10 has \S+ GB on the hub, allowed are 1e-09; take another dataset, or set HALTUNG_HUB_GB=1", corpora["large"]
     )
-    assert {request for request in hub.requests if "ours/gnad10" in request} == {"GET /api/datasets/ours/gnad10"}
+    address, commit = "GET /api/datasets/ours/gnad10", hub.find("datasets", "ours/gnad10").commit("main")
+    assert {request for request in hub.requests if "ours/gnad10" in request} == {address, f"{address}/revision/{commit}"}
 
 
 def test_a_limit_that_is_no_number_is_named(encoder: Client) -> None:

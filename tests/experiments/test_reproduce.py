@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,8 +12,10 @@ import pytest
 from command_line import run_here, store_in
 from haltung import tracking
 from haltung.errors import UserError
+from haltung.tracking import Store
 from haltung.tracking.read import list_runs
 from haltung.tracking.reproduction import Reproduction, trainings
+from tiny import segments
 
 
 @contextmanager
@@ -98,6 +100,50 @@ def test_seeds_and_folds_are_their_trainings_and_other_runs_are_refused(linear_h
     assert names == [["cv-fold-1-42", "cv-fold-2-42", "cv-fold-3-42"], ["plain-1", "plain-2"]]
     with _tagged(linear_home, "plain-2", {"haltung.kind": "compare"}), pytest.raises(UserError, match=r"plain-2 \(compare\) can't be made"):
         trainings(tracking.find(store, "plain-2"))
+
+
+@pytest.mark.slow
+def test_folds_are_made_anew_one_by_one_in_the_language_asked_for(linear_home: Path) -> None:
+    """A run for each, beside the old one's; the table and the verdict are German."""
+    store = store_in(linear_home)
+    done = run_here("reproduce", "run=part-folds-42", "language=de", cwd=linear_home)
+    assert done.returncode == 0, done.stderr + done.stdout
+    for number, old in enumerate(trainings(tracking.find(store, "part-folds-42")), 1):
+        new = tracking.find(store, f"part-fold-{number}-again-42")
+        assert new.tags["haltung.reproduces"] == old.id
+        assert f"Lauf {new.id}: {old.name} ist reproduziert, Gewichte aufs Bit gleich" in done.stdout
+    assert "damals" in done.stdout
+    assert "0,5" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_sheet_is_read_again_by_the_scheme_that_was_drafted_from_it(tmp_path: Path, new_store: Callable[[Path], Store]) -> None:
+    """With a further row it is another corpus."""
+    new_store(tmp_path)
+    sheet, rows = tmp_path / "sheet.csv", [f"{one.text};{one.labels['stance']};{one.article}" for one in segments(80, articles=20)]
+    sheet.write_text("\n".join(["Satz;Haltung;Artikel", *rows]), encoding="utf-8")
+    trained = run_here("train", "table=sheet.csv", "label=Haltung", "model=linear", "folds=1", "name=sheet", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    done = run_here("reproduce", "run=sheet-42", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "sheet-42 is reproduced, weights equal to the bit" in done.stdout
+    sheet.write_text("\n".join(["Satz;Haltung;Artikel", *rows, "Neu ist das.;support;neu"]), encoding="utf-8")
+    other = run_here("reproduce", "run=sheet-42", cwd=tmp_path)
+    assert (other.returncode, other.stderr.count("\n")) == (2, 1), other.stderr
+    assert "corpus_digest was " in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("tolerance=-0.01", "tolerance is -0.01: input should be greater than or equal to 0"),
+        ("tolerance=no", "tolerance is 'no', expected a number"),
+    ],
+)
+def test_a_tolerance_is_no_negative_number(word: str, told: str, tmp_path: Path) -> None:
+    """It is looked at before the store is."""
+    done = run_here("reproduce", "run=x", word, cwd=tmp_path)
+    assert (done.returncode, told in done.stderr, list(tmp_path.iterdir())) == (2, True, []), done.stderr
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ each is refused in one sentence, whoever reads them.
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from bundle_readers import READERS
 from haltung.cli import main
 from haltung.encoders.load import Encoder
 from haltung.encoders.load import load as load_encoder
-from haltung.errors import UserError
+from haltung.errors import UserError, nearest
 from haltung.inference import client
 from haltung.inference.client import BundleError, Classifier
 from haltung.models import bundle, linear
@@ -250,3 +252,32 @@ def test_a_linear_model_whose_numbers_do_not_fit_is_a_sentence(tmp_path: Path) -
         save_file(numbers | {name: np.ascontiguousarray(numbers[name][:1])}, folder / "linear.safetensors")
         with pytest.raises(UserError, match=r"linear.safetensors has other shapes than the labels of stance and vocabulary.json"):
             bundle.load_trained(folder)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e31], ids=str)
+def test_weights_that_are_no_numbers_or_overflow_are_named(trained: Path, tmp_path: Path, root: Path, value: float) -> None:
+    """By the array; scikit-learn and the network would fail, or answer NaN, at the first text."""
+    for source, file, name in (
+        (root / "tests/data/bundle_0.1.0", "linear.safetensors", "features.text.text.words.idf"),
+        (trained, "model.safetensors", "heads.stance.bias"),
+    ):
+        folder = Path(shutil.copytree(source, tmp_path / file))
+        description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))
+        (folder / "haltung.json").write_text(json.dumps(description | {"files": {}}), encoding="utf-8")
+        numbers = load_file(folder / file)
+        numbers[name][-1] = value
+        save_file(numbers, folder / file)
+        with pytest.raises(UserError, match=rf"the array {name} of .*{file} holds NaN, infinity or a number above 1e30; export"):
+            bundle.load_trained(folder)
+
+
+def test_a_name_of_endless_letters_or_a_million_formats_take_no_time(folder: Path) -> None:
+    """A name that is close is looked for by its beginning, and among the first alone."""
+    pick, start = random.Random(1), time.process_time()
+    letters = [chr(0x4E00 + pick.randrange(5000)) for _ in range(20_000)]
+    assert nearest("".join(letters), ["".join(one if number % 3 else "x" for number, one in enumerate(letters))]) == ""
+    description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))
+    with pytest.raises(UserError) as caught:
+        bundle.graphs_for(folder, description | {"formats": {f"fp{number}": {} for number in range(33, 100_000)}}, "onnxruntime", "fp32")
+    assert f"{folder} has no format 'fp32', did you mean 'fp" in str(caught.value)[:500]
+    assert time.process_time() - start < 5

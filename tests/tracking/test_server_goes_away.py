@@ -13,7 +13,7 @@ import pytest
 
 from command_line import recipe, run_here, write_corpus
 from haltung.tracking import Store
-from haltung.tracking.read import list_runs
+from haltung.tracking.read import find, list_runs
 from haltung.tracking.store import asking_once, mlflow
 from postgres import mlflow_server
 
@@ -24,7 +24,7 @@ def test_a_training_ends_with_one_sentence_and_goes_on_when_the_server_is_back(
     bert: Path, mlflow_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server goes away behind the first checkpoint. Nothing of the curve is lost or logged
-    twice; the run is the same one.
+    twice; the run is the same one, and one made anew without a break has its weights.
     """
     # So that the test need not wait for a minute.
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -58,6 +58,11 @@ def test_a_training_ends_with_one_sentence_and_goes_on_when_the_server_is_back(
         assert resumed.returncode == 0, resumed.stderr
         (record,) = list_runs(Store(address, artifacts=None))
         points = record.connection.client.get_metric_history(record.id, "epoch")
+        done = run_here("reproduce", f"run={record.id}", "tracking=server", f"tracking.uri={address}", cwd=tmp_path)
+        anew = find(Store(address, artifacts=None), "tiny-again-42")
+        assert done.returncode == 0, done.stderr + done.stdout
+        assert "weights equal to the bit" in done.stdout
+        assert anew.tags["haltung.reproduces"] == record.id
     assert record.status == "FINISHED"
     assert sorted({point.value for point in points if point.value.is_integer()}) == [1, 2, 3, 4]
     assert len({point.step for point in points}) == len(points)

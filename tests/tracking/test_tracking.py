@@ -351,6 +351,20 @@ def test_an_absent_server_is_reported_at_once() -> None:
     assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "5"
 
 
+def test_a_server_that_never_answers_is_reported_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes connections; it is asked once, for as long as MLFLOW_HTTP_REQUEST_TIMEOUT says."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        expected = rf"the MLflow server {address} can't be reached \(Read timed out\); start it "
+        with pytest.raises(UserError, match=expected), tracking.run(Store(address), "x"):
+            pass
+        silent.accept()[0].close()
+        silent.setblocking(False)
+        with pytest.raises(BlockingIOError):  # no second question
+            silent.accept()
+
+
 @pytest.mark.slow
 def test_a_model_loads_from_another_directory(store: Store, linear: Path, tmp_path: Path) -> None:
     """From the database: by MLflow's own means, in another process, with no checkout beside it."""

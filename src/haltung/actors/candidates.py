@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from haltung.actors.finder import Mention
 from haltung.actors.matching import state_of
 from haltung.files import patterns
-from haltung.records import Span
+from haltung.records import Span, by_key
 
 MAX_CANDIDATES = 6  # of a sentence
 
@@ -56,9 +56,7 @@ def base(code: str) -> str:
 
 def code_as(code: str, role: str) -> str:
     """Return the code that a candidate has in a role: ``PSE-CIV`` for ``people``; "" for nobody."""
-    if role == ITSELF or not code:
-        return code
-    return base(code) + (f"-{ENDINGS[role]}" if role in ENDINGS else "")
+    return code if role == ITSELF or not code else base(code) + (f"-{ENDINGS[role]}" if role in ENDINGS else "")
 
 
 def candidates(
@@ -71,9 +69,7 @@ def candidates(
     The last one is the state that the article names most, since many domestic events name no state.
     A headline counts as a sentence.
     """
-    named: dict[str, list[Mention]] = {}
-    for mention in sorted(mentions[number], key=lambda one: (one.place, one.start)):
-        named.setdefault(mention.code, []).append(mention)
+    named = by_key((mention.code, mention) for mention in sorted(mentions[number], key=lambda one: (one.place, one.start)))
     # The last one of a code counts.
     before = {one.code: (index, (one.start, one.end)) for index, row in enumerate(mentions[:number]) for one in row}
     nearest = [mention.code for index in [number - 1, 0, *range(number - 2, 0, -1)] if number for mention in reversed(mentions[index])]
@@ -83,7 +79,9 @@ def candidates(
     if main is not None and all(base(code) != main for code in codes):
         codes = [*codes[: most - 1], main]
     order = _word_order(texts, mentions, number)
-    sentence = _sentence_cues(texts[number], len(named))
+    # How it continues the one before, whether it quotes, how many it names.
+    opening, quotes = _RE["opening"].match(texts[number]), "“" in texts[number]
+    sentence = [f"of {min(len(named), _FAR)}", *([f"begins {opening[1]}"] if opening else []), *(["quotes"] if quotes else [])]
     out = [Candidate("", cues=("nobody", f"nobody among {len(codes)}", *(f"nobody {cue}" for cue in sentence)))] if codes else []
     for rank, code in enumerate(codes, start=1):
         here = named.get(code, [])
@@ -131,12 +129,6 @@ def ends(text: str, mentions: Sequence[Mention]) -> tuple[Mention | None, Mentio
     if _RE["passive"].search(text):
         source = next((one for one in acting if _RE["by"].search(text[: one.start])), source)
     return source, next((one for one in acting if one.code != source.code), None)
-
-
-def _sentence_cues(text: str, named: int) -> list[str]:
-    """Return how a sentence continues the one before, whether it quotes, how many it names."""
-    opening = _RE["opening"].match(text)
-    return [f"of {min(named, _FAR)}", *([f"begins {opening[1]}"] if opening else []), *(["quotes"] if "“" in text else [])]
 
 
 def _name_cues(text: str, span: Span) -> list[str]:

@@ -7,8 +7,6 @@ Only what the tables name is found (``data/actors``, see its README.md): by an A
 automaton over all inflected forms, then by rules for words that belong together.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections import Counter
@@ -44,7 +42,7 @@ class Actors:
     first_names: frozenset[str]
 
     @classmethod
-    def load(cls, extra: Path | None = None) -> Actors:
+    def load(cls, extra: Path | None = None) -> "Actors":
         """Load the shipped tables, and the user's in ``extra``.
 
         A form that stands in ``extra`` counts only as it stands there. Raises ``UserError`` if a
@@ -93,9 +91,7 @@ class _Memory:
 
     def meet(self, items: list[Item], text: str) -> None:
         """Learn persons that offices or parties introduce: "Schieder (SPÖ)"."""
-        for item in items:
-            if not item.code:
-                continue
+        for item in (item for item in items if item.code):
             if _is_office(item, text):
                 if name := _AFTER.match(text, item.end) or _BEFORE_COMMA.search(text, max(0, item.start - 60), item.start):
                     self._learn(name[1], item.code)
@@ -180,11 +176,9 @@ def _states(items: Iterable[Item]) -> Counter[str]:
     return Counter(state for states in named if len(states) == 1 for state in states if state)
 
 
-@cache
-def _shipped() -> Actors:
-    return _load()
-
-
 def _load(extra: Path | None = None) -> Actors:
     rows, own = tables.read(shipped("data") / "actors"), tables.read(extra, extra=True) if extra else []
     return Actors(matching.automaton(forms(rows) | forms(own)), first_names([*rows, *own]))
+
+
+_shipped = cache(_load)  # without a user's tables, which may change

@@ -13,6 +13,7 @@ from functools import cache
 from haltung.actors.forms import adjectives, genitives, resident, spellings, state_names
 from haltung.actors.tables import ORGANISATIONS, ActorRow, read
 from haltung.files import shipped
+from haltung.records import by_key
 
 _EU = "EU"  # which the tables have as an organisation, together with its institutions
 _WORD = re.compile(r"\w+")
@@ -81,13 +82,12 @@ def states() -> dict[str, State]:
     """Return all states by code. Of several names, the first that is a single word is taken."""
     capitals = _capitals()
     out = {_EU: State(_EU, _EU, "f", "", "")}
-    for row in _rows("states"):
-        if len(row.many("code")) == 1:
-            names = [(next(spellings(name)), gender) for name, gender in state_names(row)]
-            name, gender = next((one for one in names if one[0].isalpha()), names[0])
-            adjective = next((stem for stem in row.many("adjective") if not stem.endswith("!")), "")
-            towns = [town for code, town in capitals if code == row["code"]] or [""]
-            out[row["code"]] = State(row["code"], name, gender, adjective, next(filter(str.isalpha, towns), towns[0]))
+    for row in (row for row in _rows("states") if len(row.many("code")) == 1):
+        names = [(next(spellings(name)), gender) for name, gender in state_names(row)]
+        name, gender = next((one for one in names if one[0].isalpha()), names[0])
+        adjective = next((stem for stem in row.many("adjective") if not stem.endswith("!")), "")
+        towns = [town for code, town in capitals if code == row["code"]] or [""]
+        out[row["code"]] = State(row["code"], name, gender, adjective, next(filter(str.isalpha, towns), towns[0]))
     return out
 
 
@@ -97,11 +97,8 @@ def _forms_by_first_word() -> dict[str, list[tuple[str, StateForm | None]]]:
     # Of forms that are written alike the first one counts, and a lookalike before all of them.
     forms: dict[str, StateForm | None] = dict(reversed([*_all_forms()]))
     forms |= {written: None for row in _rows("lookalikes") for written in spellings(row["name"])}
-    out: dict[str, list[tuple[str, StateForm | None]]] = {}
-    for written, either in sorted(forms.items(), key=lambda item: (-len(item[0]), item[0])):
-        if first := _WORD.match(written):
-            out.setdefault(first[0], []).append((written, either))
-    return out
+    longest_first = sorted(forms.items(), key=lambda item: (-len(item[0]), item[0]))
+    return by_key((first[0], item) for item in longest_first if (first := _WORD.match(item[0])))
 
 
 def _all_forms() -> Iterator[tuple[str, StateForm]]:

@@ -131,16 +131,13 @@ def _table(name: str, path: Path) -> Iterator[ActorRow]:
     try:
         if (header := tuple(next(rows, ()))) != columns:
             raise UserError(f"{path}, line 1: the columns are {listed(header)}; expected {listed(columns)}")
-        for cells in rows:
-            if not cells or cells[0].startswith("#"):
-                continue
+        for cells in (cells for cells in rows if cells and not cells[0].startswith("#")):
             where = f"{path}, line {rows.line_num}"
             if len(cells) != len(columns):
                 raise UserError(f"{where}: {len(cells)} cells, expected {len(columns)} ({listed(columns)})")
             row = ActorRow(name, where, dict(zip(columns, map(str.strip, cells), strict=True)))
             _check(row)
-            key = tuple(row[column] for column in _KEYS[name])
-            if key in seen:
+            if (key := tuple(row[column] for column in _KEYS[name])) in seen:
                 raise UserError(f"{where}: '{listed(key)}' is already in {seen[key]}; remove one of the two")
             seen[key] = where
             yield row

@@ -1,7 +1,5 @@
 """A model in Python: load it, label texts and tables of several libraries, read articles."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -82,7 +80,7 @@ class ArticleResult:
     events: ArticleEvents
     scheme: Scheme = field(repr=False)
 
-    def to_frame(self, of: Literal["sentences", "events"] = "sentences") -> pd.DataFrame:
+    def to_frame(self, of: Literal["sentences", "events"] = "sentences") -> "pd.DataFrame":
         """Return a row for each sentence, or for each event (see ``docs/events.md``).
 
         A sentence has its position, each task's label with its probability, and a list of dyads.
@@ -245,8 +243,7 @@ def is_table(value: object) -> bool:
 
 def rows_of(table: Any) -> list[dict[str, Any]]:
     """Return the rows of a table as mappings of column to value."""
-    kind = _kind(table)
-    if kind == "pandas.DataFrame":
+    if (kind := _kind(table)) == "pandas.DataFrame":
         table = table.rename(columns=str)
         # None for what pandas counts as missing; it makes floats of whole numbers beside these.
         return list(table.convert_dtypes().astype(object).where(table.notna(), None).to_dict("records"))

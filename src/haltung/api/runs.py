@@ -1,7 +1,5 @@
 """Trainings, evaluations and comparisons in Python; runs are tracked as those of the commands."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -87,7 +85,7 @@ class ComparedRuns(_Shown):
         """Which run is better than which, or that they can't be distinguished."""
         return [report.sentence(pair, self.result) for task in self.result.tasks.values() for pair in task.pairs]
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """Return a row for each pair and task, as ``haltung compare output=DIR`` writes them."""
         return report.frame(self.result, "pairs")
 

@@ -89,8 +89,7 @@ def _help(command: str = "") -> str:
 def _candidates(line: str) -> list[str]:
     _, *words = line.split(" ")
     if len(words) < 2 or words[0] == "completion":
-        offered = COMMANDS if len(words) < 2 else _SHELLS
-        return [name for name in offered if name.startswith(words[-1] if words else "")]
+        return [name for name in (COMMANDS if len(words) < 2 else _SHELLS) if name.startswith(words[-1] if words else "")]
     if not (files.shipped("configs") / f"{words[0]}.yaml").is_file():
         return []
     from haltung.cli.config import candidates

@@ -179,8 +179,7 @@ def make(node: Mapping[str, Any], key: str) -> Any:
     ``key`` is the path of the node in the config, for messages. Raises ``UserError`` if the class
     is none of haltung, a key is unknown or missing, or a value is of the wrong type or range.
     """
-    target = str(node.get("_target_", ""))
-    if not target:
+    if not (target := str(node.get("_target_", ""))):
         raise UserError(f"{key} has no _target_, the class to make; choose one of the shipped configs of this group")
     if target.partition(".")[0] not in ("haltung", *re.findall(r"\w+", os.environ.get("HALTUNG_CLASSES", ""))):
         raise UserError(f"{key}._target_ names {target}; allowed are haltung's own classes, and those of HALTUNG_CLASSES=package")

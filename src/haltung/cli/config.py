@@ -193,8 +193,7 @@ def with_table(command: str, arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     task = f" {given.get('label', '')}" if "coders" in given else ""  # each has a scheme of its own
     name = re.sub(r"\W+", "_", Path(given["table"]).stem + task, flags=re.ASCII).strip("_") or "table"
-    is_scored = command == "evaluate"
-    corpus = ["splits@corpus.split=test_only"] if is_scored else [f"corpus.labels={quote(f'{name}.labels.yaml')}"]
+    corpus = ["splits@corpus.split=test_only"] if command == "evaluate" else [f"corpus.labels={quote(f'{name}.labels.yaml')}"]
     words = [] if own else ["corpus=table", f"corpus.name={quote(name)}", *corpus]
     for short, key, *lacking in files.table("haltung.cli", "table_keys.tsv"):
         if command not in lacking and (value := given.pop(short, "")):

@@ -71,14 +71,13 @@ def dyads(request: Request, *, bundle: str | None, split: str, actors: str | Non
     if not request.settings.get("corpus"):
         raise UserError("name segments with gold dyads: corpus=NAME, for example corpus=gnad10_stance")
     corpus, model = corpus_of(request.settings, request.config_dir), compact.find(bundle)
-    own_actors, line = Path(actors) if actors else None, " ".join(["haltung", *request.command])
-    scores = experiment.score(model, corpus, split, own_actors)
+    scores = experiment.score(model, corpus, split, Path(actors) if actors else None)
     for grid in tables.dyad_scores(scores.settings, language):
         Console().print(grid.rich())
     folder = model.resolve()  # of a run it is in the run's folder
     name = folder.parent.name if folder.name == "bundle" else folder.name
     folder = Path(output or f"experiments/reports/dyads-{name}-{corpus.name}-{split}")
-    source = {"command": line, "corpus": corpus.name, "split": split, "bundle": bundle}
+    source = {"command": " ".join(["haltung", *request.command]), "corpus": corpus.name, "split": split, "bundle": bundle}
     experiment.write(scores, folder, f"{corpus.name}, {split}", source, language)
     print(f"metrics, plot and dyads: {folder}")
 

@@ -64,8 +64,7 @@ def report(
 
     if not run:
         raise UserError("name the run to write about, as in run=ID; haltung runs lists them")
-    path = output_file(output)
-    if path is not None:
+    if (path := output_file(output)) is not None:
         one_of("the ending of output", path.suffix.lower(), documents.ENDINGS)
     text = methods(find(make(tracking, "tracking"), run), language)
     if path is None:

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import Field
 from rich.console import Console
 
 from haltung import threads, tracking
@@ -15,11 +17,13 @@ from haltung.cli.build import Language, command, corpus_of, make, recipe_of
 from haltung.cli.config import Request, compose, each, plain
 from haltung.errors import UserError
 from haltung.evaluation.report import tables
+from haltung.evaluation.report.i18n import word
 from haltung.experiments.combined import MIN_ARTICLES, combine, cross_validate, folds_for
 from haltung.experiments.evaluate import TrainedModel, evaluate_model, models_named
 from haltung.experiments.train import Plan, TrainingOutcome, follow, launch, tags_of, train, train_seeds
+from haltung.models import bundle
 from haltung.models.spec import NetworkSpec
-from haltung.records import Segment
+from haltung.records import Segment, by_key
 from haltung.tracking import RunRecord, Store
 from haltung.tracking.reproduction import MACHINE, compared, differences, trainings
 from haltung.training.recipe import place
@@ -29,11 +33,9 @@ _SPLIT = "splits@corpus.split"  # the config group that says how a corpus is spl
 
 def run(arguments: Sequence[str]) -> None:
     """Train; print the metrics on dev and the run's id."""
-    groups: dict[tuple[str, ...], list[Request]] = {}
-    for request in each("train", arguments):
-        # Requests that differ in nothing but the seed are one recipe.
-        groups.setdefault(tuple(word for word in request.overrides if not word.startswith("seed=")), []).append(request)
-    for words, requests in groups.items():
+    # Requests that differ in nothing but the seed are one recipe.
+    given = ((tuple(word for word in one.overrides if not word.startswith("seed=")), one) for one in each("train", arguments))
+    for words, requests in by_key(given).items():
         recipes = [recipe_of(request.settings) for request in requests]
         options, processes, (rank, started) = recipes[0].options, recipes[0].processes, place()
         seeds = [recipe.options.seed for recipe in recipes]
@@ -100,12 +102,10 @@ def _try(outcome: TrainingOutcome, segments: Sequence[Segment]) -> None:
 
 
 def _cross_validate(request: Request, folds: int, final: bool, store: Store) -> None:
-    for word in request.overrides:
-        if word.startswith(f"{_SPLIT}=") and word != f"{_SPLIT}=kfold":
-            raise UserError(f"folds={folds} splits the corpus anew for each fold (kfold); leave out {word}")
+    if others := [one for one in request.overrides if one.startswith(f"{_SPLIT}=") and one != f"{_SPLIT}=kfold"]:
+        raise UserError(f"folds={folds} splits the corpus anew for each fold (kfold); leave out {others[0]}")
     rest = [word for word in request.overrides if not word.startswith((f"{_SPLIT}=", "corpus.split.folds=", "corpus.split.fold="))]
-    numbers = range(0 if final else 1, folds + 1)
-    words = [[*rest, f"{_SPLIT}=kfold", f"corpus.split.folds={folds}", f"corpus.split.fold={fold}"] for fold in numbers]
+    words = [[*rest, f"{_SPLIT}=kfold", f"corpus.split.folds={folds}", f"corpus.split.fold={fold}"] for fold in range(1 - final, folds + 1)]
     settings = [plain(compose("train", one, request.config_dir)) for one in words]
     recipes, corpora = [recipe_of(one) for one in settings], [corpus_of(one, request.config_dir) for one in settings]
     plans = [recipe.plan(corpus, request.command) for recipe, corpus in zip(recipes, corpora, strict=True)]
@@ -159,7 +159,7 @@ def ensemble(request: Request, *, members: tuple[str, ...], name: str | None, la
 
 
 @command("reproduce", single="one run at a time; several seeds are reproduced by the run that holds them", texts=("run",))
-def reproduce(request: Request, *, run: str | None, anyway: bool, tolerance: float) -> int:
+def reproduce(request: Request, *, run: str | None, anyway: bool, tolerance: Annotated[float, Field(ge=0)]) -> int:
     """Train a run anew from its record and compare; return 1 if it comes out otherwise."""
     if not run:
         raise UserError("name the run to train anew, as in run=ID; haltung runs lists them")
@@ -184,8 +184,10 @@ def reproduce(request: Request, *, run: str | None, anyway: bool, tolerance: flo
 
 
 def _planned(part: RunRecord, request: Request) -> Plan:
-    tracking.bundle_folder(part)  # without one there is nothing to compare with
-    recipe = recipe_of({**part.config, "resume": False, **{key: request.settings[key] for key in ("prepared", "runs", "tracking")}})
+    described = bundle.describe(tracking.bundle_folder(part))  # without one there is nothing to compare with
+    own = {key: value for key in ("prepared", "runs", "tracking", "language") if (value := request.settings[key]) is not None}
+    pinned = {key: value for key, value in described.get("encoder", {}).items() if key == "revision"}  # a branch may have gone on
+    recipe = recipe_of({**part.config, "resume": False, "encoder": {**part.config["encoder"], **pinned}, **own})
     if isinstance(recipe.model, NetworkSpec):
         import torch  # noqa: F401 -- with it loaded, tags name the GPU
     if recipe.processes > 1:
@@ -206,8 +208,7 @@ def _again(old: RunRecord, plan: Plan, store: Store, tolerance: float) -> int:
     result = compared(old, tracking.find(store, new.id), splits)
     run.text(result.to_json(), "reproduction.json")
     same, done = result.weights[0] == result.weights[1], result.within(tolerance)
-    rows = [(key, f"{then:.6g}", f"{now:.6g}", f"{now - then:+.2g}") for key, (then, now) in result.figures.items()]
-    rows += [(f"{key}, predictions", "", "", f"{count} others") for key, count in result.labels.items()]
-    Console().print(tables.Grid(f"{old.name} and {new.name}", ("", "then", "now", "difference"), tuple(rows)).rich())
-    print(f"run {new.id}: {old.name} is {'' if done else 'not '}reproduced, weights {'' if same else 'not '}equal to the bit")
+    Console().print(tables.reproduction(f"{old.name}, {new.name}", result.figures, result.labels, plan.language).rich())
+    weights = word("again_same_weights" if same else "again_other_weights", plan.language)
+    print(word("again_done" if done else "again_not", plan.language, run=new.id, name=old.name, weights=weights))
     return int(not done)

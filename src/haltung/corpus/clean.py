@@ -98,8 +98,7 @@ def clean(segment: Segment, rules: CleaningRules) -> tuple[Segment, list[Repaire
 
 def faults(segment: Segment, rules: CleaningRules) -> Iterator[tuple[str, str]]:
     """Yield reason and detail of each fault of a cleaned segment, the most serious first."""
-    text = strip_invisible(segment.text)
-    if not text:
+    if not (text := strip_invisible(segment.text)):
         yield "empty_text", "the text is empty"
     for field in _READ:
         value = getattr(segment, field)

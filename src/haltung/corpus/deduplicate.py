@@ -18,7 +18,7 @@ from haltung.corpus.clean import CleaningRules, excerpt
 from haltung.corpus.parsing.rows import Dropped
 from haltung.corpus.split import SPLITS, Splits
 from haltung.labels import Scheme
-from haltung.records import Segment, label_ids
+from haltung.records import Segment, by_key, label_ids
 
 if TYPE_CHECKING:
     from datasketch import MinHash, MinHashLSH
@@ -79,24 +79,19 @@ class NearIndex:
     def find(self, text: str, sketch: MinHash, pool: object) -> list[tuple[int, float]]:
         """Return key and Jaccard index of all near duplicates, the earliest key first."""
         keys = sorted(self._pools[pool].query(sketch)) if pool in self._pools else []
-        candidates = ((key, jaccard(text, self._texts[key])) for key in keys)
-        return [(key, index) for key, index in candidates if index >= self.threshold]
+        return [(key, index) for key in keys if (index := jaccard(text, self._texts[key])) >= self.threshold]
 
 
 def bands(threshold: float) -> tuple[int, int]:
     """Return the number of bands, and the most rows of each that miss under 1 in 1,000 pairs."""
-    fit = [rows for rows in range(1, _PERMUTATIONS + 1) if (1 - threshold**rows) ** (_PERMUTATIONS // rows) <= _MISSED]
-    rows = max(fit, default=1)
+    rows = max((rows for rows in range(1, _PERMUTATIONS + 1) if (1 - threshold**rows) ** (_PERMUTATIONS // rows) <= _MISSED), default=1)
     return _PERMUTATIONS // rows, rows
 
 
 def exact_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: Scheme) -> Drops:
     """Return exact duplicates and conflicts among the segments of each given split."""
-    same: dict[object, list[int]] = {}
-    for index, segment in enumerate(segments):
-        same.setdefault((_pool(segment), _key(segment, rules)), []).append(index)
     drops: Drops = {}
-    for indices in same.values():
+    for indices in by_key(((_pool(segment), _key(segment, rules)), index) for index, segment in enumerate(segments)).values():
         if len(indices) > 1:
             drops |= _drop_copies([(index, segments[index]) for index in indices], rules, scheme)
     return drops
@@ -208,8 +203,7 @@ def _difference(first: Segment, second: Segment, scheme: Scheme) -> str:
 
 
 def _adds_nothing(later: Segment, earlier: Segment, scheme: Scheme) -> bool:
-    pairs = zip(_labelling(later, scheme), _labelling(earlier, scheme), strict=True)
-    return all(one is None or one == two for one, two in pairs)
+    return all(one is None or one == two for one, two in zip(_labelling(later, scheme), _labelling(earlier, scheme), strict=True))
 
 
 def _name(segment: Segment) -> str:

@@ -31,7 +31,6 @@ class CleanedSegments(Reading):
     """The remaining segments in their order, dropped and repaired ones, and notes for the user."""
 
     repaired: tuple[Repaired, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def prepare(
@@ -52,8 +51,7 @@ def prepare(
     with status(f"{name}: reading"):
         reading = read_unlabelled(reader, scheme) if unlabelled else reader.read(scheme)
         sources = tuple(store.source(path) for path in source_files(reader))
-    is_given = isinstance(split, Given)
-    segments = tuple(one if is_given or one.split == BESIDE else replace(one, split="") for one in reading.segments)
+    segments = tuple(one if isinstance(split, Given) or one.split == BESIDE else replace(one, split="") for one in reading.segments)
     if not segments:
         raise UserError(f"the corpus {name} is empty: no segment was read{_reasons(reading.dropped)}")
     with status(f"{name}: cleaning {len(segments)} segments"):

@@ -1,14 +1,12 @@
 """A prepared corpus on disk: its manifest, the digests by which runs are compared, its rows."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from haltung import files, labels
 from haltung.corpus.split import SPLITS
@@ -76,11 +74,11 @@ class Prepared:
         """The corpus's name."""
         return self.manifest.name
 
-    def only(self, tasks: Sequence[str]) -> Prepared:
+    def only(self, tasks: Sequence[str]) -> Self:
         """Return the corpus with only these tasks; its splits and their digests stay the same."""
         return replace(self, scheme=self.scheme.only(tasks))
 
-    def whole(self) -> Prepared:
+    def whole(self) -> Self:
         """Return the corpus with all tasks that it was prepared with."""
         return replace(self, scheme=labels.parse(self.manifest.scheme, str(self.folder / "manifest.json")))
 

@@ -105,12 +105,9 @@ def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None
 
     logging.disable_progress_bar()
     path = locate(encoder)
-    revision = {"revision": encoder.revision} if encoder.origin == "hub" else {}
-    if revision:
-        hub.check_size(path, encoder.revision)
+    revision = {"revision": hub.pinned(path, encoder.revision)} if encoder.origin == "hub" else {}
     try:
         config = AutoConfig.from_pretrained(path, trust_remote_code=False, **revision)
-        revision = {name: hub.commit(path, before) for name, before in revision.items()}  # a branch may go on meanwhile
         for name in ("attention_probs_dropout_prob", "attention_dropout"):
             if hasattr(config, name):
                 setattr(config, name, 0.0)
@@ -146,8 +143,7 @@ def kept_layers(layers: int, of: int) -> list[int]:
 
 def _cut(model: PreTrainedModel, layers: int, name: str) -> None:
     """Keep ``layers`` of an encoder's layers; ``UserError`` if it has fewer, or not one list."""
-    every = getattr(getattr(model, "encoder", None), "layer", None)
-    if every is None:
+    if (every := getattr(getattr(model, "encoder", None), "layer", None)) is None:
         raise UserError(f"encoder.layers cuts encoders that are built as BERT is, and '{name}' is not; give encoder.layers=null")
     if not 1 <= layers <= len(every):
         raise UserError(f"encoder.layers is {layers}, but the encoder '{name}' has {len(every)} layers; give 1 to {len(every)}, or null")
@@ -164,9 +160,8 @@ def _of_bundle(folder: Path, config: PreTrainedConfig, attention: str) -> PreTra
 
     check_size(config, folder / _WEIGHTS)
     model: PreTrainedModel = AutoModel.from_config(config, attn_implementation=attention)
-    state = load_file(folder / _WEIGHTS)
     # A trained bundle has no pooler, and that of the new model is removed afterwards.
-    weights = {name.removeprefix(_PART): value for name, value in state.items() if name.startswith(_PART)}
+    weights = {name.removeprefix(_PART): value for name, value in load_file(folder / _WEIGHTS).items() if name.startswith(_PART)}
     missing, surplus = model.load_state_dict(weights, strict=False)
     if surplus or any(not name.startswith("pooler.") for name in missing):
         raise ValueError(f"its weights do not fit its config.json ({next(iter([*surplus, *missing]))})")

@@ -176,8 +176,7 @@ def _check_comparable(systems: Sequence[System]) -> None:
 
 def _task(systems: Sequence[System], task: Task, correction: str, draws: int, seed: int) -> TaskComparison:
     counts = [[article_counts(run, task) for run in system.runs] for system in systems]
-    articles = len(counts[0][0].sums)
-    if articles < significance.MIN_ARTICLES:
+    if (articles := len(counts[0][0].sums)) < significance.MIN_ARTICLES:
         fewest = significance.MIN_ARTICLES
         raise UserError(f"the task '{task.name}' is labelled in {articles} articles; at least {fewest} are needed to compare systems")
     samples = [sample_metrics(runs, draws, seed) for runs in counts]
@@ -192,14 +191,13 @@ def _task(systems: Sequence[System], task: Task, correction: str, draws: int, se
     for index, (a, b) in enumerate(order):
         level = (1 - LEVEL) / (len(order) - ranks[index] if correction == "holm" else 1)
         sums = [np.mean([run.sums for run in counts[side]], axis=0) for side in (a, b)]
-        pair = SystemPair(
+        pairs.append(SystemPair(
             first=systems[a].name, second=systems[b].name, macro_f1=differences[index], corrected=corrected[index],
             accuracy=significance.difference(samples[a], samples[b], _ACCURACY),
             randomisation=significance.randomisation(sums[0], sums[1], lambda part: counts[0][0].of(part).macro_f1(), draws, seed),
             verdict=OPEN if corrected[index] > 1 - LEVEL else BETTER if differences[index].value > 0 else WORSE,
             needed=significance.articles_needed(differences[index], articles, level),
-        )  # fmt: skip
-        pairs.append(pair)
+        ))  # fmt: skip
     n = int(systems[0].runs[0].labelled(task.name).sum())
     return TaskComparison(task.name, n, articles, tuple(sorted(standings, key=lambda one: -one.macro_f1.value)), tuple(pairs))
 

@@ -111,8 +111,7 @@ def write_predictions(path: Path, split: ScoredSplit, segments: Sequence[Segment
         "article": pa.array(["" if group.startswith("\0") else group for group in split.groups], pa.string()),
     }
     for name in (*TEXT_COLUMNS[1:], "position") if segments else ():
-        kept = pa.array([getattr(one, name) for one in segments], pa.int32() if name == "position" else pa.string())
-        columns.setdefault(name, kept)
+        columns.setdefault(name, pa.array([getattr(one, name) for one in segments], pa.int32() if name == "position" else pa.string()))
     for task in split.scheme:
         kind = pa.string() if task.kind == "single" else pa.list_(pa.string())
         labelled, values = split.labelled(task.name), split.probabilities[task.name]
@@ -140,8 +139,7 @@ def read_predictions(path: Path) -> ScoredSplit:
         raise UserError(f"{path}: no such predictions; haltung evaluate writes them") from None
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} is no Parquet file that can be read ({str(error).splitlines()[0]}); evaluate again") from None
-    meta = (table.schema.metadata or {}).get(_META)
-    if meta is None:
+    if (meta := (table.schema.metadata or {}).get(_META)) is None:
         raise UserError(f"{path} holds no predictions of an evaluation; expected the predictions.parquet that haltung evaluate writes")
     about = json.loads(meta)
     scheme = parse(about["scheme"], source=str(path))

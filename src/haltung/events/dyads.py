@@ -1,12 +1,10 @@
 """Dyads by a trained model (who is source, who is target of each stance), and by word order."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from haltung.actors.candidates import ITSELF, code_as, ends
 from haltung.errors import UserError
@@ -60,7 +58,7 @@ class Question:
     targets: tuple[Side, ...]
 
     @classmethod
-    def of(cls, prediction: Prediction) -> Question:
+    def of(cls, prediction: Prediction) -> Self:
         """Return what a model's prediction for a segment says."""
         return cls(prediction.probabilities[STANCE], sides(prediction.actors, "source"), sides(prediction.actors, "target"))
 
@@ -113,8 +111,7 @@ def word_order(article: LabelledArticle) -> list[list[ScoredDyad]]:
 def choose(question: Question, chosen_by: Thresholds) -> list[ScoredDyad]:
     """Return the dyads of one segment, the likeliest first."""
     weighted = {label: value * (chosen_by.neutral if label == NEUTRAL else 1.0) for label, value in question.stances.items()}
-    stance = max(weighted, key=weighted.__getitem__)
-    if stance == NEUTRAL:
+    if (stance := max(weighted, key=weighted.__getitem__)) == NEUTRAL:
         return []
     of_stance = weighted[stance] / sum(weighted.values())
     sources, targets = (

@@ -124,13 +124,12 @@ def finish(prepared: PreparedArticle, predictions: Sequence[Prediction], finder:
         labelled.append(LabelledSegment(segment, sentence.start, sentence.end, prediction, mentions, tuple(scored)))
         for dyad in scored:
             plover = crosswalk.event(dyad.stance, segment.text)
-            event = Event(
+            events.append(Event(
                 article.id, segment.id, article.date, article.source, dyad.source, dyad.target, dyad.stance,
                 str(prediction.labels.get("topic", "")), dyad.probability, plover.event, plover.mode, plover.quad, plover.intensity,
                 sentence.start, sentence.end, _moved(dyad.source_span, sentence.start), _moved(dyad.target_span, sentence.start),
                 segment.text,
-            )  # fmt: skip
-            events.append(event)
+            ))  # fmt: skip
     return ArticleEvents(article, prepared.language, tuple(labelled), tuple(events), prepared.removed, _notes(prepared))
 
 

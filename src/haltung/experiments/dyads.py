@@ -111,8 +111,9 @@ def score(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None
     with further tables of actors. Raises ``UserError`` if the split is unknown, empty or without
     gold dyads, or the bundle has no stances.
     """
-    segments, predictor = _segments(corpus, split), load_predictor(bundle)
-    known = Actors.load(extra=actors)
+    if not (segments := corpus.segments(one_of("split", split, ("dev", "test")))):
+        raise UserError(f"the {split} split of the corpus '{corpus.name}' is empty, so there is nothing to score dyads against")
+    predictor, known = load_predictor(bundle), Actors.load(extra=actors)
     finders: dict[str, DyadFinder] = {_MODEL: dyad_finder(predictor, bundle, known)} if predictor.finds_dyads else {}
     finders[_RULES] = dyad_model.word_order
     gold, given = (gold_articles(segments, predictor, known, stances_given) for stances_given in (False, True))
@@ -158,13 +159,6 @@ def write(scores: DyadScores, folder: Path, title: str, source: Mapping[str, Any
             row = {"id": segment.id, "article": segment.article, "gold": [asdict(one) for one in segment.dyads]}
             row |= {system: [one.to_dict() for one in rows[number]] for system, rows in scores.found.items()}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
-def _segments(corpus: Prepared, split: str) -> Sequence[Segment]:
-    segments = corpus.segments(one_of("split", split, ("dev", "test")))
-    if not segments:
-        raise UserError(f"the {split} split of the corpus '{corpus.name}' is empty, so there is nothing to score dyads against")
-    return segments
 
 
 def _compared(gold: GoldArticles, found: _Found) -> metrics.SystemsCompared:

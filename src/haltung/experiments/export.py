@@ -65,8 +65,7 @@ def export_model(
     }
 
     def exported(source: Path, to: Path) -> ExportResult:
-        listed_in = source / bundle.LEARNED
-        beside = [listed_in] if listed_in.is_file() else []
+        beside = [path for path in (source / bundle.LEARNED,) if path.is_file()]
         result = export(bundle.load_trained(source), to, reference, provenance, formats, callback, beside)
         # The thresholds of dyads belong to a model that finds them wherever it goes.
         if result.folder is not None and (tuned := source / bundle.THRESHOLDS).is_file():
@@ -101,9 +100,7 @@ def _compact(trained: Path, folder: Path, export_to: Callable[[Path, Path], Expo
         description.pop("files", None)
         write_text(rounded / bundle.DESCRIPTION, json.dumps(description, ensure_ascii=False))
         result = export_to(rounded, whole)
-        if result.folder is None:
-            return result
-        return replace(result, folder=compact.write(whole, packed, folder))
+        return result if result.folder is None else replace(result, folder=compact.write(whole, packed, folder))
 
 
 def check_exportable(folder: Path, form: str = "onnx") -> dict[str, str]:

@@ -87,8 +87,7 @@ def _trained(record: RunRecord) -> list[RunRecord]:
     if record.kind == "trial":
         raise UserError(f"{record.name} ({record.id[:8]}) is a trial, which keeps no model; name its sweep (run={record.parent[:8]})")
     found = tracking.children(record) if record.kind == FOLDS else tracking.members(record)
-    parts = [part for part in found if part.kind in ("train", "ensemble") and not part.of_all_rows]
-    if not parts:
+    if not (parts := [part for part in found if part.kind in ("train", "ensemble") and not part.of_all_rows]):
         raise UserError(f"the cross-validation {record.name} ({record.id[:8]}) has lost its folds, they were deleted; train it again")
     return parts
 

@@ -21,7 +21,7 @@ from haltung import threads, tracking
 from haltung.corpus.store import Prepared
 from haltung.corpus.stratify import subsample
 from haltung.encoders.load import Encoder
-from haltung.errors import UserError
+from haltung.errors import UserError, first_line
 from haltung.evaluation.metrics import classification, results
 from haltung.evaluation.metrics.results import EvaluationResult, Summary
 from haltung.evaluation.predictions import score, write_predictions
@@ -255,10 +255,9 @@ def train_seeds(
         only = train(first, store, parent)
         callback(only)
         return SeedsOutcome(only.run, first.title, classification.summary([only.evaluation]), (only,))
-    directory = directory_of(f"{first.name}-seeds", plans)
     tags = {"haltung.kind": "seeds", "haltung.corpus": first.corpus.name, **tracking.provenance(first.command)}
     config = {**first.config, "seed": ",".join(str(plan.seed) for plan in plans)}
-    with tracked(directory, first.name, store, tags, config, parent, first.resume) as run:
+    with tracked(directory_of(f"{first.name}-seeds", plans), first.name, store, tags, config, parent, first.resume) as run:
         outcomes: list[TrainingOutcome] = []
         for plan in plans:
             outcomes.append(train(plan, store, run))
@@ -384,7 +383,7 @@ def _fit(
             if "gloo" not in str(error) and not type(error).__name__.startswith("Dist"):
                 raise
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # so that the run is marked first
-            raise UserError("another process of this training has ended; resume=true goes on at its last checkpoint") from None
+            raise UserError(f"another process of this training has ended or is lost ({first_line(error)}); resume=true goes on") from None
         model, history, predictions = tuned.model, tuned.history, tuned.predictions
         cost = {"tokens_per_second": tuned.tokens / max(tuned.seconds, 1e-9), "best_epoch": tuned.best_epoch}
         if plan.training.logit_adjustment:

@@ -1,8 +1,7 @@
 """The formats of a bundle: how each is made, and how far it may be from the trained model."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -91,7 +90,7 @@ def compare(
 ) -> FormatComparison:
     """Compare a format's predictions and its ``sides`` with those of the model."""
     probabilities, found = tables([one.probabilities for one in predicted], reference.scheme), sides(predicted)
-    scored = dataclasses.replace(reference, probabilities=probabilities)
+    scored = replace(reference, probabilities=probabilities)
     flips = {side: float((found[side].argmax(axis=1) != values.argmax(axis=1)).mean()) for side, values in expected_sides.items()}
     for task in reference.scheme:
         # NaN equals nothing, and argmax would take it for the highest.
@@ -140,8 +139,7 @@ def objections(comparison: FormatComparison, reference: Mapping[str, float], exa
             out.append(f"{task}: {share:.2%} of the labels flip, allowed {'are none' if exact else f'is {allowed:.0%}'}")
     if not exact:
         for task, value in comparison.macro_f1.items():
-            lost = reference[task] - value
-            if lost > MAX_LOSS + 1e-12:  # a rounding error beyond the limit is no loss
+            if (lost := reference[task] - value) > MAX_LOSS + 1e-12:  # a rounding error beyond the limit is no loss
                 out.append(f"{task}: macro-F1 falls by {100 * lost:.2f} points to {value:.3f}, allowed is {100 * MAX_LOSS:g}")
     return out
 

@@ -44,8 +44,7 @@ class BundleModel(PythonModel):
     def load_context(self, context: Any) -> None:
         """Load the bundle that was logged with this model, by the logged client if there is one."""
         folder, client = Path(context.artifacts["bundle"]), context.artifacts.get("client")
-        description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))
-        self.tasks: list[str] = list(description["scheme"]["tasks"])
+        self.tasks: list[str] = list(json.loads((folder / "haltung.json").read_text(encoding="utf-8"))["scheme"]["tasks"])
         self.classify = _trained(folder) if client is None else _exported(folder, Path(client))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -117,16 +116,12 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
         # None, NaN and NA are missing.
         values = {name: columns[name][number] if name in columns else None for name in ("position", *_COLUMNS)}
         row = {name: "" if value is None or bool(pd.isna(value)) else str(value) for name, value in values.items()}
+        # pandas may have made a float of a whole number.
+        if not re.fullmatch(r"(\d+(\.0*)?)?", place := row["position"]):
+            raise MlflowException.invalid_parameter_value(f"row {number} of the input: position is '{place:.40}'; expected a whole number")
         # Every row has an id: its number, if it has no other.
-        rows.append({**row, "id": row["id"] or str(number), "text": text, "position": _position(row["position"], number)})
+        rows.append({**row, "id": row["id"] or str(number), "text": text, "position": int(float(place)) if place else None})
     return rows
-
-
-def _position(value: str, number: int) -> int | None:
-    """Return a whole number, which pandas may have made a float of, or None for ""."""
-    if not re.fullmatch(r"(\d+(\.0*)?)?", value):
-        raise MlflowException.invalid_parameter_value(f"row {number} of the input: position is '{value:.40}'; expected a whole number")
-    return int(float(value)) if value else None
 
 
 mlflow.models.set_model(BundleModel())

@@ -95,13 +95,11 @@ def _check(folder: Path, name: str, runtime: str, entry: Mapping[str, Any], thre
         return failed(f"can't be run: {(str(error).splitlines() or [type(error).__name__])[0]}")
     expected = tables([one.probabilities for one in answers], scheme)
     for task in scheme:
-        shape = probabilities[task.name].shape
-        if shape != expected[task.name].shape:
+        if (shape := probabilities[task.name].shape) != expected[task.name].shape:
             return failed(f"{task.name} has {shape[-1]} probabilities, the scheme has {len(task)} labels")
     difference = largest_difference(probabilities, expected)
-    differing = len(_relabelled(answers, probabilities, scheme))
     fault = "" if difference <= tolerance else f"differs by {difference:.2g}, most at {_furthest(probabilities, expected, answers)}"
-    return FormatCheck(name, runtime, len(answers), difference, tolerance, differing, fault)
+    return FormatCheck(name, runtime, len(answers), difference, tolerance, len(_relabelled(answers, probabilities, scheme)), fault)
 
 
 def _relabelled(answers: Sequence[golden.Golden], probabilities: Mapping[str, np.ndarray], scheme: Scheme) -> list[str]:

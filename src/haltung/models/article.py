@@ -182,8 +182,7 @@ class ArticleNetwork(EncoderNetwork):
         types = {} if part.types is None else {"token_type_ids": part.types}
         # A token attends to its sentence, padding to padding, so that no row of softmax is empty.
         own = (part.sentence.unsqueeze(1) == part.sentence.unsqueeze(2)).unsqueeze(1)
-        least = torch.finfo(torch.bfloat16).min
-        mask = torch.zeros(own.shape, device=own.device).masked_fill(~own, least)
+        mask = torch.zeros(own.shape, device=own.device).masked_fill(~own, torch.finfo(torch.bfloat16).min)
         states: Tensor = self.encoder(input_ids=part.ids, attention_mask=mask, position_ids=part.positions, **types).last_hidden_state
         return states.float()
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from pkgutil import resolve_name
 from typing import Any, TypeVar
 
 import numpy as np
+from safetensors import safe_open
 
 from haltung import __version__
 from haltung.actors.finder import Actors
@@ -292,6 +294,15 @@ def load_trained(folder: Path) -> Model:
             model = EnsembleModel(members, description["weights"], scheme)
         else:
             model = resolve_name(_EXPORTABLE[description["kind"]][0]).read(folder, scheme, description)
+        for path in folder.glob("[!.]*.safetensors"):
+            # numpy has no bf16, which an encoder's weights may have; with a network torch is there.
+            torch = sys.modules.get("torch")
+            with safe_open(path, "pt" if torch else "numpy") as weights:
+                for name in weights.keys():  # noqa: SIM118 -- it has no other iterator
+                    values = weights.get_tensor(name)
+                    values = values.float().numpy() if torch else values
+                    if not -1e30 < float(values.min(initial=0)) <= float(values.max(initial=0)) < 1e30:  # larger ones overflow later
+                        raise UserError(f"the array {name} of {path} holds NaN, infinity or a number above 1e30; export or train it again")
         model.calibration = Calibration.from_dict(description.get("calibration", {}))
     return model
 

@@ -169,8 +169,7 @@ def find(given: str | Path | None) -> Path:
     name = DEFAULT if given is None else str(given)
     if name.startswith(HUB):
         repository, _, revision = name.removeprefix(HUB).partition("@")
-        folder = _downloaded(repository, revision or "main")
-        return _opened(folder, repository.replace("/", "-"))
+        return _opened(_downloaded(repository, revision or "main"), repository.replace("/", "-"))
     folder = Path(name).expanduser()
     if given is not None and folder.exists():
         return _opened(folder, folder.resolve().name)
@@ -195,9 +194,8 @@ def _downloaded(repository: str, revision: str) -> Path:
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of httpx, or of httpx2, as the version has it
 
-    hub.check_size(repository, revision)
     try:
-        return Path(snapshot_download(repository, revision=revision))
+        return Path(snapshot_download(repository, revision=hub.pinned(repository, revision)))
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
         found = f"the model {repository} (revision {revision}) could not be loaded from the hub {constants.ENDPOINT}"
         raise UserError(f"{found}: {first_line(error)}; check the name, the revision and the connection") from None
@@ -255,8 +253,7 @@ def _cut(data: bytes, weights: Weights) -> tuple[bytes, list[Hole]]:
     for name, value in weights.items():
         if value.size >= _SMALL:
             for transposed in (False, True):
-                position = data.find(_bytes(value, transposed))
-                if position >= 0:
+                if (position := data.find(_bytes(value, transposed))) >= 0:
                     holes.append((position, name, transposed))
                     break
     kept, used, done = list[bytes](), list[Hole](), 0

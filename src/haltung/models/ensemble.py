@@ -11,7 +11,7 @@ from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.labels import Scheme, Task
 from haltung.models.predictor import Answers, Calibration, Model, calibrated, predictions, shares
-from haltung.records import ActorAnswer, Prediction, Segment
+from haltung.records import ActorAnswer, Prediction, Segment, by_key
 
 _MAX_WEIGHT = 10.0  # where every prediction on dev is right, the loss falls without end
 _MIN_PROBABILITY = 1e-6  # so that a member that excludes a label can be overruled
@@ -102,9 +102,7 @@ def pool(members: Sequence[Member], segments: Sequence[Segment], progress: bool 
 def mean_actors(answers: Sequence[Sequence[ActorAnswer]]) -> tuple[ActorAnswer, ...]:
     """Return the actors of a segment by code, with their means over the answers that have any."""
     given = [answer for answer in answers if answer]
-    same: dict[str, list[ActorAnswer]] = {}
-    for actor in (actor for answer in given for actor in answer):
-        same.setdefault(actor.code, []).append(actor)
+    same = by_key((actor.code, actor) for answer in given for actor in answer)
 
     def mean(actors: Sequence[ActorAnswer], side: str) -> dict[str, float]:
         return {role: sum(getattr(actor, side).get(role, 0.0) for actor in actors) / len(given) for role in getattr(actors[0], side)}

@@ -1,12 +1,10 @@
 """The baseline: TF-IDF of words and characters, and a linear classifier for each label."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from safetensors import SafetensorError
@@ -48,7 +46,7 @@ class LinearModel(Model):
 
     kind = "linear"
 
-    def __init__(self, features: Mapping[str, Features], weights: Mapping[str, LinearWeights], scheme: Scheme, spec: LinearSpec) -> None:
+    def __init__(self, features: Mapping[str, "Features"], weights: Mapping[str, LinearWeights], scheme: Scheme, spec: LinearSpec) -> None:
         self.features, self.weights, self.scheme, self.spec = dict(features), dict(weights), scheme, spec
         self.calibration = Calibration()
 
@@ -81,7 +79,7 @@ class LinearModel(Model):
         return {"model": {**asdict(self.spec), "reads": dict(self.spec.reads)}}
 
     @classmethod
-    def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> LinearModel:
+    def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> Self:
         """Read what ``write`` writes; ``UserError`` if a file is missing or does not match."""
         for name in (WEIGHTS, VOCABULARY):
             if not (folder / name).is_file():
@@ -185,8 +183,7 @@ def _binary(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: 
     weight = "balanced" if spec.class_weight == "balanced" else None
     if spec.kind == "logistic":
         form: dict[str, Any] = {"dual": table.shape[1] > table.shape[0], "max_iter": 1000, "random_state": 0}  # the dual is faster there
-        logistic = LogisticRegression(C=spec.C, class_weight=weight, solver="liblinear", **form)
-        return logistic.fit(table, gold, weights), 1.0, 0.0
+        return LogisticRegression(C=spec.C, class_weight=weight, solver="liblinear", **form).fit(table, gold, weights), 1.0, 0.0
     svc = LinearSVC(C=spec.C, class_weight=weight, random_state=seed)
     folds = min(5, int(gold.sum()), int((1 - gold).sum()))
     if folds < 2:

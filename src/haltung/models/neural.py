@@ -1,7 +1,5 @@
 """The fine-tuned model of ``model=network``: an encoder of segments, and a head for each task."""
 
-from __future__ import annotations
-
 import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -112,7 +110,7 @@ class EncoderModel(Model):
     spec_type: type[NetworkSpec]
 
     def __init__(
-        self, network: EncoderNetwork, tokenizer: PreTrainedTokenizerBase, scheme: Scheme, spec: NetworkSpec, encoder: Encoder
+        self, network: EncoderNetwork, tokenizer: "PreTrainedTokenizerBase", scheme: Scheme, spec: NetworkSpec, encoder: Encoder
     ) -> None:
         self.network, self.tokenizer, self.scheme, self.spec, self.encoder = network, tokenizer, scheme, spec, encoder
         self.finds_dyads = network.finds_dyads
@@ -123,11 +121,6 @@ class EncoderModel(Model):
     def device(self) -> torch.device:
         """The device of the network."""
         return next(self.network.parameters()).device
-
-    def collate(self, rows: Sequence[Tokens]) -> Batch:
-        """Return the tensors of inputs, padded on the right to the longest, on the device."""
-        batch: Batch = send_to_device(collate(rows, self.pad, self.with_types), self.device)
-        return batch
 
     def write(self, folder: Path) -> dict[str, Any]:
         """Write weights, tokenizer and config; return the model's part of the description."""
@@ -189,7 +182,8 @@ class NeuralModel(EncoderModel):
 
     def batch(self, encoded: Sequence[Sequence[Tokens]], rows: Sequence[int]) -> list[Batch]:
         """Return the padded tensors of these rows, one ``Batch`` per view, on the device."""
-        return [self.collate([view[row] for row in rows]) for view in encoded]
+        padded = [collate([view[row] for row in rows], self.pad, self.with_types) for view in encoded]
+        return send_to_device(padded, self.device)  # type: ignore[no-any-return]
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
         """Return each task's calibrated probabilities: a softmax, or sigmoids if multi-label."""
@@ -248,8 +242,7 @@ def collate(rows: Sequence[Tokens], pad: int, with_types: bool) -> Batch:
         return torch.tensor([row + [fill] * (width - len(row)) for row in values], dtype=torch.long)
 
     ids, mask = table([row.ids for row in rows], pad), table([[1] * len(row) for row in rows], 0)
-    types = table([row.types for row in rows], 0) if with_types else None
-    return Batch(ids, mask, types, table([row.own for row in rows], 0))
+    return Batch(ids, mask, table([row.types for row in rows], 0) if with_types else None, table([row.own for row in rows], 0))
 
 
 @contextmanager
@@ -289,15 +282,17 @@ def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NeuralModel:
     return NeuralModel(MultiTaskNetwork(body, scheme, spec), tokenizer, scheme, spec, encoder)
 
 
-def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, nn.Module, PreTrainedTokenizerBase]:
+def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, nn.Module, "PreTrainedTokenizerBase"]:
     """Return the encoder's description, its network, frozen as in ``spec``, and its tokenizer.
 
     ``UserError`` is raised if it can't be loaded, or has too few layers or tokens.
     """
     encoder = sources.inherited(encoder)
-    body, tokenizer = sources.load(encoder, _attention(spec), spec.encoder_dropout)
     if encoder.origin == "hub":
-        encoder = replace(encoder, revision=hub.commit(encoder.path, encoder.revision))
+        encoder = replace(encoder, revision=hub.commit(encoder.path, encoder.revision) or encoder.revision)
+    # For short inputs on a processor the fused kernel's backward pass is the slower one.
+    fastest = "eager" if _device().type == "cpu" and spec.max_length <= 160 else "sdpa"
+    body, tokenizer = sources.load(encoder, fastest if spec.attention == "auto" else spec.attention, spec.encoder_dropout)
     positions = int(getattr(body.config, "max_position_embeddings", spec.max_length))
     limit = min(positions - first_position(body.config), tokenizer.model_max_length)
     layers = int(getattr(body.config, "num_hidden_layers", spec.freeze_layers))
@@ -356,13 +351,6 @@ def merged(network: _Net) -> _Net:
     plain = copy.deepcopy(network)
     plain.encoder = plain.encoder.merge_and_unload()  # type: ignore[operator, union-attr]
     return plain
-
-
-def _attention(spec: NetworkSpec) -> str:
-    if spec.attention != "auto":
-        return spec.attention
-    # For short inputs on a processor the fused kernel's backward pass is the slower one.
-    return "eager" if _device().type == "cpu" and spec.max_length <= 160 else "sdpa"
 
 
 def _device() -> torch.device:

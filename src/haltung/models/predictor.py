@@ -3,8 +3,6 @@
 Before they do, temperature scaling calibrates them: one number per task, which changes no label.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -55,7 +53,7 @@ class Calibration:
         return dict(_ADAPTER.dump_python(self, mode="json"))
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
+    def from_dict(cls, data: Mapping[str, Any]) -> "Calibration":
         """Read plain data, some of it missing; ``ValueError`` if a temperature is not above 0."""
         return _ADAPTER.validate_python(data)
 

@@ -5,8 +5,6 @@ its bundle for use within this project; the exported one, logged beside it for s
 registered, loads without torch and without Haltung.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -140,9 +138,8 @@ def _logged(
     mlflow()
     from mlflow.models import Model
 
-    with warnings.catch_warnings():
-        # MLflow warns of the types of its own classes when this part of it is imported.
-        warnings.simplefilter("ignore")
+    # MLflow warns of the types of its own classes when this part of it is imported.
+    with warnings.catch_warnings(action="ignore"):
         import mlflow.pyfunc as flavor
 
     # Requirements are given; the default experiment would write into the working directory.
@@ -161,7 +158,7 @@ def _logged(
     return LoggedModel(f"models:/{info.model_id}", info.model_id)
 
 
-def columns(segments: Sequence[Segment], articles: bool = False) -> pd.DataFrame:
+def columns(segments: Sequence[Segment], articles: bool = False) -> "pd.DataFrame":
     """Return the segments as the model's input; for a model of ``articles`` with more columns."""
     import pandas as pd
 
@@ -169,7 +166,7 @@ def columns(segments: Sequence[Segment], articles: bool = False) -> pd.DataFrame
     return pd.DataFrame([{name: getattr(segment, name) for name in names} for segment in segments], columns=names)
 
 
-def signature(tasks: dict[str, Any], articles: bool = False) -> ModelSignature:
+def signature(tasks: dict[str, Any], articles: bool = False) -> "ModelSignature":
     """Return the columns for a scheme's tasks: ``text`` is required, multi-label gives lists."""
     mlflow()
     from mlflow.models import ModelSignature

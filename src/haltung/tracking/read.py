@@ -84,8 +84,7 @@ def find(store: Store, run: str) -> RunRecord:
 def newest(store: Store) -> RunRecord:
     """Return the newest finished run with a bundle; ``UserError`` if there is none."""
     query = "attributes.status = 'FINISHED' and tags.`haltung.bundle` LIKE 'models:/%'"
-    runs = _search(open_store(store, create=False), query, 1)
-    if not runs:
+    if not (runs := _search(open_store(store, create=False), query, 1)):
         raise UserError(f"no finished run in {store.label} (experiment '{store.experiment}') holds a bundle; run haltung train first")
     return runs[0]
 
@@ -119,8 +118,7 @@ def members(record: RunRecord) -> list[RunRecord]:
     if record.kind in _WITHOUT_MODEL and not record.tags.get(MEMBERS):
         raise UserError(f"{record.name} is {_WITHOUT_MODEL[record.kind]}{_listed(children(record))}")
     if record.kind == "sweep":
-        inner = _of_sweep(record)
-        if inner is None:
+        if (inner := _of_sweep(record)) is None:
             raise UserError(
                 f"{which} is a sweep without a model of its best recipe: it was stopped before, or had final_seeds=[]; "
                 "train that recipe with the command that the sweep ends with, and name that run"
@@ -144,9 +142,8 @@ def artifact(record: RunRecord, path: str) -> Path:
     """Return a file or folder of the run, to be read only; ``UserError`` if it has no such file."""
     store = record.connection.store
     with mlflow_errors(store):
-        root = record.connection.client.get_run(record.id).info.artifact_uri
         # The run's files may change, so they are downloaded each time.
-        local = _download(f"{root}/{path}", store)
+        local = _download(f"{record.connection.client.get_run(record.id).info.artifact_uri}/{path}", store)
     if local is None:
         raise UserError(f"the run {record.name} ({record.id}) in {store.label} holds no {path}; it stopped early, or its files were moved")
     return local
@@ -166,8 +163,7 @@ def bundle_folder(record: RunRecord) -> Path:
             location = f"{record.connection.client.get_logged_model(model).artifact_location}/artifacts"
             folder = _download(location, store) if store.local else _download_once(location, store, cached)
     # MLflow keeps the bundle's folder in there, under the name that it had when it was logged.
-    inside = list(folder.glob(f"*/{DESCRIPTION}")) if folder else []
-    if not inside:
+    if not (inside := list(folder.glob(f"*/{DESCRIPTION}")) if folder else []):
         raise UserError(f"the bundle {uri} of {which} is not where {store.label} has it; its files were moved or deleted")
     return inside[0].parent
 
@@ -180,8 +176,7 @@ def _of_sweep(record: RunRecord) -> RunRecord | None:
 
 
 def _of_seeds(record: RunRecord, which: str) -> list[RunRecord]:
-    ids = record.tags.get(MEMBERS, "").split()
-    if ids:
+    if ids := record.tags.get(MEMBERS, "").split():
         # In this order, without those that are gone or deleted.
         seeds = [seed for id in ids for seed in _search(record.connection, f"attributes.run_id = '{id}'", 1)]
     else:
@@ -192,8 +187,7 @@ def _of_seeds(record: RunRecord, which: str) -> list[RunRecord]:
             f"{which} stopped before all of its seeds were trained (it is {record.status}); go on with it by the same words and "
             f"resume=true, or name the seeds that are there{_listed(seeds)}"
         )
-    running = next((one for one in (record, *seeds) if one.status in UNFINISHED), None)
-    if running is not None:
+    if (running := next((one for one in (record, *seeds) if one.status in UNFINISHED), None)) is not None:
         raise UserError(f"the run {running.name} ({running.id}) is still running; wait for it, or resume it if its process was killed")
     if not seeds or len(seeds) < len(ids):
         lost = f"{len(ids) - len(seeds)} of its {len(ids)}" if ids else "all of its"

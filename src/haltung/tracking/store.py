@@ -1,7 +1,5 @@
 """The store of runs, a database or a server, for many trainings at once; MLflow's own pages."""
 
-from __future__ import annotations
-
 import logging
 import os
 import socket
@@ -79,7 +77,7 @@ class Connection:
     """An open store: MLflow's client, and the id of the store's experiment."""
 
     store: Store
-    client: MlflowClient
+    client: "MlflowClient"
     experiment: str
 
 
@@ -91,7 +89,7 @@ def open_store(store: Store, create: bool = True) -> Connection:
     library = mlflow()
     if store.local:
         _ensure_database(store, create)
-    with asking_once(), environment({"MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}), mlflow_errors(store):
+    with asking_once(), environment({"MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}), mlflow_errors(store):
         client = library.MlflowClient(tracking_uri=store.address, registry_uri=store.address)
         return Connection(store, client, _experiment(store, client, create))
 
@@ -141,7 +139,7 @@ def mlflow_errors(store: Store) -> Iterator[None]:
                 f"{store.label} was written by another version of MLflow; make a copy of it, then run: mlflow db upgrade '{store.address}'"
             ) from error
         if not store.local and ("API request to" in text or "Max retries" in text or "timed out" in text):
-            reason = text.splitlines()[0].rpartition(": ")[2].rstrip(".)'\"")
+            reason = text.splitlines()[0].rpartition(": ")[2].partition(". (")[0].rstrip(".)'\"")
             raise UserError(
                 f"the MLflow server {store.address} can't be reached ({reason}); start it (mlflow server --port 5000), after which a "
                 "training goes on with resume=true, correct tracking.uri, or use tracking=local"
@@ -217,7 +215,7 @@ def _create_database(path: Path) -> None:
         mlflow().MlflowClient(tracking_uri=_SQLITE + str(scratch)).search_experiments(max_results=1)
 
 
-def _experiment(store: Store, client: MlflowClient, create: bool) -> str:
+def _experiment(store: Store, client: "MlflowClient", create: bool) -> str:
     experiment = client.get_experiment_by_name(store.experiment)
     if experiment is None and create:
         location = Path(store.artifacts).absolute().as_uri() if store.local and store.artifacts else None

@@ -69,7 +69,7 @@ class Run:
         values = {_allowed(key)[:MAX_ENTITY_KEY_LENGTH]: _text(value)[:MAX_PARAM_VAL_LENGTH] for key, value in flat(config, ".")}
         with mlflow_errors(self.connection.store):
             old = self.connection.client.get_run(self.id).data.params
-        self._log_batches("params", [Param(key, value) for key, value in values.items() if key not in old])
+        self._log(params=[Param(key, value) for key, value in values.items() if key not in old])
         if changed := [f"{key}={value}" for key, value in values.items() if old.get(key, value) != value]:
             self.tags({"haltung.resumed_with": " ".join(changed)})
         self.text(yaml.safe_dump(dict(config), allow_unicode=True, sort_keys=False), CONFIG)
@@ -91,7 +91,7 @@ class Run:
         from mlflow.entities import RunTag
         from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
-        self._log_batches("tags", [RunTag(_allowed(key), _text(value)[:MAX_TAG_VAL_LENGTH]) for key, value in values.items()])
+        self._log(tags=[RunTag(_allowed(key), _text(value)[:MAX_TAG_VAL_LENGTH]) for key, value in values.items()])
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Store a file or a folder's files, below ``folder``; ``UserError`` if it doesn't exist."""
@@ -132,14 +132,12 @@ class Run:
                 metrics.append(Metric(_allowed(key), float(value), now, step))
             except (TypeError, ValueError):
                 raise UserError(f"the metric '{key}' is {value!r}, expected a number; leave out what could not be computed") from None
-        self._log_batches("metrics", metrics)
+        self._log(metrics=metrics)
 
-    def _log_batches(self, kind: str, items: Sequence[Any]) -> None:
-        size = 1000 if kind == "metrics" else 100  # the limits of one request to an MLflow server
+    def _log(self, metrics: Sequence[Any] = (), params: Sequence[Any] = (), tags: Sequence[Any] = ()) -> None:
+        """Log any of these; MLflow cuts them to the size of its requests."""
         with mlflow_errors(self.connection.store):
-            for start in range(0, len(items), size):
-                batch: dict[str, Any] = {kind: items[start : start + size]}
-                self.connection.client.log_batch(self.id, **batch)
+            self.connection.client.log_batch(self.id, metrics, params, tags)
 
 
 @contextmanager

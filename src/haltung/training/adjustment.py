@@ -1,7 +1,5 @@
 """What makes rare labels too probable in training is undone in the logits, as far as dev says."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Fine-tuning on transformers' Trainer: rates by depth, batches by length, resumable."""
 
-from __future__ import annotations
-
 import atexit
 import copy
 import random
@@ -115,7 +113,7 @@ def finetune(
 
 def examples_of(
     train: Sequence[Segment], scheme: Scheme, encoder: Encoder, spec: NetworkSpec, training: Training, seed: int
-) -> _Rows | _Units:
+) -> "_Rows | _Units":
     """Return a new model with what it learns from, in batches: segments, or whole articles."""
     if not isinstance(spec, ArticleSpec):
         return _Rows(build(encoder, spec, scheme), train, training, seed)

@@ -31,10 +31,8 @@ def class_weights(gold: Tensor, task: Task, kind: str) -> Tensor | None:
     """
     if kind == "none":
         return None
-    if task.kind == "single":
-        counts = torch.bincount(gold[gold != UNLABELLED], minlength=len(task)).float()
-    else:
-        counts = (gold == 1).sum(dim=0).float()
+    single = task.kind == "single"
+    counts = (torch.bincount(gold[gold != UNLABELLED], minlength=len(task)) if single else (gold == 1).sum(dim=0)).float()
     weights = 1.0 / counts.clamp(min=1.0)
     weights = weights.sqrt() if kind == "root" else weights
     return weights * counts.sum().clamp(min=1.0) / (weights * counts).sum().clamp(min=1e-12)
@@ -89,8 +87,7 @@ def teacher_loss(
     total = torch.zeros((), device=next(iter(logits.values())).device)
     for task in (task for task in scheme if task.name in soft):
         cross_entropy = functional.cross_entropy if task.kind == "single" else functional.binary_cross_entropy_with_logits
-        mean = cross_entropy(logits[task.name], soft[task.name])
-        total = total + mean * share(total.new_tensor(len(soft[task.name])))
+        total = total + cross_entropy(logits[task.name], soft[task.name]) * share(total.new_tensor(len(soft[task.name])))
     return total
 
 
@@ -114,8 +111,7 @@ def actor_loss(sides: Tensor, gold: Tensor) -> Tensor:
 
     ``sides`` are log-probabilities, ``[2, sentences, SLOTS * roles]``, ``gold`` is probabilities.
     """
-    known = gold.sum(dim=-1) > 0
-    return -(gold * sides).sum() / known.sum().clamp(min=1)
+    return -(gold * sides).sum() / (gold.sum(dim=-1) > 0).sum().clamp(min=1)
 
 
 def rates(network: nn.Module, training: Training, layers: int) -> list[dict[str, Any]]:

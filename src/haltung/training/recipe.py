@@ -1,14 +1,12 @@
 """The recipe of a training (``configs/training/NAME.yaml``), its checkpoints; light to import."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
@@ -63,7 +61,7 @@ class Training:
         """Return what chooses epoch and trial: macro-F1 of ``select``, or the mean over tasks."""
         return macro_f1.get(self.select, sum(macro_f1.values()) / max(1, len(macro_f1)))
 
-    def checked(self, scheme: Scheme) -> Training:
+    def checked(self, scheme: Scheme) -> Self:
         """Return the recipe; ``UserError`` if ``select`` is neither a task nor ``mean``."""
         one_of("training.select", self.select, ("mean", *scheme.names))
         return self

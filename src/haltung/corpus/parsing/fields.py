@@ -41,8 +41,7 @@ class Fields:
         column = self.columns.get(name, name)
         if required and column not in self.data:
             raise Fault("missing_field", f"no '{column}'{nearest(column, self.data)}; this row has {listed(self.data)}")
-        value = self.get(name)
-        if value is None:
+        if (value := self.get(name)) is None:
             return ""
         if not isinstance(value, str):
             raise Fault("wrong_type", f"'{column}' is {kind(value)} ({_short(value)}); expected text")
@@ -51,9 +50,7 @@ class Fields:
     def word(self, name: str) -> str:
         """Return as text a short field that many sources write as a number (an id, an article)."""
         value = self.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return str(value)
-        return self.text(name).strip()
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else self.text(name).strip()
 
     def whole(self, name: str) -> int | None:
         """Return a whole number below a billion, None if the field is absent, null or empty."""

@@ -79,8 +79,7 @@ def json_rows(path: Path, *, encoding: str | None = None, max_line_bytes: int = 
     Raises ``UserError`` as ``lines``, or if the file is one JSON array. Blank lines are skipped.
     """
     for number, line in enumerate(lines(path, encoding=encoding, max_line_bytes=max_line_bytes), 1):
-        text = line.strip()
-        if not text:
+        if not (text := line.strip()):
             continue
         if number == 1 and text in ("[", "[{"):
             raise UserError(f"{path} is one JSON array; expected JSONL, one object per line (jq -c '.[]' turns the one into the other)")
@@ -199,9 +198,8 @@ def hub_rows(name: str, revision: str | None = None) -> Iterator[SourceRow]:
     """
     import datasets
 
-    hub.check_size(name, revision, "dataset")
     try:
-        loaded = datasets.load_dataset(name, revision=revision)
+        loaded = datasets.load_dataset(name, revision=hub.pinned(name, revision, "dataset"))
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         found = f"the data set {name} could not be loaded from the hub ({first_line(error)})"
         raise UserError(f"{found}; go online, or read local files with reader.path") from None

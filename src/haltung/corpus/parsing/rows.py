@@ -181,6 +181,5 @@ def read_unlabelled(reader: Reader, scheme: Scheme) -> Reading:
 
 def check_unique(what: str, id: str, where: str, seen: dict[str, str], hint: str) -> None:
     """Record ``where`` an id is used, or raise a ``Fault`` if it has been used elsewhere."""
-    first = seen.setdefault(id, where)
-    if first != where:
+    if (first := seen.setdefault(id, where)) != where:
         raise Fault("duplicate_id", f"the {what} '{id}' is already used at {first}; {hint}", id)

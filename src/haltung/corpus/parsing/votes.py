@@ -10,7 +10,7 @@ from haltung.corpus.parsing.lines import existing
 from haltung.corpus.parsing.rows import Fault, Skip
 from haltung.errors import UserError, kind, listed, nearest, one_of
 from haltung.labels import Scheme
-from haltung.records import Answer, label_ids
+from haltung.records import Answer, by_key, label_ids
 
 POLICIES = ("first", "majority", "soft", "error")  # which label counts where annotators differ
 
@@ -38,18 +38,14 @@ class LabelNames:
 
     def answers(self, names: Iterable[object]) -> dict[str, Answer]:
         """Return the answers in a flat list of labels; ``Fault`` for unknown or ambiguous names."""
-        labels: dict[str, list[str]] = {}
-        for name in names:
-            task, label = self._meant(name)
-            labels.setdefault(task, []).append(label)
+        labels = by_key(map(self._meant, names))
         return {task.name: answer(task, labels.get(task.name)) for task in self._scheme}
 
     def within(self, task: str, names: Iterable[object]) -> Answer:
         """Return the answer in names of labels of ``task``; raise ``Fault`` as ``answer`` does."""
         # A name may be mapped for one task and be a label of another.
         mapped = {name: label for name, (of, label) in self._mapped.items() if of == task}
-        meant = [mapped.get(name, name) if isinstance(name, str) else name for name in names]
-        return answer(self._scheme[task], meant or None)
+        return answer(self._scheme[task], [mapped.get(name, name) if isinstance(name, str) else name for name in names] or None)
 
     def _meant(self, name: object) -> tuple[str, str]:
         if not isinstance(name, str):
@@ -88,8 +84,7 @@ class AnnotationExport:
 
     def files(self) -> tuple[Path, ...]:
         """Return the files that are read (see ``Reader``)."""
-        paths = [self.path] if isinstance(self.path, str | Path) else list(self.path)
-        if not paths:
+        if not (paths := [self.path] if isinstance(self.path, str | Path) else list(self.path)):
             raise UserError("path is empty; expected a file, or the files of several annotators")
         return tuple(map(existing, paths))
 
@@ -110,8 +105,7 @@ def settle(votes: Sequence[Mapping[str, Answer]], scheme: Scheme, policy: str) -
     """
     settled: dict[str, Answer] = {}
     for task in scheme:
-        given = [vote[task.name] for vote in votes if vote.get(task.name) is not None]
-        if not given:
+        if not (given := [vote[task.name] for vote in votes if vote.get(task.name) is not None]):
             settled[task.name] = None
         elif policy == "first" or len(set(given)) == 1:
             settled[task.name] = given[0]

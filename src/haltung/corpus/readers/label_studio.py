@@ -67,14 +67,11 @@ def _counted(item: Mapping[str, object]) -> list[Mapping[str, Any]]:
     annotations = item.get("annotations", item.get("completions"))
     if annotations is not None and not isinstance(annotations, list):
         raise Fault("wrong_type", f"'annotations' is {kind(annotations)}; expected a list")
-    made = [entry for entry in annotations or () if isinstance(entry, Mapping)]
-    if not made:
+    if not (made := [entry for entry in annotations or () if isinstance(entry, Mapping)]):
         raise Skip("unlabelled", "it has no annotation")
-    valid = [entry for entry in made if not entry.get("was_cancelled") and not entry.get("skipped")]
-    if not valid:
+    if not (valid := [entry for entry in made if not entry.get("was_cancelled") and not entry.get("skipped")]):
         raise Skip("cancelled", "all its annotations were cancelled")
-    truth = [entry for entry in valid if entry.get("ground_truth")]
-    return truth or valid
+    return [entry for entry in valid if entry.get("ground_truth")] or valid
 
 
 def _results(results: object) -> Chosen:

@@ -13,10 +13,9 @@ from typing import Any
 
 import yaml
 
-from haltung.corpus.parsing import recognise
 from haltung.corpus.parsing.fields import check_header
 from haltung.corpus.parsing.lines import existing
-from haltung.corpus.parsing.recognise import TASKS, kind_of, one_each
+from haltung.corpus.parsing.recognise import TASKS, by_cells, kind_of, one_each
 from haltung.corpus.parsing.rows import Fault, Reading, RowFaults, SourceRow
 from haltung.corpus.readers.cells import Cells, format_of, read_cells, separator_in, text_of
 from haltung.corpus.readers.tables import SEPARATORS, Table, split_files
@@ -154,7 +153,7 @@ class Sheet(Table):
         cells = {name: [str(data.get(name, "")) for data in sample] for name in header if name not in taken}
         wanted = ["text", "date"] + ["label"] * (learns and not (self.label or self.coders or self.tasks(header))) + ["article"] * learns
         unknown = {name: column for name, column in cells.items() if kind_of(name) in ("", "headline")}
-        for key, name, reason in recognise.by_cells(unknown, [key for key in wanted if key not in {**given, **out}]):
+        for key, name, reason in by_cells(unknown, [key for key in wanted if key not in {**given, **out}]):
             told = _task_of(name) if key == "label" else key
             out[told], why[told] = name, f"as {reason}"
         self.said.extend(f"{key if key in _FIELDS else 'label'}={name}, {why[key]}" for key, name in out.items())

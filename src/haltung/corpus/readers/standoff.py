@@ -111,8 +111,7 @@ def _articles(kind: str, files: Sequence[Path], annotations: Path, intake: Intak
 def _speeches(path: Path, intake: Intake) -> Iterator[tuple[str, _Article]]:
     """Yield the speeches of a file with their ids; a text file is one speech."""
     if name := _SPEECH_FILE.match(path.name):
-        text = "".join(lines(path))
-        yield name["id"], _Article(text, _speaker(name["speaker"]))
+        yield name["id"], _Article("".join(lines(path)), _speaker(name["speaker"]))
         return
     for row in json_rows(path):
         with intake.row(row):
@@ -132,8 +131,7 @@ def _speech_files(folder: Path, annotations: Path) -> tuple[Path, ...]:
         return (whole,)
     wanted = _speech_rows(annotations)
     speeches = ((path, _SPEECH_FILE.match(path.name)) for path in sorted(folder.rglob("*-ID*.txt")))
-    found = {name["id"]: path for path, name in speeches if name and name["id"] in wanted}
-    if not found:
+    if not (found := {name["id"]: path for path, name in speeches if name and name["id"] in wanted}):
         raise UserError(f"{folder} has neither speeches.jsonl.gz nor a file SPEAKER-ID.txt of an annotated speech; {PUBLIC['bundestag']}")
     return tuple(found[id] for id in sorted(found))
 
@@ -158,8 +156,7 @@ def _annotated(row: SourceRow, kind: str, articles: Mapping[int, _Article], text
         wrong = f"start {start} and end {end} are no part of row {number} of {texts}"
         raise Fault("no_such_text", f"{wrong}, which has {len(article.text)} characters", id)
     expected, text = fields.text("sha1", required=True), article.text[start:end]
-    found = hashlib.sha1(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]
-    if found != expected:
+    if (found := hashlib.sha1(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]) != expected:
         wrong = f"the SHA-1 of characters {start} to {end} of row {number} of {texts} is {found}, expected {expected or '(none)'}"
         raise Fault("other_text", f"{wrong}; this is not the version of the text that was annotated", id)
     added = {"text": text, "article": f"{kind[0]}{number:04d}", "headline": article.headline, "date": article.date}

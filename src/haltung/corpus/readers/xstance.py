@@ -68,8 +68,7 @@ class XStance:
     def _rows(self) -> list[SourceRow]:
         if self.hub is not None:
             return list(hub_rows(self.hub, self.revision))
-        files = ((split, json_rows(path)) for split, path in self._local())
-        return [replace(row, split=split) for split, rows in files for row in rows]
+        return [replace(row, split=split) for split, path in self._local() for row in json_rows(path)]
 
     def _local(self) -> list[tuple[str, Path]]:
         folder = Path(self.path or "").expanduser()

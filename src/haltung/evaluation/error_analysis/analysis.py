@@ -162,9 +162,8 @@ def label_issues(split: ScoredSplit, segments: Sequence[Segment], task: Task, li
 
     clipped = np.clip(probabilities, 1e-12, 1.0)
     clipped = clipped / clipped.sum(axis=1, keepdims=True)
-    with warnings.catch_warnings():
-        # cleanlab warns of a label that no segment of the split has, which is nothing unusual here.
-        warnings.simplefilter("ignore")
+    # cleanlab warns of a label that no segment of the split has, which is nothing unusual here.
+    with warnings.catch_warnings(action="ignore"):
         is_issue, quality = find_label_issues(gold, clipped, n_jobs=1), get_label_quality_scores(gold, clipped)
     out = []
     for index in sorted(np.flatnonzero(is_issue), key=lambda index: (quality[index], index))[:limit]:

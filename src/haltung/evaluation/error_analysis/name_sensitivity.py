@@ -24,7 +24,7 @@ from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import article_counts
 from haltung.evaluation.predictions import Floats, ScoredSplit, score
 from haltung.evaluation.statistics import bootstrap
-from haltung.records import Prediction, Segment
+from haltung.records import Prediction, Segment, by_key
 
 Predict = Callable[[Sequence[Segment]], Sequence[Prediction]]
 _Part = tuple[int, int, str]  # the text that replaces what is between start and end
@@ -96,10 +96,8 @@ def name_sensitivity(
     """
     if not split.tasks:
         raise UserError("masking names needs gold labels, but no segment is labelled for any task")
-    together: dict[str, list[int]] = {}
-    for row, segment in enumerate(segments):
-        together.setdefault(segment.group if in_articles else str(row), []).append(row)
-    groups, fields = list(together.values()), ("headline", *_FIELDS) if in_articles else _FIELDS
+    groups = list(by_key((segment.group if in_articles else str(row), row) for row, segment in enumerate(segments)).values())
+    fields = ("headline", *_FIELDS) if in_articles else _FIELDS
     masks = _changed(segments, groups, lambda group: masked(group, fields))
     masked_rows = [row for rows in groups if any(masks[one] != segments[one] for one in rows) for row in rows]
     after_masking = _predicted(split, masks, masked_rows, predict)
@@ -213,8 +211,7 @@ def exchanged(segments: Sequence[Segment], others: Mapping[str, State], fields: 
 
 def _mentions(segments: Sequence[Segment], fields: Sequence[str]) -> dict[str, list[StateMention]]:
     """Return the states of each text in some fields; a headline that all have is read once."""
-    texts = dict.fromkeys(getattr(segment, name) for segment in segments for name in fields)
-    return {text: state_mentions(text) for text in texts}
+    return {text: state_mentions(text) for text in dict.fromkeys(getattr(segment, name) for segment in segments for name in fields)}
 
 
 def _rewritten(segments: Sequence[Segment], fields: Sequence[str], new: Mapping[str, Sequence[_Part]]) -> list[Segment]:

@@ -88,11 +88,10 @@ def slices(split: ScoredSplit, segments: Sequence[Segment], rate: float = 0.05, 
 def _masks(split: ScoredSplit, segments: Sequence[Segment], task: str) -> dict[tuple[str, str], Bools]:
     """Return which segments are in which slice, by kind and value."""
     masks: dict[tuple[str, str], Bools] = {}
-    for other in split.scheme:
-        if other.name != task:
-            gold = split.gold[other.name]
-            for index, label in enumerate(other.ids):
-                masks[f"gold.{other.name}", label] = gold == index if gold.ndim == 1 else gold[:, index] == 1
+    for other in (other for other in split.scheme if other.name != task):
+        gold = split.gold[other.name]
+        for index, label in enumerate(other.ids):
+            masks[f"gold.{other.name}", label] = gold == index if gold.ndim == 1 else gold[:, index] == 1
     origins = zip(*((segment.source, segment.genre, segment.date[:4]) for segment in segments), strict=True)
     for kind, values in zip(("source", "genre", "year"), origins, strict=True):
         named = np.array(values, dtype=np.str_)
@@ -111,8 +110,7 @@ def _slices(split: ScoredSplit, task: Task, masks: Mapping[tuple[str, str], Bool
     from scipy.special import stdtr, stdtrit
     from scipy.stats import false_discovery_control
 
-    masks = {key: mask for key, mask in masks.items() if mask.any() and not mask.all()}
-    if not masks:
+    if not (masks := {key: mask for key, mask in masks.items() if mask.any() and not mask.all()}):
         return
     gold, decided = split.gold[task.name], split.decided(task.name)
     inside, right = np.stack(list(masks.values()), axis=1), tally(gold, decided, len(task)).exact

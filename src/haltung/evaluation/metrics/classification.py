@@ -144,8 +144,7 @@ def sample_metrics(runs: Sequence[Counts], draws: int = DRAWS, seed: int = SEED)
 def mean_over_tasks(split: ScoredSplit, tasks: Sequence[str]) -> TaskMean:
     """Return several tasks' counts over all articles; ``UserError`` if these are too few."""
     numbers = bootstrap.numbered(split.groups)
-    articles = int(numbers.max(initial=-1)) + 1
-    if articles < significance.MIN_ARTICLES:
+    if (articles := int(numbers.max(initial=-1)) + 1) < significance.MIN_ARTICLES:
         raise UserError(f"{split.split} has {articles} articles; at least {significance.MIN_ARTICLES} are needed to compare trials")
     segments = [(segment_counts(split, split.scheme[task]), numbers[split.labelled(task)]) for task in tasks]
     counts = tuple(one.of(bootstrap.per_article(one.sums, rows, articles)) for one, rows in segments)

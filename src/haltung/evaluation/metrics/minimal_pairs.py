@@ -38,9 +38,7 @@ def phenomena(split: ScoredSplit, segments: Sequence[Segment]) -> dict[str, tupl
     """
     pairs, names = pair_rows(segments)
     out: dict[str, tuple[PhenomenonMetrics, ...]] = {}
-    for task in split.scheme:
-        if task.kind != "single":
-            continue
+    for task in (task for task in split.scheme if task.kind == "single"):
         labelled = split.labelled(task.name)[pairs].all(axis=1)
         gold, decided = split.gold[task.name][pairs], split.decided(task.name)[pairs]
         if (labelled & (gold[:, 0] != gold[:, 1])).any():

@@ -54,15 +54,13 @@ def write(folder: Path, result: Agreement, scheme: Scheme, language: str = "en",
     """
     sides = result.coders if len(result.coders) == 2 else (word("a_coder", language), word("another_coder", language))
     with report_folder(folder, DATA, "agreement", language) as scratch:
-        plots = {
-            (name, "confusion"): save(matrix(task.confusion, scheme[name], sides, result.corpus, language), scratch / f"{name}_confusion")
-            for name, task in result.tasks.items()
-            if task.confusion
-        } | {
-            (name, "course"): save(course(task, scheme[name], result.corpus, language), scratch / f"{name}_course")
-            for name, task in result.tasks.items()
-            if task.course
-        }
+        figures = {}
+        for name, task in result.tasks.items():
+            if task.confusion:
+                figures[name, "confusion"] = matrix(task.confusion, scheme[name], sides, result.corpus, language)
+            if task.course:
+                figures[name, "course"] = course(task, scheme[name], result.corpus, language)
+        plots = {of: save(figure, scratch / "_".join(of)) for of, figure in figures.items()}
         page = rendered(
             "agreement.html.j2", language, plots, result=result, scheme=scheme, grids=grids(result, scheme, language), sides=sides,
             notes=notes(result, language), details=details or {},

@@ -1,7 +1,5 @@
 """A comparison as tables and sentences: for the terminal, as Markdown, LaTeX and CSV."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -106,8 +104,7 @@ def notes(comparison: Comparison, language: str = "en") -> list[str]:
     if comparison.unshared:
         out.append(word("unshared", language, tasks=", ".join(comparison.unshared)))
     if (fewest := min(task.articles for task in comparison.tasks.values())) < _FEW_ARTICLES:
-        unit = word("segments" if comparison.alone else "articles", language)
-        out.append(word("few_articles", language, articles=fewest, unit=unit))
+        out.append(word("few_articles", language, articles=fewest, unit=word("segments" if comparison.alone else "articles", language)))
     return out
 
 
@@ -127,7 +124,7 @@ def latex(comparison: Comparison, scheme: Scheme, language: str = "en") -> str:
     return files.rendered("haltung.evaluation.report", "comparison.tex.j2", grids=grids(comparison, scheme, language))
 
 
-def frame(comparison: Comparison, part: Literal["standings", "pairs"]) -> pd.DataFrame:
+def frame(comparison: Comparison, part: Literal["standings", "pairs"]) -> "pd.DataFrame":
     """Return the standings, or the pairs, of all tasks with every digit, as the CSV files do."""
     import pandas as pd
 
@@ -165,5 +162,5 @@ def _estimate(value: Estimate, language: str, sign: bool = False) -> str:
     return estimate(value.value, Interval(value.low, value.high), language, sign)
 
 
-def _csv(frame: pd.DataFrame) -> str:
+def _csv(frame: "pd.DataFrame") -> str:
     return str(frame.map(files.csv_cell).to_csv(index=False, lineterminator="\n"))

@@ -1,7 +1,5 @@
 """Markdown as LaTeX and as a Word document, and data frames as an Excel workbook."""
 
-from __future__ import annotations
-
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -37,7 +35,7 @@ def latex(text: str) -> str:
     return rendered("haltung.evaluation.report", "document.tex.j2", blocks=list(_blocks(text)))
 
 
-def write_workbook(path: Path, pages: Mapping[str, pd.DataFrame], colours: Mapping[str, Mapping[str, str]]) -> None:
+def write_workbook(path: Path, pages: Mapping[str, "pd.DataFrame"], colours: Mapping[str, Mapping[str, str]]) -> None:
     """Write frames as sheets; ``colours`` of the first by column and text, "" for empty cells."""
     import pandas as pd
 
@@ -86,8 +84,7 @@ def _write_word(path: Path, text: str, language: str) -> None:
                         cell.paragraphs[0].alignment = WD_ALIGN_PARAGRAPH.RIGHT
             document.add_paragraph()
             continue
-        style = {"li": "List Bullet", "p": "Normal"}.get(kind, f"Heading {kind[-1]}")
-        paragraph = document.add_paragraph(style=style)
+        paragraph = document.add_paragraph(style={"li": "List Bullet", "p": "Normal"}.get(kind, f"Heading {kind[-1]}"))
         for piece, weight in content:
             run = paragraph.add_run(piece)
             run.bold, run.italic = weight == "strong" or None, weight == "em" or None
@@ -116,7 +113,7 @@ def _blocks(text: str) -> Iterator[tuple[str, _Line | Grid]]:
                 yield node.tag, line
 
 
-def _pieces(node: SyntaxTreeNode, style: str = "") -> Iterator[tuple[str, str]]:
+def _pieces(node: "SyntaxTreeNode", style: str = "") -> Iterator[tuple[str, str]]:
     """Yield the text of an inline node in pieces, each with its style."""
     if not node.children:
         yield " " if node.type == "softbreak" else node.content, style

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
 from haltung import files
 from haltung.errors import UserError, listed
@@ -25,8 +24,7 @@ def words(package: str, language: str, *path: str) -> Mapping[str, str]:
 
     The table is a TSV file with a header, the columns key, English, German, and ``#`` for comments.
     """
-    text = resources.files(package).joinpath(*(path or ("words.tsv",))).read_text(encoding="utf-8")
-    _, *rows = (line.split("\t") for line in text.splitlines() if line and not line.startswith("#"))
+    _, *rows = files.table(package, *(path or ("words.tsv",)))
     column = 1 + LANGUAGES.index(checked(language))
     return {row[0]: row[column] for row in rows}
 

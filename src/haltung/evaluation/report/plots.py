@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 def confusion(result: EvaluationResult, task: Task, language: str = "en") -> Figure:
     """Draw a single-label task's confusion matrix, coloured by the share of the row (gold)."""
     metrics = result.tasks[task.name]
-    subtitle = _subtitle(result, metrics.n, language, _macro_f1(metrics, language))
     sides = f"{word('gold', language)} ({word('support', language)})", word("predicted", language)
-    return matrix(metrics.confusion, task, sides, subtitle, language)
+    return matrix(metrics.confusion, task, sides, _subtitle(result, metrics.n, language, _macro_f1(metrics, language)), language)
 
 
 def matrix(confusion: Sequence[Sequence[int]], task: Task, sides: tuple[str, str], subtitle: str, language: str = "en") -> Figure:

@@ -17,7 +17,7 @@ from haltung.evaluation.metrics.calibration import MIN_SEGMENTS, CalibrationRepo
 from haltung.evaluation.metrics.dyads import END_TO_END, DyadMetrics, SystemsCompared
 from haltung.evaluation.metrics.minimal_pairs import ALL
 from haltung.evaluation.metrics.results import EvaluationResult, LabelMetrics, PhenomenonMetrics, Spread, Summary, TaskMetrics
-from haltung.evaluation.report.i18n import articles, brackets, count, estimate, number, p_value, signed, split_title, word
+from haltung.evaluation.report.i18n import articles, brackets, count, estimate, localised, number, p_value, signed, split_title, word
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.labels import Scheme, Task
 
@@ -255,6 +255,14 @@ def abstention(points: Sequence[Operating], task: Task, language: str = "en") ->
     )  # fmt: skip
     columns = ("wished", "threshold", "answered", "coverage", "precision")
     return grid(f"{task.title(language)}: {word('abstention', language)}", columns, rows, language, left=0)
+
+
+def reproduction(title: str, figures: Mapping[str, tuple[float, float]], labels: Mapping[str, int], language: str = "en") -> Grid:
+    """Return one row for each figure, then and now, and each task's count of other answers."""
+    numbers = {key: (f"{then:.6g}", f"{now:.6g}", f"{now - then:+.2g}") for key, (then, now) in figures.items()}
+    rows = [(key, *(localised(text, language) for text in texts)) for key, texts in numbers.items()]
+    rows += [(word("again_predictions", language, of=key), "", "", word("again_others", language, n=n)) for key, n in labels.items()]
+    return grid(title, ("metrics", "again_then", "again_now", "change"), rows, language)
 
 
 def spread(value: Spread, language: str = "en") -> str:

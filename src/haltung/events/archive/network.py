@@ -2,8 +2,6 @@
 the series of two actors: by month cooperation against conflict, and mean intensity.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,12 +22,10 @@ if TYPE_CHECKING:
 STEPS = (10, 20, 40, 80)  # of actors that a page offers; it begins with 40, on a phone with 20
 
 # Line styles that distinguish stances without colours: siding, asking or warning, opposing.
-FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "sides": ("support", "cooperation", "concession"),
-    "asks": ("request", "warning"),
-    "opposes": ("threat", "criticism", "rejection", "coercion"),
-    "neutral": ("neutral",),
-}
+FAMILIES: Mapping[str, str] = {
+    "support": "sides", "cooperation": "sides", "concession": "sides", "request": "asks", "warning": "asks",
+    "threat": "opposes", "criticism": "opposes", "rejection": "opposes", "coercion": "opposes", "neutral": "neutral",
+}  # fmt: skip
 
 UNCLASSED = 0  # the class of events without one in PLOVER, which are warnings
 CLASSES = (*crosswalk.QUADS, UNCLASSED)
@@ -57,8 +53,7 @@ def months(dates: Iterable[str]) -> list[str]:
 
 def network(events: Sequence[Event], fewest: int = 1) -> Network:
     """Return the network of events with both sides; ``UserError`` if no pair has ``fewest``."""
-    pairs = Counter((event.source, event.target) for event in events if event.source != event.target)
-    if not pairs:
+    if not (pairs := Counter((event.source, event.target) for event in events if event.source != event.target)):
         within_one = f"each of {len(events):,} is within one actor; inside=keep separates a state from actors inside it"
         raise UserError(f"no event can be drawn: {within_one}")
     (source, target), most = pairs.most_common(1)[0]
@@ -99,7 +94,6 @@ def _evened(values: Sequence[float]) -> list[float]:
 
 def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: str) -> dict[str, Any]:
     """Return what the page's script draws: each event is a row of indices into the other lists."""
-    families = {stance: family for family, stances in FAMILIES.items() for stance in stances}
     calendar = months(event.date for event in drawn.events)
     stances = [stance for stance in crosswalk.load() if any(event.stance == stance for event in drawn.events)]
     # An unknown label is its own name.
@@ -121,7 +115,7 @@ def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: 
     return {
         "actors": [list(pair) for pair in names(drawn.actors, language).items()],
         # The first three letters differ between stances.
-        "stances": [[one, name := stance_names.get(one, one), name[:3], families.get(one, "neutral")] for one in stances],
+        "stances": [[one, name := stance_names.get(one, one), name[:3], FAMILIES.get(one, "neutral")] for one in stances],
         "topics": [topic_names.get(topic, topic) for topic in topics],
         "months": calendar,
         "events": rows,
@@ -141,7 +135,7 @@ class Series:
     """
 
     pair: tuple[str, str]
-    table: DataFrame
+    table: "DataFrame"
     is_gap: tuple[bool, ...]
     events: int
     undated: int

@@ -4,8 +4,6 @@ The page is an HTML file with data, style and script that loads nothing else. Th
 series has cooperation above the line, conflict below it, and intensity apart.
 """
 
-from __future__ import annotations
-
 import base64
 import datetime
 import hashlib
@@ -95,7 +93,7 @@ def summary(network: Network, language: str) -> str:
     return ", ".join([*parts, extent(language, dates[0], dates[-1])] if dates else parts)
 
 
-def figure(series: Series, language: str = "en") -> Figure:
+def figure(series: Series, language: str = "en") -> "Figure":
     """Draw the events of each month by class, and their mean intensity below."""
     from matplotlib.patches import Patch
     from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -138,7 +136,7 @@ def figure(series: Series, language: str = "en") -> Figure:
     return drawn
 
 
-def _calendar(axes: Axes, months: Sequence[str]) -> None:
+def _calendar(axes: "Axes", months: Sequence[str]) -> None:
     """Write years under long series, every few months under short ones."""
     by_year = len(months) > 30
     if by_year:

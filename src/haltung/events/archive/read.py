@@ -1,7 +1,5 @@
 """Read an archive of events that ``haltung events`` wrote, and select events from it."""
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -85,8 +83,7 @@ def read(files: Sequence[Path]) -> Archive:
                     events.append(replace(event, date=_day(event.date, row.where)))
     if not events:
         raise UserError(f"{listed(map(str, files))}: no event in {len(articles):,} articles, so there is nothing to draw")
-    notes = (f"{repeated:,} events are in two files and count once",) if repeated else ()
-    return Archive(tuple(events), articles, notes)
+    return Archive(tuple(events), articles, (f"{repeated:,} events are in two files and count once",) if repeated else ())
 
 
 def select(

@@ -110,8 +110,7 @@ def find(given: str, skip: Callable[[Path], bool] = lambda path: False) -> tuple
     path = Path(given).expanduser()
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith(".") and not skip(file))
-        known = [file for file in files if file.suffix.lower() in _LINES + _PAGES + _TEXTS]
-        if not known:
+        if not (known := [file for file in files if file.suffix.lower() in _LINES + _PAGES + _TEXTS]):
             raise UserError(f"{path} has no article; expected files *.txt, *.html or *.jsonl")
         return known, [file.name for file in files if file not in known]
     hint = "name a text, an HTML page, JSON Lines, a sheet or a folder of the first three, or - for input"
@@ -256,8 +255,7 @@ def decode(raw: bytes) -> tuple[str, tuple[str, ...]]:
     if (better := repair_encoding(text)) != text:
         text = better
         notes.append("wrongly decoded letters were repaired")
-    lost = text.count("\ufffd")
-    if lost > _LOST_SHARE * len(text):
+    if (lost := text.count("\ufffd")) > _LOST_SHARE * len(text):
         raise Fault("no_text", f"is in no known encoding ({lost:,} of {len(text):,} characters can't be read); save it as UTF-8")
     if lost:
         notes.append(f"{lost:,} {'character' if lost == 1 else 'characters'} can't be read, and \ufffd stands for them")

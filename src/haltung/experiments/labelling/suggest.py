@@ -14,7 +14,7 @@ from haltung.experiments.journal import writing
 from haltung.files import rendered, write_text
 from haltung.labels import Scheme
 from haltung.models.predictor import Predictor
-from haltung.records import Segment
+from haltung.records import Segment, by_key
 
 Strategy = Literal["random", "diversity", "uncertainty", "rare", "disagreement"]
 Format = Literal["jsonl", "labelstudio", "doccano"]
@@ -60,9 +60,7 @@ def ranked(scores: Floats, n: int, groups: Sequence[str] | None = None) -> list[
     """Return the ``n`` rows with the highest scores, or that many of whole ``groups``, by means."""
     if groups is None:
         return [int(row) for row in np.argsort(-scores, kind="stable")[:n]]
-    members: dict[str, list[int]] = {}
-    for row, group in enumerate(groups):
-        members.setdefault(group, []).append(row)
+    members = by_key((group, row) for row, group in enumerate(groups))
     best = sorted(members.values(), key=lambda rows: -float(scores[rows].mean()))
     before = np.cumsum([0, *map(len, best)])
     return [row for rows, have in zip(best, before, strict=False) if have < n for row in rows]

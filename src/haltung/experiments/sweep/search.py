@@ -83,10 +83,11 @@ def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[
     folder.mkdir(parents=True, exist_ok=True)
     study = trials.open()
     with trials.lock("sweep") as is_first:
-        state: dict[str, Any] = study.user_attrs.get("state", {}) if trials.server else read_state(folder)
+        end = time.monotonic() + (120 if sweep.resume and not is_first else 0)  # of machines that start at once, one begins it
+        while not (state := study.user_attrs.get("state", {}) if trials.server else read_state(folder)) and time.monotonic() < end:
+            time.sleep(1)
         if not is_first and not (sweep.resume and state):
-            how = "try it again in a moment" if sweep.resume else "resume=true joins it, name=NAME begins another"
-            raise UserError(f"the sweep '{sweep.name}' is being run by another process; {how}")
+            raise UserError(f"the sweep '{sweep.name}' is being run by another process; resume=true joins it, name=NAME begins another")
         if state and not sweep.resume:
             raise UserError(f"{trials.server or folder} has a sweep '{sweep.name}'; resume=true goes on with it, name=NAME begins another")
         if state:
@@ -120,11 +121,9 @@ def gain_over_start(trials: Sequence[Trial], spaces: Mapping[str, Space], start:
     """
     if outside := [key for key in spaces if key not in start]:
         raise UserError(f"the value that the recipe as it stands has for {listed(outside)} is not in the search; add it to the search")
-    first = start_of(trials, start)
-    if first is None:
+    if (first := start_of(trials, start)) is None:
         raise UserError("the trial with the recipe as it stands did not finish")
-    others = [trial for trial in trials if trial.state == "finished" and trial.number != first.number]
-    if not others:
+    if not (others := [trial for trial in trials if trial.state == "finished" and trial.number != first.number]):
         raise UserError(f"no trial but the recipe as it stands (trial {first.number}) has finished")
     pruned = sum(trial.state == "pruned" for trial in trials)
     counts = _counts(first, select, store)
@@ -182,8 +181,7 @@ def brief(values: Mapping[str, Value], short: bool = False) -> str:
 def _result(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, study: Study, select: str) -> SweepResult:
     """Choose the best trial, compare it with the recipe as it stood, and train its recipe."""
     trials = ended(study)
-    finished = [trial for trial in trials if trial.state == "finished"]
-    if not finished:
+    if not (finished := [trial for trial in trials if trial.state == "finished"]):
         raise UserError(f"no trial of the sweep '{sweep.name}' has finished{_last_reason(trials)}; search another space")
     best = max(finished, key=lambda trial: (trial.score or 0.0, -trial.number))
     start = start_of(trials, sweep.trials.start)

@@ -116,8 +116,7 @@ class Trials:
             with self.lock("next", wait=True):
                 for number in self._requeue_dead(study):
                     on_requeued(number)
-                trial = self._ask(study)
-                if trial is not None:
+                if (trial := self._ask(study)) is not None:
                     held.enter_context(self.lock(f"trial-{trial.number}"))
             yield trial
 
@@ -143,8 +142,7 @@ class Trials:
                 pass
             if not is_dead:
                 continue
-            deaths = int(trial.user_attrs.get("deaths", 0)) + 1
-            if deaths >= _MAX_DEATHS:
+            if (deaths := int(trial.user_attrs.get("deaths", 0)) + 1) >= _MAX_DEATHS:
                 OptunaTrial(study, trial._trial_id).set_user_attr("why", f"its process died {deaths} times")
             study.tell(trial.number, state=TrialState.FAIL)
             # Only now: a kill in between draws it again, with the same values, but not twice.
@@ -155,8 +153,7 @@ class Trials:
 
     def _sampler(self, number: int) -> optuna.samplers.TPESampler:
         seed = int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # constant_liar is called experimental before Optuna 5
+        with warnings.catch_warnings(action="ignore"):  # constant_liar is called experimental before Optuna 5
             return optuna.samplers.TPESampler(seed=seed, n_startup_trials=self.startup, constant_liar=True)
 
 

@@ -198,8 +198,7 @@ def _quiet() -> Iterator[None]:
     for logger in levels:
         logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         for logger, level in levels.items():

@@ -20,9 +20,7 @@ def halved(source: Path, path: Path) -> None:
     """
     model = onnx.load(source)
     casts = []
-    for tensor in model.graph.initializer:
-        if not _is_large(tensor):
-            continue
+    for tensor in filter(_is_large, model.graph.initializer):
         value = numpy_helper.to_array(tensor)
         if np.abs(value).max(initial=0.0) > _MAX_HALF:
             continue
