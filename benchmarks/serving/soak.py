@@ -127,7 +127,14 @@ async def _good(side: Side, known: Sequence[Known], clients: int, seconds: float
 
 
 async def _soak(
-    side: Side, known: Sequence[Known], clients: int, seconds: float, most: float, tolerance: float, found: Found, save: Callable[[], object]
+    side: Side,
+    known: Sequence[Known],
+    clients: int,
+    seconds: float,
+    most: float,
+    tolerance: float,
+    found: Found,
+    save: Callable[[], object],
 ) -> None:
     """Go through all phases; ``save`` is called once a minute."""
     start = time.perf_counter()
