@@ -42,7 +42,7 @@ def test_killed_and_disturbed_commands_end_as_unbroken_ones(root: Path, tmp_path
     """Kills, a full disk, a folder that is read-only, an input that vanishes; where this system
     lets nobody mount a file system, the program says so.
     """
-    words = ["--only", "prepare,export_linear", "--kills", "2", "--disturbed", "1"]
+    words = ["--only", "prepare,export_linear", "--kills", "1", "--disturbed", "1"]
     environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}:{root / 'tests'}", "TMPDIR": str(tmp_path)}
     program = [sys.executable, str(root / "tests/faults/killed.py"), *words]
     done = subprocess.run(program, capture_output=True, text=True, env=environment, check=False)
