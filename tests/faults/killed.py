@@ -60,7 +60,7 @@ LIBRARIES = {
     "train": _RUNS,
     "sweep": (*_RUNS, "haltung.cli.sweep"),
     "export": (*_RUNS, "haltung.cli.export", "onnx", "onnxscript", "onnxruntime"),
-    "export_linear": ("mlflow.store.tracking.sqlalchemy_store", "haltung.cli.train", "haltung.cli.export", "onnx", "onnxruntime"),
+    "export_linear": (*_RUNS, "haltung.cli.export", "sklearn.linear_model", "onnx", "onnxscript", "onnxruntime"),
     "predict": ("onnxruntime", "haltung.cli.predict"),
     "events": ("onnxruntime", "haltung.cli.events"),
 }  # what each command imports
