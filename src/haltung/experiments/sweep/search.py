@@ -83,7 +83,7 @@ def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[
     folder.mkdir(parents=True, exist_ok=True)
     study = trials.open()
     with trials.lock("sweep") as is_first:
-        end = time.monotonic() + (120 if sweep.resume and not is_first else 0)  # of machines that start at once, one begins it
+        end = time.monotonic() + (600 if sweep.resume and not is_first else 0)  # of machines that start at once, one begins it
         while not (state := study.user_attrs.get("state", {}) if trials.server else read_state(folder)) and time.monotonic() < end:
             time.sleep(1)
         if not is_first and not (sweep.resume and state):
