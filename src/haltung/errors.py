@@ -23,8 +23,8 @@ class UserError(Exception):
 
 @contextmanager
 def writing(path: object = None, then: str = "") -> Iterator[None]:
-    """Raise ``UserError`` where ``path`` can't be written, or any file where there is no path and a
-    disk is full or closed to the user; ``then`` says how to go on.
+    """Raise ``UserError`` where ``path`` can't be written, or where there is no path and a disk is
+    full or any file closed to the user; ``then`` says how to go on.
     """
     try:
         yield
@@ -33,13 +33,17 @@ def writing(path: object = None, then: str = "") -> Iterator[None]:
         if isinstance(error, UserError) or not (is_closed or is_full(error)):
             raise
         reason, where = getattr(error, "strerror", None) or first_line(error), path or getattr(error, "filename", None) or "a file"
+        if not (path or is_full(error)):
+            raise UserError(f"{where} can't be opened: {reason}; change its permissions, or name another one") from error
         how = f"the disk is full; make room{then}" if is_full(error) else f"{reason}; name a file in a folder that you may write to"
         raise UserError(f"{where} can't be written: {how}") from error
 
 
 def is_full(error: BaseException | None) -> bool:
     """Return whether an error, or one that it came of, says that a disk is full."""
-    return error is not None and bool(_FULL.search(str(error)) or is_full(error.__cause__ or error.__context__))
+    if error is None or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return error is not None
+    return bool(_FULL.search(str(error))) or is_full(error.__cause__ or error.__context__)
 
 
 def nearest(found: str, allowed: Iterable[str]) -> str:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
 import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pyarrow as pa
@@ -26,15 +23,38 @@ from haltung.tracking import Store
 FULL = Path("/dev/full")
 
 
-@pytest.fixture(scope="module")
-def killed(root: Path) -> Iterator[ModuleType]:
-    """The program."""
-    spec = importlib.util.spec_from_file_location("killed", root / "tests/faults/killed.py")
-    assert spec
-    assert spec.loader
-    module = sys.modules["killed"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+# A program of its own, since a fork of the tests' process, with all its threads, can crash at once.
+BAD = """
+import sys, time
+from pathlib import Path
+
+import killed
+
+def bad(words):
+    with Path("out.txt").open("w", encoding="utf-8") as file:
+        file.write("whole")
+        file.flush()
+        until = time.monotonic() + 1
+        while Path("in.txt").exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        file.write(" and more" if "again" not in words else " and other")
+    Path("in.txt").read_text(encoding="utf-8")
+    return 0
+
+killed.command, killed.MOUNTS = bad, False
+home = Path(sys.argv[1])
+(home / "made").mkdir()
+(home / "made/in.txt").write_text("x", encoding="utf-8")
+job = killed.Job(home / "made", ("bad",), ("out.txt",), ("again",), ("in.txt",))
+print(killed.tried("bad", job, 2, 1, 71, home / "home"), "in all")
+"""
+
+
+def program(root: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run Python with the modules of the tests, for ten minutes at most."""
+    folders = os.pathsep.join(map(str, (root / "src", root / "tests", root / "tests/faults")))
+    done = [sys.executable, *map(str, words)]
+    return subprocess.run(done, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": folders}, check=False, timeout=600)
 
 
 @pytest.mark.slow
@@ -42,42 +62,22 @@ def test_a_killed_or_disturbed_command_ends_as_an_unbroken_one(root: Path, tmp_p
     """Kills, a full disk, a folder that is read-only, an input that vanishes; where this system
     lets nobody mount a file system, the program says so.
     """
-    words = ["--only", "prepare", "--kills", "2", "--disturbed", "1"]
-    environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}:{root / 'tests'}", "TMPDIR": str(tmp_path)}
-    program = [sys.executable, str(root / "tests/faults/killed.py"), *words]
-    done = subprocess.run(program, capture_output=True, text=True, env=environment, check=False)
+    done = program(root, root / "tests/faults/killed.py", "--only", "prepare", "--kills", "4", "--disturbed", "1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "0 findings"
+    assert " times killed" in done.stdout
     assert "  prepare, vanishing, 1 times: " in done.stdout
-    assert "  prepare, read-only, 1 times: haltung: " in done.stdout or "prepare: no read_only file system" in done.stdout
+    for trouble, name in (("full", "full"), ("read-only", "read_only")):
+        assert f"  prepare, {trouble}, 1 times: haltung: " in done.stdout or f"prepare: no {name} file system" in done.stdout, done.stdout
 
 
-def test_what_is_half_written_left_or_never_ends_is_a_finding(
-    killed: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_half_written_left_or_never_ends_is_a_finding(root: Path, tmp_path: Path) -> None:
     """The program itself sees what it looks for."""
-
-    def bad(words: list[str]) -> int:
-        with Path("out.txt").open("w", encoding="utf-8") as file:
-            file.write("whole")
-            file.flush()
-            until = time.monotonic() + 1
-            while Path("in.txt").exists() and time.monotonic() < until:
-                time.sleep(0.01)
-            file.write(" and more" if "again" not in words else " and other")
-        Path("in.txt").read_text(encoding="utf-8")
-        return 0
-
-    monkeypatch.setattr(killed, "command", bad)
-    monkeypatch.setattr(killed, "MOUNTS", False)
-    (tmp_path / "made").mkdir()
-    (tmp_path / "made/in.txt").write_text("x", encoding="utf-8")
-    job = killed.Job(tmp_path / "made", ("bad",), ("out.txt",), ("again",), ("in.txt",))
-    assert killed.tried("bad", job, 2, 1, 71, tmp_path / "home") > 0
-    said = capfd.readouterr().out
-    assert "out.txt is half-written" in said
-    assert "out.txt differs from an unbroken run's" in said
-    assert "it ends with 1, it ends with a traceback" in said
+    done = program(root, "-c", BAD, tmp_path)
+    assert "out.txt is half-written" in done.stdout, done.stdout + done.stderr
+    assert "out.txt differs from an unbroken run's" in done.stdout
+    assert "it ends with 1, it ends with a traceback" in done.stdout
+    assert not done.stdout.endswith("\n0 in all\n")
 
 
 def test_a_run_whose_process_was_killed_is_marked_by_the_next_one(tmp_path: Path, new_store: Callable[[Path], Store]) -> None:
@@ -88,9 +88,8 @@ def test_a_run_whose_process_was_killed_is_marked_by_the_next_one(tmp_path: Path
         context = tracked(directory, "a", store, {"haltung.kind": "train"}, {"seed": 1}, resume=resume)
         return context, context.__enter__().id  # type: ignore[attr-defined]
 
-    first = begin()
+    first, second = begin(), begin()
     state = json.loads((directory / STATE).read_text(encoding="utf-8"))
-    second = begin()
     assert [tracking.find(store, run).status for run in (first[1], second[1])] == ["FAILED", "RUNNING"]
     assert tracking.find(store, first[1]).tags["haltung.error"] == "its process was killed"
     (directory / STATE).write_text(json.dumps({"mark": state["mark"]}), encoding="utf-8")
@@ -99,7 +98,28 @@ def test_a_run_whose_process_was_killed_is_marked_by_the_next_one(tmp_path: Path
     fourth = begin(resume=True)
     assert fourth[1] == third[1]
     fourth[0].__exit__(None, None, None)  # type: ignore[attr-defined]
-    assert tracking.find(store, fourth[1]).status == "FINISHED"
+    record = tracking.find(store, fourth[1])
+    assert (record.status, "haltung.error" in record.tags) == ("FINISHED", False)
+
+
+def test_a_group_that_is_begun_twice_at_once_is_not_marked(tmp_path: Path, new_store: Callable[[Path], Store]) -> None:
+    """Of seeds or folds: the second has a run of its own, and can't go on with the first one's."""
+    store, directory = new_store(tmp_path), tmp_path / "runs/a"
+    program = f"from filelock import FileLock\nwith FileLock({str(directory.parent / '.a.lock')!r}): print(1, flush=True); input()"
+    with tracked(directory, "a", store, {}, {}) as first:
+        pass
+    other = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert other.stdout
+    assert other.stdout.readline() == "1\n"
+    tracking.attach(tracking.find(store, first.id)).connection.client.update_run(first.id, status="RUNNING")
+    with pytest.raises(UserError, match="is being trained by another process"), tracked(directory, "a", store, {}, {}, resume=True):
+        pass
+    with tracked(directory, "a", store, {}, {}) as second:
+        assert second.id != first.id
+    assert tracking.find(store, first.id).status == "RUNNING"
+    other.communicate("\n")
+    with tracked(directory, "a", store, {}, {}):
+        pass
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs the device that is always full")
@@ -132,5 +152,5 @@ def test_what_came_of_a_full_disk_is_told_from_other_faults() -> None:
         raise RuntimeError("diverged")
     with pytest.raises(FileNotFoundError), writing():
         Path("nowhere/x").read_text(encoding="utf-8")
-    with pytest.raises(UserError, match=r"x\.txt can't be written: Permission denied"), writing():
+    with pytest.raises(UserError, match=r"x\.txt can't be opened: Permission denied; change its permissions"), writing():
         raise PermissionError(13, "Permission denied", "x.txt")

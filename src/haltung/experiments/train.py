@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,10 +41,13 @@ from haltung.training.calibration import OutOfFold, calibrate, calibration_of
 from haltung.training.recipe import Training, place
 
 if TYPE_CHECKING:
+    from filelock import FileLock
+
     from haltung.training.finetune import Point
 
 # The file in a run directory that says which run it is, and whether that has finished.
 STATE = "run.json"
+_BUSY = "{} is being trained by another process; wait for it before you resume it"
 
 
 @dataclass(frozen=True)
@@ -127,14 +130,14 @@ def train(plan: Plan, store: Store, parent: Run | None = None) -> TrainingOutcom
     """Train, evaluate on dev, and track. Raises ``UserError`` if corpus, recipe or encoder do not
     allow it, the store can't be reached, or a training to be resumed is still running.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     plan.folder.mkdir(parents=True, exist_ok=True)
     try:
-        acquired = FileLock(plan.folder / f".{plan.run_directory.name}.lock", timeout=0).acquire()
+        acquired = _lock(plan.run_directory).acquire()
     except Timeout:
         if plan.resume or place()[1] > 1:
-            raise UserError(f"{plan.run_directory} is being trained by another process; wait for it before you resume it") from None
+            raise UserError(_BUSY.format(plan.run_directory)) from None
         # The same training, started twice at once, gets a directory of its own each time.
         return _train(replace(plan, suffix=f"-{os.getpid()}"), store, parent)
     with acquired:
@@ -297,16 +300,31 @@ def tracked(
     parent: Run | None = None, resume: bool = False,
 ) -> Iterator[Run]:  # fmt: skip
     """Begin or resume the run of a run directory, and note its id and state there."""
+    from filelock import Timeout
+
     directory.mkdir(parents=True, exist_ok=True)
-    state = {"mark": str(time.time_ns()), **read_state(directory)}
-    write_state(directory, state)  # before there is a run, so that it is found however soon it is killed
-    tracking.mark_killed(store, state["mark"])
-    with tracking.run(store, name, parent, {**tags, tracking.MARK: state["mark"]}, state.get("run") if resume else None) as run:
-        state |= {"run": run.id, "where": run.where, "finished": False}
-        write_state(directory, state)
-        run.params(config)
-        yield run
-    write_state(directory, {**state, "finished": True})  # last, since what has finished is not gone on with
+    with ExitStack() as held:
+        try:
+            held.enter_context(_lock(directory))
+            tracking.mark_killed(store, read_state(directory).get("mark"))
+        except Timeout:  # the same group, begun twice at once: the other one's run is not to be marked
+            if resume:
+                raise UserError(_BUSY.format(directory)) from None
+        state = {**(read_state(directory) if resume else {}), "mark": str(time.time_ns())}
+        write_state(directory, state)  # before there is a run, so that it is found however soon it is killed
+        with tracking.run(store, name, parent, {**tags, tracking.MARK: state["mark"]}, state.get("run") if resume else None) as run:
+            state |= {"run": run.id, "where": run.where, "finished": False}
+            write_state(directory, state)
+            run.params(config)
+            yield run
+        write_state(directory, {**state, "finished": True})  # last, since what has finished is not gone on with
+
+
+def _lock(directory: Path) -> FileLock:
+    """Return the lock of a run directory, which one process holds, as often as it likes."""
+    from filelock import FileLock
+
+    return FileLock(directory.parent / f".{directory.name}.lock", timeout=0, is_singleton=True)
 
 
 def read_state(directory: Path) -> dict[str, Any]:
@@ -330,6 +348,7 @@ def follow(plans: Sequence[Plan]) -> None:
 
 def launch(plans: Sequence[Plan], processes: int, words: Sequence[str], store: Store) -> None:
     """Run ``haltung`` in processes of torchrun; if one dies, all end, and their runs are FAILED."""
+    from filelock import Timeout
     from torch.distributed.elastic.multiprocessing import SignalException, errors
     from torch.distributed.run import parse_args, run
 
@@ -344,7 +363,8 @@ def launch(plans: Sequence[Plan], processes: int, words: Sequence[str], store: S
         rank, first = min(error.failures.items(), key=lambda one: one[1].exitcode in (2, 143, -signal.SIGTERM))
         why = f"process {rank} of {processes} has ended ({first.signal_name() if first.exitcode < 0 else f'exit code {first.exitcode}'})"
         for directory in (*(plan.run_directory for plan in plans), directory_of(f"{plans[0].name}-seeds", plans)):
-            tracking.mark_killed(store, read_state(directory).get("mark", ""), why)
+            with suppress(Timeout, UserError), _lock(directory):  # another process may be training it; the store may be what failed
+                tracking.mark_killed(store, read_state(directory).get("mark"), why)
         sys.exit(2 if first.exitcode == 2 else f"haltung: {why}, and so has the training; resume=true goes on at its last checkpoint")
 
 

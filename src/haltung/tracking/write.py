@@ -169,8 +169,10 @@ def adopt(parent: Run, child: str) -> None:
             parent.connection.client.set_tag(child, "mlflow.parentRunId", parent.id)
 
 
-def mark_killed(store: Store, mark: str, why: str = "its process was killed") -> None:
-    """Mark as FAILED what is RUNNING with this ``MARK``, which one run at a time has."""
+def mark_killed(store: Store, mark: str | None, why: str = "its process was killed") -> None:
+    """Mark as FAILED what is RUNNING with this ``MARK``, which one run has; nothing without one."""
+    if not mark:
+        return
     connection = open_store(store)
     with mlflow_errors(store):
         for left in connection.client.search_runs([connection.experiment], f"status = 'RUNNING' and tags.`{MARK}` = '{mark}'"):
@@ -213,6 +215,8 @@ def _resumed(connection: Connection, resume: str) -> Run:
         if run.info.lifecycle_stage == "deleted":
             raise UserError(f"the run {resume} has been deleted, so it can't be resumed; leave resume out to begin anew")
         client.update_run(resume, status="RUNNING")
+        if "haltung.error" in run.data.tags:
+            client.delete_tag(resume, "haltung.error")
     return Run(resume, run.info.run_name, connection)
 
 

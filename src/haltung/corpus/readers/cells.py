@@ -25,7 +25,8 @@ _MAX_BYTES, _MAX_EMPTY = 1_000_000_000, 1_000_000  # of a workbook, unpacked; ce
 _FIRST = 50  # rows that are looked at for the names of columns
 # Opens a workbook in a process that may take so many bytes; where a cell far off asks for more, its
 # reader ends the process.
-_OPEN = """import resource, sys; resource.setrlimit(resource.RLIMIT_AS, 2 * (int(sys.argv[2]),)); import python_calamine as reader
+_OPEN = """import resource, sys; most = resource.getrlimit(resource.RLIMIT_AS)[1]; bytes = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_AS, (min(bytes, most) if most > 0 else bytes, most)); import python_calamine as reader
 book = reader.CalamineWorkbook.from_path(sys.argv[1]); [book.get_sheet_by_name(name) for name in book.sheet_names]"""
 _MAX_MEMORY = 3_000_000_000
 _CELL = re.compile(rb'\br="([A-Z]{1,3}[0-9]+)"')
@@ -143,7 +144,7 @@ def _workbook(path: Path, sheet: str | None, said: list[str]) -> Iterator[Row]:
     if is_zipfile(path):
         _check_size(path)
     if path.suffix.lower() != ".xlsx":
-        tried = subprocess.run([sys.executable, "-c", _OPEN, path, str(_MAX_MEMORY)], check=False, capture_output=True)
+        tried = subprocess.run([sys.executable, "-P", "-c", _OPEN, path, str(_MAX_MEMORY)], check=False, capture_output=True)
         if tried.returncode < 0:
             reason = f"takes over {_MAX_MEMORY:,} bytes of memory, as with a cell far off"
             raise UserError(f"{path} {reason}; delete what is there, or save the rows as CSV")

@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,12 +83,18 @@ def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[
     folder, corpus = trials.folder, initial.corpus
     folder.mkdir(parents=True, exist_ok=True)
     study = trials.open()
-    with trials.lock("sweep") as is_first:
-        end = time.monotonic() + (600 if sweep.resume and not is_first else 0)  # of machines that start at once, one begins it
-        while not (state := study.user_attrs.get("state", {}) if trials.server else read_state(folder)) and time.monotonic() < end:
+    with ExitStack() as held:
+        is_first, end = held.enter_context(trials.lock("sweep")), time.monotonic() + (600 if sweep.resume else 0)
+        # Of machines that start at once, one begins it, or another where that one fails before.
+        while not (state := study.user_attrs.get("state", {}) if trials.server else read_state(folder)) and not is_first:
+            if time.monotonic() > end:
+                break
             time.sleep(1)
+            held.close()
+            is_first = held.enter_context(trials.lock("sweep"))
         if not is_first and not (sweep.resume and state):
-            raise UserError(f"the sweep '{sweep.name}' is being run by another process; resume=true joins it, name=NAME begins another")
+            how = "try it again in a moment" if sweep.resume else "resume=true joins it, name=NAME begins another"
+            raise UserError(f"the sweep '{sweep.name}' is being run by another process; {how}")
         if state and not sweep.resume:
             raise UserError(f"{trials.server or folder} has a sweep '{sweep.name}'; resume=true goes on with it, name=NAME begins another")
         if state:
