@@ -147,7 +147,7 @@ def test_openvino_meets_few_sizes(folder: Path) -> None:
     assert len(all_of) == 22
     assert {sentences % 8 for sentences, _, _ in fewer} == {candidates % 8 for _, _, candidates in fewer} == {0}
     assert {articles for _, articles, _ in fewer} <= {0, 2, 4, 8, 16}
-    assert len(fewer) < len(all_of) / 2
+    assert len(fewer) <= len(all_of) / 2
 
 
 def test_the_graph_names_the_words_of_a_mistake_as_the_model_does(model: ArticleModel, folder: Path) -> None:
