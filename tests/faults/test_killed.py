@@ -17,8 +17,8 @@ import pytest
 
 from haltung import tracking
 from haltung.errors import UserError, first_line, is_full, writing
-from haltung.experiments.train import STATE, tracked
 from haltung.tracking import Store
+from haltung.tracking.directory import STATE, tracked
 
 FULL = Path("/dev/full")
 

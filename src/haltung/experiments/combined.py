@@ -19,12 +19,13 @@ from haltung.evaluation.report import page
 from haltung.evaluation.report.i18n import word
 from haltung.experiments.compare import FOLDS
 from haltung.experiments.evaluate import TrainedModel, evaluate_model
-from haltung.experiments.train import Plan, TrainingOutcome, directory_of, save, tags_of, tracked, train
+from haltung.experiments.train import Plan, TrainingOutcome, directory_of, save, tags_of, train
 from haltung.files import sha256
 from haltung.models import bundle
 from haltung.models.ensemble import Member, pool
 from haltung.models.predictor import Calibration
 from haltung.tracking import Run, Store
+from haltung.tracking.directory import tracked
 from haltung.training.calibration import OutOfFold, calibration_for, recalibrated
 
 MIN_ARTICLES = 100  # a tenth of fewer has no interval: experiments/2026-12-01-small-samples.md

@@ -11,8 +11,8 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,24 +30,18 @@ from haltung.evaluation.report.i18n import word
 from haltung.experiments.compare import FOLDS
 from haltung.experiments.dyads import tune_trained
 from haltung.experiments.evaluate import PrimerResult, TrainedModel, primer_of
-from haltung.files import write_text
 from haltung.models import bundle, predictor
 from haltung.models.predictor import Model
 from haltung.models.spec import FewShotSpec, LinearSpec, NetworkSpec
 from haltung.records import Prediction, Segment
 from haltung.tracking import Run, Store
+from haltung.tracking.directory import BUSY, lock, read_state, tracked
 from haltung.tracking.store import environment
 from haltung.training.calibration import OutOfFold, calibrate, calibration_of
 from haltung.training.recipe import Training, place
 
 if TYPE_CHECKING:
-    from filelock import FileLock
-
     from haltung.training.finetune import Point
-
-# The file in a run directory that says which run it is, and whether that has finished.
-STATE = "run.json"
-_BUSY = "{} is being trained by another process; wait for it before you resume it"
 
 
 @dataclass(frozen=True)
@@ -134,10 +128,10 @@ def train(plan: Plan, store: Store, parent: Run | None = None) -> TrainingOutcom
 
     plan.folder.mkdir(parents=True, exist_ok=True)
     try:
-        acquired = _lock(plan.run_directory).acquire()
+        acquired = lock(plan.run_directory).acquire()
     except Timeout:
         if plan.resume or place()[1] > 1:
-            raise UserError(_BUSY.format(plan.run_directory)) from None
+            raise UserError(BUSY.format(plan.run_directory)) from None
         # The same training, started twice at once, gets a directory of its own each time.
         return _train(replace(plan, suffix=f"-{os.getpid()}"), store, parent)
     with acquired:
@@ -294,51 +288,6 @@ def directory_of(stem: str, plans: Sequence[Plan]) -> Path:
     return plans[0].folder / f"{stem}-{key}"
 
 
-@contextmanager
-def tracked(
-    directory: Path, name: str, store: Store, tags: Mapping[str, object], config: Mapping[str, Any],
-    parent: Run | None = None, resume: bool = False,
-) -> Iterator[Run]:  # fmt: skip
-    """Begin or resume the run of a run directory, and note its id and state there."""
-    from filelock import Timeout
-
-    directory.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-        try:
-            held.enter_context(_lock(directory))
-            tracking.mark_killed(store, read_state(directory).get("mark"))
-        except Timeout:  # the same group, begun twice at once: the other one's run is not to be marked
-            if resume:
-                raise UserError(_BUSY.format(directory)) from None
-        state = {**(read_state(directory) if resume else {}), "mark": str(time.time_ns())}
-        write_state(directory, state)  # before there is a run, so that it is found however soon it is killed
-        with tracking.run(store, name, parent, {**tags, tracking.MARK: state["mark"]}, state.get("run") if resume else None) as run:
-            state |= {"run": run.id, "where": run.where, "finished": False}
-            write_state(directory, state)
-            run.params(config)
-            yield run
-        write_state(directory, {**state, "finished": True})  # last, since what has finished is not gone on with
-
-
-def _lock(directory: Path) -> FileLock:
-    """Return the lock of a run directory, which one process holds, as often as it likes."""
-    from filelock import FileLock
-
-    return FileLock(directory.parent / f".{directory.name}.lock", timeout=0, is_singleton=True)
-
-
-def read_state(directory: Path) -> dict[str, Any]:
-    """Return the noted state of a run directory; empty if there is none."""
-    with suppress(OSError, ValueError):
-        return dict(json.loads((directory / STATE).read_text(encoding="utf-8")))
-    return {}
-
-
-def write_state(directory: Path, state: Mapping[str, Any]) -> None:
-    """Note the state of a run directory, atomically."""
-    write_text(directory / STATE, json.dumps(state) + "\n")
-
-
 def follow(plans: Sequence[Plan]) -> None:
     """Take part in trainings that another process tracks with ``train``."""
     for plan in plans:
@@ -363,7 +312,7 @@ def launch(plans: Sequence[Plan], processes: int, words: Sequence[str], store: S
         rank, first = min(error.failures.items(), key=lambda one: one[1].exitcode in (2, 143, -signal.SIGTERM))
         why = f"process {rank} of {processes} has ended ({first.signal_name() if first.exitcode < 0 else f'exit code {first.exitcode}'})"
         for directory in (*(plan.run_directory for plan in plans), directory_of(f"{plans[0].name}-seeds", plans)):
-            with suppress(Timeout, UserError), _lock(directory):  # another process may be training it; the store may be what failed
+            with suppress(Timeout, UserError), lock(directory):  # another process may be training it; the store may be what failed
                 tracking.mark_killed(store, read_state(directory).get("mark"), why)
         sys.exit(2 if first.exitcode == 2 else f"haltung: {why}, and so has the training; resume=true goes on at its last checkpoint")
 

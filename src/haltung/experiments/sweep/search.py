@@ -25,8 +25,9 @@ from haltung.evaluation.statistics.significance import Gain, gain
 from haltung.experiments.compare import DIGESTED
 from haltung.experiments.sweep.spaces import PlanFactory, Space, Value
 from haltung.experiments.sweep.trials import STATES, Trial, Trials, ended
-from haltung.experiments.train import TrainingOutcome, read_state, train_seeds, train_trial, write_state
+from haltung.experiments.train import TrainingOutcome, train_seeds, train_trial
 from haltung.tracking import Run, Store
+from haltung.tracking.directory import read_state, write_state
 
 # The keys that may differ between a sweep and its resumption.
 FREE = ("trials", "workers", "final_seeds", "resume", "language", "sources", "prepared", "runs", "storage", "sweeps", "tracking", "name")
