@@ -80,9 +80,9 @@ def work(side: str, bundle: Path, texts: Path) -> None:
 
 
 def _ours(side: str, bundle: Path) -> Callable[[Sequence[dict[str, Any]]], object]:
-    from haltung import threads
+    from haltung import resources
 
-    os.environ.update(threads.settings())
+    os.environ.update(resources.thread_settings())
     from haltung.models import bundle as bundles
     from haltung.models.predictor import Predictor
     from haltung.records import Segment

@@ -74,11 +74,11 @@ def _cpuinfo() -> list[tuple[str, str]]:
 
 def machine() -> dict[str, Any]:
     """Return what figures depend on: processor, cores, quota, flags, versions, settings, GPU."""
-    from haltung import threads
+    from haltung import resources
 
     flags = next((value.split() for name, value in _cpuinfo() if name in ("flags", "Features")), [])
     return {
-        "processor": processor(), "cores": os.cpu_count(), "usable_cores": threads.cores(), "quota": threads.quota(),
+        "processor": processor(), "cores": os.cpu_count(), "usable_cores": resources.cores(), "quota": resources.quota(),
         "flags": [flag for flag in FLAGS if flag in flags],
         "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
         "system": platform.platform(), "python": platform.python_version(),

@@ -72,7 +72,7 @@ class Variant:
 
 def variants() -> dict[str, Variant]:
     """Return what can be compared, the project's own choice first."""
-    from haltung import threads
+    from haltung import resources
 
     return {
         "haltung": Variant(),
@@ -82,7 +82,7 @@ def variants() -> dict[str, Variant]:
         "short": Variant({"GOMP_SPINCOUNT": "1000"}),
         "medium": Variant({"GOMP_SPINCOUNT": "10000"}),
         "blocktime": Variant({"KMP_BLOCKTIME": "1"}),
-        "one-less": Variant({"OMP_NUM_THREADS": str(max(1, threads.cores() - 1))}),
+        "one-less": Variant({"OMP_NUM_THREADS": str(max(1, resources.cores() - 1))}),
         "quota": Variant(contained=("work",)),
         "quota-spinning": Variant({"GOMP_SPINCOUNT": "300000"}, contained=("work",)),
         "quota-both": Variant(contained=("work", "busy")),
@@ -159,9 +159,9 @@ def _requests(url: str, bodies: Path, seconds: float) -> float:
 def work(name: str, scratch: Path) -> None:
     """Do the work for so many seconds as each line of the input says, and print its speed."""
     out, sys.stdout = sys.stdout, sys.stderr  # libraries may print
-    from haltung import threads
+    from haltung import resources
 
-    os.environ.update(threads.settings())
+    os.environ.update(resources.thread_settings())
     once = _training(scratch) if name == "training" else _prediction()
     once()  # first calls choose kernels and touch memory
     for line in sys.stdin:

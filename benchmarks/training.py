@@ -26,9 +26,9 @@ from typing import Any
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from haltung import threads
+from haltung import resources
 
-os.environ.update(threads.settings())
+os.environ.update(resources.thread_settings())
 
 import torch
 from arithmetic import Cost, cost, now, peak, precision

@@ -15,9 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from haltung import threads
+from haltung import resources
 
-for name, setting in threads.settings().items():  # before torch is loaded, as the command line does
+for name, setting in resources.thread_settings().items():  # before torch is loaded, as the command line does
     os.environ.setdefault(name, setting)
 
 import torch

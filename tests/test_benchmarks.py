@@ -293,7 +293,7 @@ def test_a_container_has_its_quota(programs: dict[str, ModuleType]) -> None:
     neighbour = programs["neighbour"]
     if neighbour.possible(["quota"])[1]:
         pytest.skip("this user may make no control group with a quota")
-    program = "from haltung import threads; print(threads.quota())"
+    program = "from haltung import resources; print(resources.quota())"
     with neighbour.container(0.5) as prefix:
         done = subprocess.run([*prefix, sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "0.5\n"

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from command_line import run_here
-from haltung import labels, threads
+from haltung import labels, resources
 from haltung.cli.config import combinations, compose, with_table
 from haltung.inference import machine
 
@@ -134,7 +134,7 @@ def test_doctor_as_json_recommends_a_training_that_composes(tmp_path: Path) -> N
     """And says what the other commands would find."""
     done = run_here("doctor", "format=json", cwd=tmp_path)
     found = json.loads(done.stdout)
-    assert (found["cores"], found["hub"]) == (threads.cores(), False)
+    assert (found["cores"], found["hub"]) == (resources.cores(), False)
     assert found["versions"]["torch"] == metadata.version("torch")
     assert compose("train", found["recipe"].split()[2:])
 
@@ -202,16 +202,6 @@ def test_little_memory_asks_for_the_linear_model(monkeypatch: pytest.MonkeyPatch
     """An encoder's training would be killed."""
     monkeypatch.setattr(machine, "memory", lambda: 3.9)
     assert machine.look(0)["recipe"] == "haltung train model=linear"
-
-
-def test_the_memory_of_a_container_counts(tmp_path: Path) -> None:
-    """The files of its control group and of those above are read, whichever are there."""
-    (tmp_path / "a/b").mkdir(parents=True)
-    (tmp_path / "a/memory.max").write_text("4294967296\n")
-    (tmp_path / "a/b/memory.max").write_text("max\n")
-    (tmp_path / "groups").write_text("0::/a/b\n")
-    assert list(threads.of_groups("memory.max", tmp_path, tmp_path / "groups")) == ["max\n", "4294967296\n"]
-    assert 0 < (machine.memory() or 0) <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
 
 
 @pytest.mark.usefixtures("no_hub")

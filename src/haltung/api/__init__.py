@@ -2,6 +2,6 @@
 
 import os
 
-from haltung import threads
+from haltung import resources
 
-os.environ.update(threads.settings())
+os.environ.update(resources.thread_settings())

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from haltung import __version__, files, threads
+from haltung import __version__, files, resources
 from haltung.errors import UserError, listed, nearest, writing
 
 # Of each command the module that its function is in, and what `haltung` lists of it.
@@ -102,6 +102,6 @@ def _set_up_libraries() -> None:
     """Silence libraries and set their threads before they are imported; a user's settings stay."""
     for name, value in {
         "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1",
-        "MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1", **threads.settings(),
+        "MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1", **resources.thread_settings(),
     }.items():  # fmt: skip
         os.environ.setdefault(name, value)

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 from rich.console import Console
 
-from haltung import threads, tracking
+from haltung import resources, tracking
 from haltung.cli import hint
 from haltung.cli.build import Language, command, corpus_of, make, recipe_of
 from haltung.cli.config import Request, compose, each, plain
@@ -165,7 +165,7 @@ def reproduce(request: Request, *, run: str | None, anyway: bool, tolerance: Ann
         raise UserError("name the run to train anew, as in run=ID; haltung runs lists them")
     store = make(request.settings["tracking"], "tracking")
     parts = trainings(tracking.find(store, run))
-    if (count := parts[0].tags.get("haltung.hardware.threads", "")) not in ("", str(threads.count())):
+    if (count := parts[0].tags.get("haltung.hardware.threads", "")) not in ("", str(resources.threads())):
         # In a process of its own: libraries read it once, when they are loaded.
         return subprocess.call([sys.executable, "-m", "haltung", *request.command], env={**os.environ, "OMP_NUM_THREADS": count})
     plans, others = [_planned(part, request) for part in parts], dict[str, str]()

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from haltung import __version__, threads
+from haltung import __version__, resources
 from haltung.errors import UserError, first_line
 
 Work = Callable[[Any], Any]
@@ -97,7 +97,7 @@ class _Worker:
         import ray
 
         os.environ["OMP_NUM_THREADS"] = str(cpus)
-        os.environ.update(threads.settings())
+        os.environ.update(resources.thread_settings())
         self._folder = TemporaryDirectory(prefix="haltung-")
         for path, data in ray.get(files).items():
             to = Path(self._folder.name, path)
@@ -130,7 +130,7 @@ def _connected(cluster: Cluster) -> Iterator[int]:
     home, cpus = str(Path.home()), None
     with TemporaryDirectory(prefix="haltung-") as folder:
         if not cluster.address:
-            cpus = (cluster.workers or max(1, threads.count() // cluster.threads)) * cluster.threads
+            cpus = (cluster.workers or max(1, resources.threads() // cluster.threads)) * cluster.threads
             # Otherwise Ray asks an address of clouds which of them this machine is in.
             Path(folder, "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n", encoding="utf-8")
             os.environ["HOME"] = folder

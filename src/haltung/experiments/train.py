@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haltung import threads, tracking
+from haltung import resources, tracking
 from haltung.corpus.store import Prepared
 from haltung.corpus.stratify import subsample
 from haltung.encoders.load import Encoder
@@ -303,7 +303,10 @@ def launch(plans: Sequence[Plan], processes: int, words: Sequence[str], store: S
 
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # it is said here what has happened
     try:
-        with environment({"OMP_NUM_THREADS": str(threads.count(processes))}, override=True), environment({"TORCH_CPP_LOG_LEVEL": "ERROR"}):
+        with (
+            environment({"OMP_NUM_THREADS": str(resources.threads(processes))}, override=True),
+            environment({"TORCH_CPP_LOG_LEVEL": "ERROR"}),
+        ):
             run(parse_args(["--standalone", f"--nproc-per-node={processes}", "--module", "haltung", *words]))
     except SignalException:
         raise KeyboardInterrupt from None

@@ -52,7 +52,7 @@ class Verification:
 def verify(folder: Path, threads: int | None = None, callback: Callable[[str], None] = lambda step: None) -> Verification:
     """Check every file's SHA-256, and replay the golden answers in every installed runtime.
 
-    ``threads`` None are those of ``haltung.threads``; ``callback`` gets each step's name before.
+    ``threads`` None are those of ``haltung.resources``; ``callback`` gets each step's name before.
     ``UserError`` if the bundle is not exported, or too broken to replay anything.
     """
     description = bundle.describe(folder)

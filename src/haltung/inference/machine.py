@@ -12,7 +12,7 @@ from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
-from haltung import threads
+from haltung import resources
 from haltung.inference.sessions import has_bf16, is_installed, preferred, processor, version_of
 
 _LIBRARIES = ("torch", "transformers", "scikit-learn", "mlflow", "onnxruntime", "openvino")
@@ -31,12 +31,12 @@ def look(seconds: float) -> dict[str, Any]:
     versions = {name: version for name in _LIBRARIES if (version := version_of(name))}
     found = {
         "processor": _tried(processor),
-        "cores": _tried(threads.cores),
-        "quota": _tried(threads.quota),
+        "cores": _tried(resources.cores),
+        "quota": _tried(resources.quota),
         "bf16": _tried(has_bf16),
         "amx": _tried(lambda: "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")),
         "gpus": (_tried(lambda: subprocess.run(_GPUS, capture_output=True, text=True, timeout=5, check=True).stdout) or "").splitlines(),
-        "memory": _tried(memory),
+        "memory": _tried(resources.memory),
         "disk": _tried(lambda: disk_usage(".").free / _GIB),
         "hub": _hub(seconds),
         "system": f"{platform.system()} {platform.machine()}",
@@ -51,14 +51,6 @@ def look(seconds: float) -> dict[str, Any]:
     elif found["hub"] and (gpu or not embedded):
         recipe += " encoder=gbert_base"
     return {**found, "gpu_used": gpu, "recipe": recipe}
-
-
-def memory() -> float | None:
-    """Return the GiB that this process may use: the machine's, or what its control group allows."""
-    limits = [int(text) / _GIB for text in threads.of_groups("memory.max") if text.strip().isdecimal()]
-    with suppress(ValueError, OSError, AttributeError):
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GIB)
-    return min(limits, default=None)
 
 
 def _tried(find: Callable[[], Any]) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from haltung import threads
+from haltung import resources
 from haltung.errors import UserError, first_line, one_of
 from haltung.inference.client import BundleError, Run, session
 
@@ -27,7 +27,7 @@ Feeds = Mapping[str, np.ndarray]  # a graph's inputs by name
 
 @dataclass(frozen=True)
 class Graph:
-    """A format of a bundle and what runs it, on ``threads`` (None: as many as ``haltung.threads``
+    """A format of a bundle and what runs it, on ``threads`` (None: as many as ``haltung.resources``
     gives); ``bf16`` lets OpenVINO multiply in bfloat16.
     """
 
@@ -51,7 +51,7 @@ def load(graph: Graph) -> Run:
     """Load a graph, to be called from one thread only; ``UserError`` if its runtime can't."""
     library(one_of("runtime", graph.runtime, RUNTIMES))
     try:
-        return _openvino(graph) if graph.runtime == "openvino" else session(graph.path, graph.threads or threads.count())
+        return _openvino(graph) if graph.runtime == "openvino" else session(graph.path, graph.threads or resources.threads())
     except BundleError as error:
         raise UserError(str(error)) from None
 
@@ -113,7 +113,7 @@ def _openvino(graph: Graph) -> Run:
     # Without a hint OpenVINO would take bf16 wherever the processor has it.
     precision = "bf16" if graph.bf16 else "f32"
     settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": precision}
-    settings["INFERENCE_NUM_THREADS"] = graph.threads or threads.count()
+    settings["INFERENCE_NUM_THREADS"] = graph.threads or resources.threads()
     try:
         compiled = openvino.Core().compile_model(str(graph.path), "CPU", settings)
     except Exception as error:  # noqa: BLE001 -- OpenVINO's errors share no class of their own

@@ -19,10 +19,9 @@ from typing import Any
 
 import yaml
 
-from haltung import __version__, threads
+from haltung import __version__, resources
 from haltung.errors import UserError
 from haltung.files import sha256, shipped
-from haltung.inference import machine
 from haltung.inference.sessions import processor, version_of
 from haltung.records import Segment
 from haltung.tracking.models import LoggedModel, log_bundle
@@ -289,8 +288,8 @@ def _git(folder: Path, *words: str) -> str | None:
 
 
 def _hardware() -> dict[str, str]:
-    hardware = {"cpu": processor(), "cores": str(threads.cores()), "threads": str(threads.count()), "system": platform.platform()}
-    if size := machine.memory():
+    hardware = {"cpu": processor(), "cores": str(resources.cores()), "threads": str(resources.threads()), "system": platform.platform()}
+    if size := resources.memory():
         hardware["memory"] = f"{size:.1f} GiB"
     # A training on a GPU has loaded torch; loading it only for this would take seconds.
     torch = sys.modules.get("torch")

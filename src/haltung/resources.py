@@ -1,4 +1,4 @@
-"""How many threads the libraries compute with, and how these wait for each other.
+"""Which cores and how much memory a process may use, and the threads that libraries compute with.
 
 A thread that spins while it waits takes the core from the one that it waits for, if another process
 runs there too: beside one busy process on two cores a training lost two thirds of its speed. Here
@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def settings() -> dict[str, str]:
+def thread_settings() -> dict[str, str]:
     """Return the environment variables for libraries loaded later, without those that are set."""
     # torch asks for large pages then: a hundred thousand page faults less in a second of training.
     wanted = {"OMP_NUM_THREADS": str(cores()), "THP_MEM_ALLOC_ENABLE": "1"}
@@ -22,7 +22,7 @@ def settings() -> dict[str, str]:
     return {name: value for name, value in wanted.items() if name not in os.environ}
 
 
-def count(processes: int = 1) -> int:
+def threads(processes: int = 1) -> int:
     """Return how many threads each of some processes that run together is to compute with.
 
     The number for all of them is ``OMP_NUM_THREADS`` where it is set, else that of the cores.
@@ -51,14 +51,22 @@ def quota(root: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/c
     These are of version 2. In a container its own group is the only one that can be seen, ``root``.
     """
     limits = []
-    for text in of_groups("cpu.max", root, groups):
+    for text in _of_groups("cpu.max", root, groups):
         with suppress(ValueError, ZeroDivisionError):  # "max" is no number
             limit, period = map(int, text.split())
             limits.append(limit / period)
     return min(limits, default=None)
 
 
-def of_groups(name: str, root: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")) -> Iterator[str]:
+def memory() -> float | None:
+    """Return the GiB that this process may use: the machine's, or what its control group allows."""
+    limits = [int(text) / 2**30 for text in _of_groups("memory.max") if text.strip().isdecimal()]
+    with suppress(ValueError, OSError, AttributeError):
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30)
+    return min(limits, default=None)
+
+
+def _of_groups(name: str, root: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")) -> Iterator[str]:
     """Yield what a file of the control group says, and those of the groups above it."""
     with suppress(OSError):
         own = root / groups.read_text().rpartition("0::/")[2].strip()

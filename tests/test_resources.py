@@ -1,4 +1,4 @@
-"""How many threads compute: what the affinity, the control groups and the user say, and that every
+"""Cores, memory, threads: what the affinity, the control groups and the user say, and that every
 library hears of it.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from haltung import threads
+from haltung import resources
 
 SETTINGS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
@@ -32,7 +32,7 @@ def quota(folder: Path, files: Mapping[str, str], groups: str = "0::/\n") -> flo
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text + "\n")
     (folder / "groups").write_text(groups)
-    return threads.quota(folder, folder / "groups")
+    return resources.quota(folder, folder / "groups")
 
 
 @pytest.mark.parametrize(
@@ -65,11 +65,23 @@ def test_the_groups_above_limit_too(tmp_path: Path, files: dict[str, str], group
     assert quota(tmp_path, files, groups) == expected
 
 
+def test_the_memory_of_a_container_counts(tmp_path: Path) -> None:
+    """The files of its control group and of those above are read, whichever are there."""
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/memory.max").write_text("4294967296\n")
+    (tmp_path / "a/b/memory.max").write_text("max\n")
+    (tmp_path / "groups").write_text("0::/a/b\n")
+    assert list(resources._of_groups("memory.max", tmp_path, tmp_path / "groups")) == ["max\n", "4294967296\n"]
+    assert 0 < (resources.memory() or 0) <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+
 def test_no_more_cores_count_than_the_process_may_use() -> None:
     """As `taskset` and SLURM limit them."""
-    assert 1 <= threads.cores() <= (os.cpu_count() or 1)
+    assert 1 <= resources.cores() <= (os.cpu_count() or 1)
     if hasattr(os, "sched_setaffinity"):
-        program = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from haltung import threads; print(threads.cores())"
+        program = (
+            "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from haltung import resources; print(resources.cores())"
+        )
         assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "1\n"
 
 
@@ -79,21 +91,21 @@ def test_two_processors_of_one_core_are_one(tmp_path: Path) -> None:
         folder = tmp_path / f"cpu{processor}/topology"
         folder.mkdir(parents=True)
         (folder / "thread_siblings_list").write_text(siblings + "\n")
-    assert len({threads._siblings(processor, tmp_path) for processor in range(4)}) == 2
-    assert len({threads._siblings(processor, tmp_path / "absent") for processor in range(4)}) == 4
+    assert len({resources._siblings(processor, tmp_path) for processor in range(4)}) == 2
+    assert len({resources._siblings(processor, tmp_path / "absent") for processor in range(4)}) == 4
 
 
 @pytest.mark.parametrize(("given", "expected"), [("3", 3), ("6,2", 6), ("0", None), ("many", None), ("", None)])
 def test_the_users_number_wins(monkeypatch: pytest.MonkeyPatch, given: str, expected: int | None) -> None:
     """Whatever the cores are; what is no number is passed over, as OpenMP does."""
     monkeypatch.setenv("OMP_NUM_THREADS", given)
-    assert threads.count() == (expected or threads.cores())
+    assert resources.threads() == (expected or resources.cores())
 
 
 def test_processes_share_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has at least one."""
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert [threads.count(processes) for processes in (1, 2, 5, 8)] == [5, 2, 1, 1]
+    assert [resources.threads(processes) for processes in (1, 2, 5, 8)] == [5, 2, 1, 1]
 
 
 @pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"])
@@ -101,17 +113,17 @@ def test_the_users_way_of_waiting_stays(monkeypatch: pytest.MonkeyPatch, name: s
     """Each of the settings that say how a thread waits; without one of them threads sleep."""
     monkeypatch.setenv(name, "1")
     monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
-    always = {"OMP_NUM_THREADS": str(threads.cores()), "THP_MEM_ALLOC_ENABLE": "1"}
-    assert threads.settings() == always
+    always = {"OMP_NUM_THREADS": str(resources.cores()), "THP_MEM_ALLOC_ENABLE": "1"}
+    assert resources.thread_settings() == always
     monkeypatch.delenv(name)
-    assert threads.settings() == always | {"OMP_WAIT_POLICY": "PASSIVE"}
+    assert resources.thread_settings() == always | {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 @pytest.mark.parametrize("entrance", ["import haltung.cli; haltung.cli.main(['--version'])", "import haltung; haltung.load"])
 def test_torch_computes_with_this_number(entrance: str) -> None:
     """By the command line and in Python; so it is set before torch is loaded."""
     program = f"{entrance}; import json, os, torch; print(json.dumps([torch.get_num_threads(), os.environ['OMP_WAIT_POLICY']]))"
-    for given, expected in (({}, threads.cores()), ({"OMP_NUM_THREADS": "1"}, 1)):
+    for given, expected in (({}, resources.cores()), ({"OMP_NUM_THREADS": "1"}, 1)):
         environment = {**os.environ, **given}
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
         assert json.loads(done.stdout.splitlines()[-1]) == [expected, "PASSIVE"]
