@@ -54,8 +54,8 @@ class Node:
 
     def __init__(self, *words: str) -> None:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", *words]
-        # Somebody who has a token of Ray's here gets a cluster that asks for it. A lost node is missed
-        # after five of these, which takes a quarter of a minute otherwise.
+        # Somebody who has a token of Ray's here gets a cluster that asks for it. A lost node is
+        # missed after five of these periods, which take a quarter of a minute otherwise.
         environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_health_check_period_ms": "500"}
         self.process = psutil.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
