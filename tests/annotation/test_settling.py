@@ -12,7 +12,8 @@ import pytest
 from annotated import CORPUS, GOOD, Process, answer, rows, work, write
 from command_line import run_here
 from haltung.annotation.work import AnswersFile, Work
-from haltung.corpus.parsing.rows import Fault, Reading
+from haltung.corpus.parsing.rows import Fault, Reader, Reading
+from haltung.corpus.readers.label_studio import LabelStudio
 from haltung.corpus.readers.sheet import Sheet
 from haltung.corpus.readers.tables import Jsonl
 from haltung.errors import UserError
@@ -183,8 +184,8 @@ def test_coders_of_a_sheet_are_settled_on_the_page(tmp_path: Path) -> None:
     assert "4 segments of 3 articles" in done.stdout
 
 
-def judged(folder: Path, sheet: Sheet, settle: tuple[str, ...] = ()) -> Work:
-    """Open a sheet of the small scheme's labels for a judge."""
+def judged(folder: Path, sheet: Reader, settle: tuple[str, ...] = ()) -> Work:
+    """Open a source of the small scheme's labels for a judge."""
     scheme = load(folder / "labels.yaml")
     return Work(scheme, sheet.read(scheme), "judge", AnswersFile(folder / "judge.jsonl", scheme), [folder / name for name in settle], None)
 
@@ -234,6 +235,25 @@ def test_what_a_sheet_has_decided_is_not_asked(tmp_path: Path) -> None:
     del judge
     (tmp_path / "cleo.jsonl").write_text('{"id": "4", "text": "Vier.", "stance": "neutral", "coder": "cleo"}\n', encoding="utf-8")
     assert judged(tmp_path, sheet, ("cleo.jsonl",)).described()["numbers"] == [0, 3]
+
+
+def test_annotators_of_an_export_are_settled_alike(tmp_path: Path) -> None:
+    """By the ids of Label Studio; what has been labelled by nobody known is taken over."""
+    write(tmp_path)
+    given = [((7, "warning"), (8, "support")), ((7, "warning"), (8, "warning")), ((7, "support"), (None, "support"))]
+    items = [
+        {"id": number, "data": {"text": f"Satz {number}."}, "annotations": [
+            {"completed_by": by, "created_at": f"2026-01-0{number}", "result": [{"from_name": "stance", "value": {"choices": [stance]}}]}
+            for by, stance in answers
+        ]}
+        for number, answers in enumerate(given, 1)
+    ]  # fmt: skip
+    (tmp_path / "export.json").write_text(json.dumps(items), encoding="utf-8")
+    judge = judged(tmp_path, LabelStudio(str(tmp_path / "export.json"), annotators="soft"))
+    assert (judge.described()["numbers"], judge.view(0)["said"]["stance"]) == ([0], ["support", "warning"])
+    assert [(row["id"], row["stance"], row["coder"], row["time"]) for row in rows(tmp_path / "judge.jsonl")] == [
+        ("2", "warning", "7, 8", "2026-01-02"), ("3", "support", "", "2026-01-03"),
+    ]  # fmt: skip
 
 
 def test_nobody_changes_the_answers_of_another(folder: Path) -> None:

@@ -46,7 +46,7 @@ def collect(reading: Reading, scheme: Scheme, paths: Sequence[Path]) -> dict[str
     corpus has (in a task on which they agree, or that its own column decides, all say that), files.
     Raises ``UserError`` as ``read``, and if a file has an answer to something else.
     """
-    found = {segment.id: _in_corpus(segment, reading, scheme) for segment in reading.segments if segment.id in reading.votes}
+    found = {segment.id: _in_corpus(segment, reading, scheme) for segment in reading.segments if reading.votes}
     for path in paths:
         for id, row in _checked(path, read(path, scheme), reading).items():
             found.setdefault(id, {})[str(path.with_suffix(""))] = row
@@ -211,7 +211,7 @@ def _checked(path: Path, rows: Mapping[str, Row], reading: Reading) -> Mapping[s
 
 
 def _in_corpus(segment: Segment, reading: Reading, scheme: Scheme) -> dict[str, Row]:
-    votes = {coder: vote for coder, vote in reading.votes[segment.id].items() if any(answer is not None for answer in vote.values())}
+    votes = {coder: vote for coder, vote in reading.votes.get(segment.id, {}).items() if any(one is not None for one in vote.values())}
     mark, out = {"time": reading.times.get(segment.id, ""), "comment": ""}, dict[str, Row]()
     for coder, vote in (votes or {"": {}}).items():
         labels = {task: vote.get(task) if task in segment.soft else answer for task, answer in segment.labels.items()}
