@@ -89,7 +89,7 @@ def test_a_file_with_tabs_is_a_corpus(home: Path) -> None:
 
 @pytest.mark.usefixtures("there")
 def test_a_table_is_a_corpus(home: Path) -> None:
-    """Of whatever library; its columns are those of a file, and the same table is the same corpus."""
+    """Of any library; its columns are those of a file, and the same table is the same corpus."""
     rows = [json.loads(line) for line in (home / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
     # Whole numbers beside a missing one, of which pandas makes floats.
     rows = [{**row, "position": number % 4 if number else None} for number, row in enumerate(rows)]
