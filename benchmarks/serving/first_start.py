@@ -63,11 +63,12 @@ def main() -> None:
         for command in COMMANDS:
             with tempfile.TemporaryDirectory() as scratch:
                 environment = {**os.environ, "HALTUNG_CACHE": str(Path(scratch, "cache"))}
-                starts = [_started(command, Path(scratch), environment) for _ in range(2)]
-            # What the very first one reads from disk and compiles is not counted.
-            for which, start in zip(("first", "next"), starts, strict=True) if number else ():
-                found.setdefault(f"{command}, {which}", []).append(start)
-    for name, of_name in found.items():
+                # What the very first one reads from disk and compiles is not counted.
+                for which in ("first", "next") if number else ("uncounted",):
+                    start = _started(command, Path(scratch), environment)
+                    print(f"{command}, {which}: {start.wall:.1f} s, {start.processor:.1f} s", file=sys.stderr)
+                    found.setdefault(f"{command}, {which}", []).append(start)
+    for name, of_name in ((name, starts) for name, starts in found.items() if "uncounted" not in name):
         wall, used = (" ".join(f"{value:.1f}" for value in sorted(values)) for values in zip(*of_name, strict=True))
         print(f"{name}: {wall} s, of the processor {used} s")
 
