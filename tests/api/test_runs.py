@@ -91,8 +91,8 @@ def test_a_file_with_tabs_is_a_corpus(home: Path) -> None:
 def test_a_table_is_a_corpus(home: Path) -> None:
     """Of any library; its columns are those of a file, and the same table is the same corpus."""
     rows = [json.loads(line) for line in (home / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
-    # Whole numbers beside a missing one, of which pandas makes floats.
-    rows = [{**row, "position": number % 4 if number else None} for number, row in enumerate(rows)]
+    # Whole numbers beside a missing one, of which pandas makes floats, which are refused.
+    rows = [{**row, "article": number // 4 if number else None} for number, row in enumerate(rows)]
     run = haltung.train(pd.DataFrame(rows), labels="scheme.yaml", model="linear", name="table", seed=[1, 2], settings=LINEAR)
     assert run.name == "table"
     again = haltung.train(pl.DataFrame(rows), labels="scheme.yaml", model="linear", name="again", settings=LINEAR)
