@@ -20,7 +20,6 @@ from pydantic import Field
 from haltung import __version__, resources
 from haltung.errors import UserError, first_line
 
-_RETRIES = 10  # of an item whose worker was lost
 Work = Callable[[Any], Any]
 Count = Annotated[int, Field(ge=1)]
 
@@ -69,9 +68,7 @@ def results(
         # Reading asks for no processor, since the workers may have all of them.
         rows = rows.flat_map(partial(_read, read, Path.cwd()), compute=TaskPoolStrategy(size=1), num_cpus=0, label_selector=here)
         given = (make, files, bundle.name, cluster.threads, __version__)
-        # An item that ends its worker each time would be tried for ever.
-        pool: dict[str, Any] = {"compute": ActorPoolStrategy(size=workers), "num_cpus": cluster.threads, "max_task_retries": _RETRIES}
-        rows = rows.map(_Worker, fn_constructor_args=given, **pool)
+        rows = rows.map(_Worker, fn_constructor_args=given, compute=ActorPoolStrategy(size=workers), num_cpus=cluster.threads)
         try:
             for row in rows.iter_rows():
                 result = pickle.loads(row["item"])
