@@ -326,8 +326,10 @@ def measured_table(described: Mapping[str, Any], points: Sequence[Point]) -> str
     return out + table(["command", "slope of seconds", "slope of memory", "start, s", "each row, ms"], fitted)
 
 
-def plan_table(described: Mapping[str, Any], points: Sequence[Point], price: float | None, currency: str) -> str:
-    """Return hours, and cost where a price an hour is given, of large archives, as Markdown."""
+def plan_table(described: Mapping[str, Any], points: Sequence[Point], price: float | None, currency: str, lacks_gpu: bool = False) -> str:
+    """Return hours, and cost where a price an hour is given, of large archives, as Markdown; with a
+    row for one GPU where no file has measured any.
+    """
     fitted = Price.of(of_task(points, "predict", "seconds"))
     if fitted is None:
         return "Nothing to reckon with: `predict` has been measured on fewer than two sizes.\n"
@@ -338,6 +340,7 @@ def plan_table(described: Mapping[str, Any], points: Sequence[Point], price: flo
             hours = fitted.hours(archive, workers)
             cost = "" if price is None else f"{hours * workers * price:,.2f}"
             rows.append([f"{archive:,}", str(workers), f"{hours:,.1f}", f"{hours * workers:,.1f}", cost])
+        rows += [[f"{archive:,}", "one GPU", "not measured: no GPU was at hand", "", ""]] * lacks_gpu
     asked = "no price given (--price)" if price is None else f"{currency} at {price:g} an hour and worker"
     head = f"A worker is one process on {worker}: start {fitted.start:.1f} s, each sentence {1000 * fitted.row:.3g} ms.\n\n"
     return head + table(["sentences", "workers", "hours", "worker hours", asked], rows)
@@ -350,12 +353,13 @@ def fill(page: Path, files: Sequence[Path], price: float | None, currency: str) 
         ValueError: a file or a mark is missing.
     """
     parts: dict[str, list[str]] = {part: [] for part in MARKS}
-    for file in files:
-        described, points = load(file)
+    loaded = [(file, *load(file)) for file in files]
+    lacks_gpu = not any(described and described.get("gpu") for _, described, _ in loaded)
+    for file, described, points in loaded:
         if not points:
             raise ValueError(f"{file} has no figures; measure with benchmarks/scaling.py first")
         parts["measured"].append(measured_table(described, points))
-        parts["plan"].append(plan_table(described, points, price, currency))
+        parts["plan"].append(plan_table(described, points, price, currency, lacks_gpu))
     text = page.read_text(encoding="utf-8")
     for part, tables in parts.items():
         text = between(text, *MARKS[part], "\n".join(tables))

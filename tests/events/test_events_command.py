@@ -14,8 +14,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import csv as csv_file
+from pyarrow import parquet as pq
 
+import exported
 import tiny
 from articles import events_of
 from haltung.events.text.read import Article
@@ -171,6 +175,20 @@ ARCHIVE = [{"id": f"a{n}", "text": f"Belgien warnt die Marine in Chile zum {n}. 
 WRITTEN = ("e.jsonl", "e.csv", "e.jsonl.broken.jsonl", "e.html")
 
 
+def interrupted(monkeypatch: pytest.MonkeyPatch, run: Callable[[], subprocess.CompletedProcess[str]], after: int) -> None:
+    """Run a command that is stopped after so many windows."""
+    append, left = Journal.append, iter(range(after))
+
+    def stopping(self: Journal, *given: Any, **counts: int) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        append(self, *given, **counts)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "append", stopping)
+        assert run().returncode == 130
+
+
 def archive(folder: Path) -> None:
     """Write articles as JSON Lines, one of them broken."""
     lines = [json.dumps(row) for row in ARCHIVE]
@@ -189,16 +207,7 @@ def test_an_archive_goes_on_where_it_was_stopped(haltung: Command, tmp_path: Pat
     assert (broken["where"], broken["row"]) == ("a.jsonl, line 6", '{"text": "Belgien')
     for name in WRITTEN:
         (tmp_path / name).unlink()
-    append, left = Journal.append, iter(range(3))
-
-    def stopping(self: Journal, *given: Any, **counts: int) -> None:
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-        append(self, *given, **counts)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Journal, "append", stopping)
-        assert haltung(*words, cwd=tmp_path).returncode == 130
+    interrupted(monkeypatch, lambda: haltung(*words, cwd=tmp_path), after=3)
     refused = haltung(*words, cwd=tmp_path)
     assert (refused.returncode, "e.jsonl.journal" in refused.stderr, "resume=true" in refused.stderr) == (2, True, True), refused.stderr
     for other, named in (("max_characters=1000", "max_characters is 1000"), ("table=f.csv", "f.csv")):
@@ -233,6 +242,41 @@ def test_an_archive_that_is_killed_again_and_again_ends_the_same(haltung: Comman
     assert not journal.exists()
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_sheet_goes_on_where_it_was_stopped(
+    haltung: Command, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """As JSON Lines do."""
+    rows = pa.Table.from_pylist(ARCHIVE)
+    (csv_file.write_csv if ending == "csv" else pq.write_table)(rows, tmp_path / f"a.{ending}")
+    words = ("events", f"bundle={model}", f"input=*.{ending}", "output=e.jsonl")
+    assert haltung(*words, cwd=tmp_path).returncode == 0
+    expected = (tmp_path / "e.jsonl").read_bytes()
+    interrupted(monkeypatch, lambda: haltung(*words, cwd=tmp_path), after=2)
+    done = haltung(*words, "resume=true", cwd=tmp_path)
+    assert (done.returncode, "300 articles" in done.stdout) == (0, True), done.stderr
+    assert (tmp_path / "e.jsonl").read_bytes() == expected
+
+
+def test_a_bundle_is_read_by_the_runtime_that_is_named(haltung: Command, tmp_path: Path) -> None:
+    """With the same stances, and a run goes on with the one alone that it began with."""
+    bundle_folder = exported.write(tmp_path / "bundle")
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ARCHIVE[:20]), encoding="utf-8")
+    words = ("events", f"bundle={bundle_folder}", "input=a.jsonl", "output=e.jsonl")
+    found = {}
+    for runtime in ("onnxruntime", "openvino"):
+        done = haltung(*words, f"runtime={runtime}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found[runtime] = [json.loads(line) for line in (tmp_path / "e.jsonl").read_text(encoding="utf-8").splitlines()]
+    for one, other in zip(*found.values(), strict=True):
+        assert [row["stance"] for row in one["segments"]] == [row["stance"] for row in other["segments"]]
+    done = haltung(*words, "runtime=torch", cwd=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    (tmp_path / "e.jsonl.journal").write_text("{}\n", encoding="utf-8")
+    done = haltung(*words, "runtime=openvino", "resume=true", cwd=tmp_path)
+    assert (done.returncode, "read by is openvino" in done.stderr) == (2, True), done.stderr
+
+
 def test_a_table_is_one_run_s(haltung: Command, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While it is written, and after that run was stopped, whatever the other output is."""
     archive(tmp_path)
@@ -240,16 +284,7 @@ def test_a_table_is_one_run_s(haltung: Command, tmp_path: Path, model: Path, mon
     with Journal([tmp_path / "e.jsonl", tmp_path / "t.csv"], {}, None):
         done = haltung(*words, "output=f.jsonl", cwd=tmp_path)
         assert (done.returncode, "another run" in done.stderr, "t.csv" in done.stderr) == (2, True, True), done.stderr
-    append, left = Journal.append, iter(range(1))
-
-    def stopping(self: Journal, *given: Any, **counts: int) -> None:
-        if next(left, None) is None:
-            raise KeyboardInterrupt
-        append(self, *given, **counts)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Journal, "append", stopping)
-        assert haltung(*words, "output=e.jsonl", cwd=tmp_path).returncode == 130
+    interrupted(monkeypatch, lambda: haltung(*words, "output=e.jsonl", cwd=tmp_path), after=1)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     for other in (["output=f.jsonl"], [], ["output=f.jsonl", "resume=false"]):
         done = haltung(*words, *other, cwd=tmp_path)

@@ -6,6 +6,8 @@ import json
 import tracemalloc
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from haltung.corpus.parsing.rows import Fault
@@ -194,6 +196,35 @@ def test_a_failure_stops_nothing(tmp_path: Path) -> None:
         "c",
     ]
     assert reading.find(str(tmp_path))[1] == ["d.pdf"]
+
+
+def test_a_folder_and_a_pattern_have_texts_and_sheets(tmp_path: Path) -> None:
+    """In the order of their names; what is wrong with a row or with a whole sheet is told among
+    them, and a sheet that is the only file has to be one.
+    """
+    (tmp_path / "a.csv").write_text(f'Nr;Volltext\n1;"{TEXT}\n{TEXT}"\n2\n3;\n4;{TEXT}\n', encoding="utf-8")
+    (tmp_path / "b.txt").write_text(TEXT, encoding="utf-8")
+    (tmp_path / "c.csv").write_text("Nr;Wert\n1;2\n", encoding="utf-8")
+    pq.write_table(pa.table({"text": [TEXT, ""], "date": ["2026-05-21", "2026-05-22"]}), tmp_path / "d.parquet")
+    (tmp_path / "e.csv").write_bytes(b"")
+    (tmp_path / ".f.txt").write_text(TEXT, encoding="utf-8")
+    found = read(tmp_path)
+    assert [
+        one.id if isinstance(one, Article) else (one.where.removeprefix(f"{tmp_path}/"), one.reason.partition(";")[0]) for one in found
+    ] == [
+        "a-2",
+        ("a.csv, line 4", "1 cells, expected 2 (Nr, Volltext)"),
+        ("a.csv, line 5", "no 'Volltext'"),
+        "a-6",
+        "b",
+        ("c.csv", "no column 'text'"),
+        "d-1",
+        ("d.parquet, row 2", "no 'text'"),
+        ("e.csv", "is empty"),
+    ]
+    assert [one.id for one in read(tmp_path / "[b-d].*") if isinstance(one, Article)] == ["b", "d-1"]
+    with pytest.raises(UserError, match="no column 'text'"):
+        read(tmp_path / "c.csv")
 
 
 def test_an_article_of_5_mb_is_refused_with_the_limit(tmp_path: Path) -> None:

@@ -248,7 +248,7 @@ def test_the_raw_cells_are_those_of_the_file(tmp_path: Path) -> None:
     """Numbers and days, not their text."""
     rows, columns = Sheet(str(written(tmp_path / "a.xlsx", rows_of(2)))).opened()
     assert columns == {"text": "Satz", "article": "Artikel", "date": "Datum", "stance": "Haltung"}
-    assert rows[1].raw == dict(zip(HEAD, rows_of(2)[1], strict=True)) | {"Datum": dt.datetime(2025, 2, 2)}  # noqa: DTZ001 -- a day
+    assert list(rows)[1].raw == dict(zip(HEAD, rows_of(2)[1], strict=True)) | {"Datum": dt.datetime(2025, 2, 2)}  # noqa: DTZ001 -- a day
 
 
 @pytest.mark.slow

@@ -19,18 +19,20 @@ from haltung.actors.finder import Actors
 from haltung.actors.tables import day
 from haltung.cli.build import Language, command, output_file, scheme_of, typed, written
 from haltung.cli.config import Request
+from haltung.cli.predict import GPU, Runtime, predictor
 from haltung.corpus.readers.sheet import Sheet
-from haltung.errors import UserError, writing
+from haltung.errors import UserError, listed, writing
 from haltung.evaluation.report import style
 from haltung.evaluation.report.i18n import word
 from haltung.events.archive import network as networks
 from haltung.events.archive import read as archives
 from haltung.events.archive.pages import counted, figure, network_page, say, summary
 from haltung.events.archive.read import Archive
-from haltung.events.pipeline import dyad_finder, events_of, load_predictor
-from haltung.events.records import ArticleEvents, DyadFinder, Event, as_lines, as_table
+from haltung.events.pipeline import check_stances, dyad_finder, events_of
+from haltung.events.records import COLUMNS, ArticleEvents, DyadFinder, Event, as_lines, as_table
 from haltung.events.text.read import SHEETS, STANDARD_INPUT, Article, Failure, find, read
 from haltung.experiments.journal import BROKEN, LEFT, Journal, ahead, digest
+from haltung.experiments.predict import kind_of, most_rows
 from haltung.experiments.ray_engine import Cluster, results
 from haltung.experiments.sheets import KINDS, NEW, open_sheet
 from haltung.labels import Scheme
@@ -41,20 +43,22 @@ from haltung.serving import article_page
 # How many events the terminal shows, how many notes, and how much of a sentence.
 _SHOWN, _NOTED, _EXCERPT = 40, 20, 100
 _WINDOW = 64  # articles that are labelled together, and with which a run can go on
+_MANY = 30_000  # bytes, from which on it is worth the time that the faster runtime takes to load
 # Values that hold commas or digits alone, which Hydra would take for a sweep or a number.
 _TEXTS = ("input", "output", "series", "pair", "since", "until", "topic", "stance")
+_Window = tuple[int, list[Article | Failure]]  # how many articles are read by then, and the last of them
 
 
 @command("events")
 def run(
     *, bundle: str | None, input: str | None, reader: Mapping[str, Any],  # noqa: A002 -- the key's name
     output: str | None, table: str | None, page: str | None, actors: str | None,
-    max_characters: Annotated[int, Field(ge=1)], resume: bool | None, engine: Literal["local", "ray"], ray: Mapping[str, Any],
-    language: Language,
+    max_characters: Annotated[int, Field(ge=1)], resume: bool | None, runtime: Runtime, engine: Literal["local", "ray"],
+    ray: Mapping[str, Any], language: Language,
 ) -> int:  # fmt: skip
     """Read the events of an input; return 1 if a part of it could not be read."""
     if input is None:
-        raise UserError("name what to read: input=FILE, a folder, or input=- for standard input, or a sheet: table=FILE.xlsx")
+        raise UserError("name what to read: input=FILE, a folder, 'news/*.txt', or input=- for standard input, or a sheet: table=FILE.xlsx")
     named = {Path(given).expanduser().resolve() for given in (output, table, page) if given}
     files, others = find(input, lambda path: path.name.endswith(LEFT) or (path.resolve() in named and _is_result(path)))
     outputs = [output_file(given or None, files) for given in (output, table, page)]
@@ -63,10 +67,10 @@ def run(
         raise UserError(f"{twice[0]} is named for two outputs; give each of output=, table= and page= a file of its own")
     if outputs[1] and outputs[1].suffix.lower() != ".csv":
         raise UserError(f"{outputs[1]}: beside input=, table= is written, and as CSV; name it table=FILE.csv")
-    sheet = typed(Sheet, {**reader, "path": input, "label": ["none"]}, "reader") if files[0].suffix.lower() in SHEETS else None
+    sheet, several = typed(Sheet, {**reader, "path": input, "label": ["none"]}, "reader"), files != [Path(input).expanduser()]
     labelled = None
     if outputs[0] and outputs[0].suffix.lower() in KINDS:
-        if sheet is None or resume:
+        if several or files[0].suffix.lower() not in SHEETS or resume:
             wrong = f"{outputs[0]} is written for a sheet alone, and at once"
             raise UserError(f"{wrong}; give input=FILE.xlsx (or .csv, …) and no resume=true, or name output=FILE.jsonl or table=FILE.csv")
         labelled = open_sheet(sheet, outputs[0])
@@ -79,26 +83,25 @@ def run(
     cluster = typed(Cluster, ray, "ray") if engine == "ray" else None
     folder = compact.find(bundle)
     known = Actors.load(extra=Path(actors) if actors else None)
-    reading = _reader(known, folder)
-    scheme = reading.args[0].scheme
+    many = several or (input != STANDARD_INPUT and files[0].stat().st_size >= _MANY)
+    reading = _reader(known, runtime, cluster is not None or not GPU.exists(), many, folder)
+    scheme, read_by = reading.args[0].scheme, getattr(reading.args[0], "runtime", "weights")
     # Digests take a second, for which nobody waits who reads an article in the terminal.
     parts = {"input": files, "model": [folder], "actors": [Path(actors)] if actors else []} if grow else {}
-    depends = {name: digest(of) for name, of in parts.items()} | {"max_characters": max_characters}
-    failures: list[Failure] = []
-    notes: list[str] = []
-    first: list[ArticleEvents] = []
-    of_rows: dict[str, ArticleEvents] = {}
+    depends = {name: digest(of) for name, of in parts.items()} | {"max_characters": max_characters, "runtime": runtime, "read by": read_by}
+    failures, notes, first, of_rows = list[Failure](), list[str](), list[ArticleEvents](), dict[str, ArticleEvents]()
     with ExitStack() as stack:
         beside = grow[0] if grow else Path(stack.enter_context(TemporaryDirectory())) / "events"
         journal = stack.enter_context(Journal(grow or [beside], depends, resume))
         before, counts = journal.counts["read"], journal.counts
         # The bar appears where reading takes longer than two seconds.
-        bar = stack.enter_context(tqdm(unit=" articles", initial=before, delay=2, file=sys.stderr, disable=not sys.stderr.isatty()))
+        total = sum((most_rows(path) or 0) if kind_of(path) else 1 for path in files) if sys.stderr.isatty() else None
+        bar = stack.enter_context(tqdm(total=total, unit=" articles", initial=before, delay=2, disable=None))
         # The first articles are read again for the page.
         windows = partial(_windows, sheet, max_characters, before, article_page.MOST if page else 0)
         coming: Iterator[Any] = map(reading, (iter if input == STANDARD_INPUT or not files[0].is_file() else ahead)(windows(files)))
         if cluster:
-            coming = filter(None, results(cluster, [files], windows, folder, partial(_reader, known)))
+            coming = filter(None, results(cluster, [files], windows, folder, partial(_reader, known, runtime, True, many)))
         for done, window in coming:
             found = [one for one in window if not isinstance(one, Failure)]
             first += found[: article_page.MOST - len(first)]
@@ -132,9 +135,7 @@ def run(
     return 1 if counts["failed"] else 0
 
 
-def _windows(
-    sheet: Sheet | None, max_characters: int, before: int, shown: int, files: Sequence[Path]
-) -> Iterator[tuple[int, list[Article | Failure]]]:
+def _windows(sheet: Sheet, max_characters: int, before: int, shown: int, files: Sequence[Path]) -> Iterator[_Window]:
     """Yield how many articles are read, and each window not done ``before`` or to be ``shown``."""
     articles, done, sound = read(files, max_characters, sheet), 0, 0
     while window := list(islice(articles, _WINDOW)):
@@ -144,16 +145,15 @@ def _windows(
         sound += sum(isinstance(one, Article) for one in window)
 
 
-def _reader(known: Actors, folder: Path) -> partial[tuple[int, list[ArticleEvents | Failure]]]:
-    predictor = load_predictor(folder)
-    return partial(_read, predictor, known, dyad_finder(predictor, folder, known))
+def _reader(known: Actors, runtime: Runtime, graph: bool, many: bool, folder: Path) -> partial[tuple[int, list[ArticleEvents | Failure]]]:
+    model = predictor(folder, runtime, graph, many)
+    check_stances(model.scheme, folder)
+    return partial(_read, model, known, dyad_finder(model, folder, known))
 
 
-def _read(
-    predictor: Predictor, known: Actors, finder: DyadFinder, item: tuple[int, list[Article | Failure]]
-) -> tuple[int, list[ArticleEvents | Failure]]:
+def _read(model: Predictor, known: Actors, finder: DyadFinder, item: _Window) -> tuple[int, list[ArticleEvents | Failure]]:
     done, window = item
-    return done, list(events_of(window, predictor, known, finder))
+    return done, list(events_of(window, model, known, finder))
 
 
 def _is_result(path: Path) -> bool:
@@ -161,7 +161,7 @@ def _is_result(path: Path) -> bool:
     start = b"?"
     with suppress(OSError), path.open("rb") as file:
         start = file.readline() + file.read(1000)
-    return not start or b'"segments": [' in start or b'content="haltung events"' in start
+    return not start or any(mark in start for mark in (b'"segments": [', b'content="haltung events"', ",".join(COLUMNS).encode()))
 
 
 def _show(events: Sequence[Event], total: int, scheme: Scheme, language: str) -> None:
@@ -191,8 +191,8 @@ def _report(notes: Sequence[str], others: Sequence[str], failures: Sequence[Fail
     if counts["notes"] > _NOTED:
         lines.append(f"and {counts['notes'] - _NOTED} more such notes, which stand under 'notes' in output=FILE.jsonl")
     if others:
-        names = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
-        lines.append(f"passed over {len(others)} of the folder's files, which are no *.txt, *.html or *.jsonl: {names}")
+        names = listed(others[:3]) + ", …" * (len(others) > 3)
+        lines.append(f"passed over {len(others)} files, which are no texts, HTML pages, JSON Lines or sheets: {names}")
     lines += [f"{failure.where}: {failure.reason}" for failure in failures]
     if counts["failed"]:
         lines.append(f"{counts['failed']} failed, as listed {f'in {side_file}' if side_file else 'above'}; what else there is was read")

@@ -33,8 +33,8 @@ from haltung.serving.engine import Settings, open_engine
 
 Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
 
+GPU = Path("/dev/nvidiactl")  # is there where torch can use one of NVIDIA
 _MANY = 256  # texts, from which on it is worth the time that the faster runtime takes to load
-
 _SHOWN = 3  # of a task's labels have their probabilities shown
 
 
@@ -85,7 +85,7 @@ def run(
         raise UserError("run=… and bundle=… name two models; name one of the two")
     folder = compact.find(bundle) if run is None else experiment.bundle_of(make(tracking, "tracking"), run)
     # For one text the graph: importing torch takes longer than the answer. Workers have no GPU.
-    graph = text is not None or cluster is not None or not Path("/dev/nvidiactl").exists()
+    graph = text is not None or cluster is not None or not GPU.exists()
     many = several or len(sheet.rows if sheet else first.rows if paths else ()) >= _MANY
     labeller = _labeller(folder, runtime, abstain, graph, many)
     model, thresholds, dyads = labeller.args
@@ -137,12 +137,15 @@ def _opened(sheet: Sheet, output: str | None, engine: str, resume: bool | None) 
     return opened
 
 
-def _labeller(folder: Path, runtime: Runtime, abstain: float | None, graph: bool, many: bool = False) -> partial[Iterator[dict[str, Any]]]:
+def predictor(folder: Path, runtime: Runtime, graph: bool, many: bool) -> Predictor:
     """Return the model of a bundle; for ``graph`` and ``many`` see ``bundle.load``."""
     if runtime in ("onnxruntime", "openvino"):
-        model: Predictor = open_engine(Settings(folder, runtime=runtime, format="fp32", tokens=TOKENS_PER_BATCH))
-    else:
-        model = bundles.load(folder, graph, many) if runtime == "auto" else bundles.load_trained(folder)
+        return open_engine(Settings(folder, runtime=runtime, format="fp32", tokens=TOKENS_PER_BATCH))
+    return bundles.load(folder, graph, many) if runtime == "auto" else bundles.load_trained(folder)
+
+
+def _labeller(folder: Path, runtime: Runtime, abstain: float | None, graph: bool, many: bool = False) -> partial[Iterator[dict[str, Any]]]:
+    model = predictor(folder, runtime, graph, many)
     thresholds = {} if abstain is None else model.calibration.abstaining(abstain)
     return partial(experiment.answers, model, thresholds, dyad_model.load(folder) if model.finds_dyads else None)
 

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from glob import has_magic
 from itertools import islice, pairwise
 from pathlib import Path, PurePosixPath
 from shutil import rmtree
@@ -20,7 +19,7 @@ from tqdm import tqdm
 
 from haltung import tracking
 from haltung.corpus.parsing.fields import Fields
-from haltung.corpus.parsing.lines import existing, json_rows
+from haltung.corpus.parsing.lines import existing, json_rows, several
 from haltung.corpus.parsing.rows import Fault, SourceRow
 from haltung.corpus.readers.cells import separator_in
 from haltung.corpus.readers.tables import Csv, Parquet
@@ -63,11 +62,9 @@ def kind_of(path: Path) -> str:
 
 def find(given: str) -> list[Path]:
     """Return the file, or those of a folder or a pattern such as ``news/*.csv``, by their names."""
-    path = Path(given).expanduser()
-    if not path.is_dir() and (path.exists() or not has_magic(given)):
-        return [existing(path)]
-    found = path.iterdir() if path.is_dir() else Path(path.anchor).glob(str(path.relative_to(path.anchor)))
-    paths = sorted((existing(one) for one in found if kind_of(one) and one.name[0] != "."), key=lambda one: one.name)
+    if (found := several(given)) is None:
+        return [existing(given)]
+    paths = sorted((existing(one) for one in found if kind_of(one)), key=lambda one: one.name)
     if not paths:
         raise UserError(f"{given} has no file of texts; expected *.jsonl, *.csv, *.tsv (each perhaps with .gz) or *.parquet")
     if twice := [one.name for one, other in pairwise(paths) if one.name == other.name]:
@@ -251,13 +248,14 @@ def most_rows(path: Path) -> int | None:
 
     Of text all lines count: the header of CSV, those inside quotes, and a last one without end.
     """
+    from pyarrow import ArrowException
     from pyarrow.parquet import read_metadata
 
-    if kind_of(path) == "parquet":
-        return int(read_metadata(path).num_rows)
     if not path.is_file():
         return None
-    with suppress(OSError, EOFError, zlib.error), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+    with suppress(ArrowException, OSError, EOFError, zlib.error), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        if kind_of(path) == "parquet":
+            return int(read_metadata(file).num_rows)
         return 1 + sum(block.count(b"\n") for block in iter(partial(file.read, 1 << 20), b""))
     return None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haltung.corpus.parsing.fields import Fields
-from haltung.corpus.parsing.rows import Fault, SourceRow
+from haltung.corpus.parsing.rows import Fault, RowFaults, SourceRow
 from haltung.corpus.readers.sheet import Sheet
 from haltung.errors import UserError, listed, writing
 from haltung.evaluation.metrics import classification
@@ -121,7 +121,10 @@ def open_sheet(sheet: Sheet, to: Path) -> OpenSheet:
 
     if to.suffix.lower() not in KINDS:
         raise UserError(f"{to} is no place for a labelled sheet; name it output=FILE.xlsx, FILE.csv, FILE.tsv or FILE.parquet")
-    rows, columns = sheet.opened()
+    opened, columns = sheet.opened()
+    rows = list(opened)
+    if faults := [(row.where, "", row.fault.detail) for row in rows if row.fault]:
+        raise RowFaults(faults)
     if to.suffix.lower() == ".xlsx":
         long = next((row.where for row in rows for cell in row.data.values() if len(str(cell)) > _LONGEST), "")
         if len(rows) > _MOST_ROWS or long:

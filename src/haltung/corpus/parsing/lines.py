@@ -8,6 +8,7 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from glob import has_magic
 from pathlib import Path
 
 from haltung import hub
@@ -38,6 +39,15 @@ def existing(path: str | Path, hint: str = "", may_be_empty: bool = False) -> Pa
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     return path
+
+
+def several(given: str) -> list[Path] | None:
+    """Return what is in a folder or matches ``news/*.csv``, less hidden files; None for a file."""
+    path = Path(given).expanduser()
+    if not path.is_dir() and (path.exists() or not has_magic(given)):
+        return None
+    found = path.iterdir() if path.is_dir() else Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+    return sorted(one for one in found if not one.name.startswith("."))
 
 
 def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[str]:

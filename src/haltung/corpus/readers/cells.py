@@ -192,7 +192,7 @@ def _encoding(path: Path) -> str:
     """Return the encoding of a text; among all, those of German texts look too much alike."""
     from charset_normalizer import from_path
 
-    with suppress(UnicodeDecodeError):
-        path.read_text(encoding="utf-8")
+    with suppress(UnicodeDecodeError), path.open(encoding="utf-8") as text:
+        sum(map(len, text))  # line by line, since the whole may not fit into memory
         return "utf-8"
     return getattr(from_path(path, cp_isolation=["utf_16", "cp1252", "mac_roman", "cp850"]).best(), "encoding", "utf-8")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -65,18 +65,19 @@ class Sheet(Table):
         """Yield the rows, those of a workbook with the numbers that a spreadsheet shows."""
         return iter(self._by_coder(self._rows(path)))
 
-    def opened(self) -> tuple[list[SourceRow], dict[str, str]]:
+    def opened(self) -> tuple[Iterator[SourceRow], dict[str, str]]:
         """Return the rows, their cells unchanged in ``raw``, and the column of each field of ours.
-        ``UserError`` if there is no file, row or column of text, or a row can't be read.
+        ``UserError`` if there is no file, row or column of text, or no sound row among the first.
         """
-        rows = list(self._rows(path := existing(str(self.path))))
-        header = list(dict.fromkeys(name for row in rows for name in row.data))
-        if faults := [(row.where, "", row.fault.detail) for row in rows if row.fault]:
-            raise RowFaults(faults)
-        if not rows:
+        rows = self._rows(path := existing(str(self.path)))
+        first = list(islice(rows, _SAMPLE))
+        header = list(dict.fromkeys(name for row in first for name in row.data))
+        if not first:
             raise UserError(f"{path} has no rows below the names of its columns; expected at least one")
-        check_header(path, header, columns := self.mapping(header, rows, False), "")
-        return rows, columns
+        if not header:
+            raise RowFaults([(row.where, "", row.fault.detail) for row in first if row.fault])
+        check_header(path, header, columns := self.mapping(header, first, False), "")
+        return chain(first, rows), columns
 
     def delimiter(self) -> str:
         """Return what separates the cells of a text; of other files ``;``, as in a German Excel."""

@@ -1,4 +1,4 @@
-"""Read articles from texts, web pages, JSON Lines, a folder of these, or standard input.
+"""Read articles from texts, web pages, JSON Lines, sheets, several of these, or standard input.
 
 What can't be read becomes a ``Failure``, and reading goes on. Trafilatura finds a page's main text:
 Barbaresi 2021, "Trafilatura: A Web Scraping Library and Command-Line Tool", ACL Demos.
@@ -7,9 +7,9 @@ Barbaresi 2021, "Trafilatura: A Web Scraping Library and Command-Line Tool", ACL
 import codecs
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 
 from haltung.corpus.clean import find_markup, repair_encoding, strip_markup
 from haltung.corpus.parsing.fields import Fields
-from haltung.corpus.parsing.lines import existing, json_object
+from haltung.corpus.parsing.lines import existing, json_object, several
 from haltung.corpus.parsing.rows import Fault
 from haltung.corpus.readers.sheet import Sheet
 from haltung.errors import UserError
@@ -104,30 +104,30 @@ class Language:
 
 
 def find(given: str, skip: Callable[[Path], bool] = lambda path: False) -> tuple[list[Path], list[str]]:
-    """Return the files to read of a file or folder, and others; ``UserError`` if there are none."""
+    """Return the files of a file, folder or pattern, and others; ``UserError`` if it has none."""
     if given == STANDARD_INPUT:
         return [Path(given)], []
-    path = Path(given).expanduser()
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith(".") and not skip(file))
-        if not (known := [file for file in files if file.suffix.lower() in _LINES + _PAGES + _TEXTS]):
-            raise UserError(f"{path} has no article; expected files *.txt, *.html or *.jsonl")
-        return known, [file.name for file in files if file not in known]
-    hint = "name a text, an HTML page, JSON Lines, a sheet or a folder of the first three, or - for input"
-    return [existing(path, hint, may_be_empty=True)], []
+    if (found := several(given)) is None:
+        hint = "name a text, an HTML page, JSON Lines, a sheet, a folder of these or a pattern as 'news/*.txt', or - for input"
+        return [existing(given, hint, may_be_empty=True)], []
+    files = [file for file in found if file.is_file() and not skip(file)]
+    if not (known := [file for file in files if file.suffix.lower() in _LINES + _PAGES + _TEXTS + SHEETS]):
+        raise UserError(f"{given} has no article; expected files *.txt, *.html, *.jsonl, *.csv, *.parquet or of another kind of sheet")
+    return known, [file.name for file in files if file not in known]
 
 
-def read(files: Iterable[Path], longest: int = LONGEST, sheet: Sheet | None = None) -> Iterator[Article | Failure]:
+def read(files: Sequence[Path], longest: int = LONGEST, sheet: Sheet | None = None) -> Iterator[Article | Failure]:
     """Yield the articles of an input in order; a file or line that can't be read yields a failure.
 
     JSON Lines have ``text``, and optionally ``id``, ``headline`` (or ``title``), ``date`` and
-    ``source`` (or ``url``), and so have the columns of a ``sheet``, which is read in place of the
-    files. An article has at most ``longest`` characters. Raises ``UserError`` if there is a web
-    page, and trafilatura is not installed, or the sheet can't be read.
+    ``source`` (or ``url``), and so have the columns of sheets, which are read as ``sheet`` says. An
+    article has at most ``longest`` characters. Raises ``UserError`` if there is a web page, and
+    trafilatura is not installed, or the only file is a sheet that can't be read.
     """
     seen: dict[str, str] = {}
     for path in files:
-        for one in _sheet(sheet) if sheet else _file(path):
+        of_sheet = path.suffix.lower() in SHEETS
+        for one in _sheet(replace(sheet or Sheet(""), path=str(path)), len(files) == 1) if of_sheet else _file(path):
             if isinstance(one, Failure):
                 yield one
             elif len(one.text) > longest:
@@ -196,14 +196,19 @@ def _rows(raw: Iterable[bytes], where: str, name: str, notes: tuple[str, ...] = 
                 yield Failure(line_of, str(error), line.decode("utf-8", "backslashreplace"))
 
 
-def _sheet(sheet: Sheet) -> Iterator[Article | Failure]:
-    rows, columns = sheet.opened()
-    columns["id"] = sheet.columns.get("id") or ""  # a recognised one is often that of a person
-    for row in rows:
-        try:
-            yield _row(Fields(row.data, columns), row.where, row.made_id, ())
-        except Fault as error:
-            yield Failure(row.where, str(error), row.data)
+def _sheet(sheet: Sheet, alone: bool) -> Iterator[Article | Failure]:
+    try:
+        rows, columns = sheet.opened()
+        columns["id"] = sheet.columns.get("id") or ""  # a recognised one is often that of a person
+        for row in rows:
+            try:
+                yield _row(Fields(row.fields(), columns), row.where, row.made_id, ())
+            except Fault as error:
+                yield Failure(row.where, str(error), row.raw if row.fault else row.data)
+    except UserError as error:
+        if alone:
+            raise
+        yield Failure(str(sheet.path), str(error).removeprefix(str(sheet.path)).lstrip(":, "))
 
 
 def _row(fields: Fields, where: str, made_id: str, notes: tuple[str, ...]) -> Article:
