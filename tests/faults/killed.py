@@ -1,6 +1,6 @@
 """Kill and disturb the commands that write: SIGKILL at random moments, full disks, and the like.
 
-    make faults                                      # 30 kills of each command: half an hour of one core
+    make faults                                # 30 kills of each command: half an hour of a core
     make faults ARGS='--only prepare,export --kills 5 --disturbed 2 --seed 7'
 
 Each command runs once to its end. Then it is killed with its process group at moments drawn over
