@@ -53,6 +53,7 @@ SENTENCES = (
     "Polen begrüßt den Schritt der Ukraine.",
     "Der Vertrag gilt seit einem Jahr.",
 )
+CORPUS = ("corpus=jsonl", "corpus.reader.path=texts.jsonl", "corpus.labels=labels.yaml")
 GOOD: dict[str, Any] = {"topic": "security", "stance": "warning", "themes": []}
 
 
@@ -72,9 +73,9 @@ def write(folder: Path, articles: int = 2) -> Path:
 def work(folder: Path, name: str, settle: Sequence[str] = (), coder: str = "") -> Work:
     """Open the corpus of a folder for a coder, or for a judge who settles files."""
     scheme = load(folder / "labels.yaml")
-    segments = read_unlabelled(Jsonl(str(folder / "texts.jsonl")), scheme).segments
+    reading = read_unlabelled(Jsonl(str(folder / "texts.jsonl")), scheme)
     file = AnswersFile(folder / f"{name}.jsonl", scheme)
-    return Work(scheme, segments, coder or name, file, [folder / other for other in settle], Actors.load())
+    return Work(scheme, reading, coder or name, file, [folder / other for other in settle], Actors.load())
 
 
 def answer(of: Work, number: int, dyads: Sequence[tuple[str, str]] = (), comment: str = "", **labels: Any) -> None:
@@ -109,11 +110,10 @@ def served(of: Work, key: str | None = None) -> Iterator[str]:
 class Process:
     """``haltung annotate`` in a process of its own, as a person starts it."""
 
-    def __init__(self, folder: Path, coder: str, *words: str) -> None:
-        command = ["corpus=jsonl", "corpus.reader.path=texts.jsonl", "corpus.labels=labels.yaml", f"coder={coder}", "port=0", *words]
-        words = [sys.executable, "-m", "haltung", "annotate", *command]
+    def __init__(self, folder: Path, coder: str, *words: str, corpus: Sequence[str] = CORPUS) -> None:
+        command = [sys.executable, "-m", "haltung", "annotate", *corpus, f"coder={coder}", "port=0", *words]
         with (folder / f"{coder}.log").open("w") as log:
-            self.process = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
+            self.process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self.process.stdout
         self.said: list[str] = []
         for line in self.process.stdout:
@@ -122,6 +122,10 @@ class Process:
                 self.address = line.partition(" at ")[2].split()[0]
                 return
         raise AssertionError("".join(self.said) + (folder / f"{coder}.log").read_text())
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Ask for what the page shows."""
+        return dict(httpx.get(f"{self.address}/{path}", timeout=PATIENCE, trust_env=False).raise_for_status().json())
 
     def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         """Send an answer."""
