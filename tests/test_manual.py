@@ -124,3 +124,4 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     nbformat.validate(notebook)
     nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert (tmp_path / "friendly.pdf").is_file()
+    assert "ipywidgets" not in json.dumps([cell.get("outputs") for cell in notebook.cells])  # bars are shown without, too

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -185,6 +186,21 @@ def test_a_model_says_what_it_is(model: haltung.LoadedModel) -> None:
     """Its name, and the labels of each task."""
     assert "stance: warning, support, neutral" in repr(model)
     assert model.tasks["topic"] == ("security", "economy")
+
+
+def test_a_model_is_a_table_in_a_notebook(model: haltung.LoadedModel, article_bundle: Path, tmp_path: Path) -> None:
+    """Labels by their names in either language, macro-F1 of what was exported; a name with markup
+    stays a name.
+    """
+    assert "<td>Security, Economy</td>" in model._repr_html_()
+    assert "<td>Sicherheit, Wirtschaft</td>" in model.to_html("de")
+    assert "macro-F1" not in model._repr_html_()
+    exported = haltung.load(shutil.copytree(article_bundle, tmp_path / "<b>mine"))
+    scores = bundle.describe(article_bundle)["reference"]["macro_f1"]
+    shown = exported.to_html("de")
+    assert shown.startswith(f"<table><caption>{tmp_path}/&lt;b&gt;mine (tiny · dev)</caption>")
+    assert "Makro-F1" in shown
+    assert all(f"<td>{value:.3f}</td>".replace(".", ",") in shown for value in scores.values())
 
 
 def test_an_unknown_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

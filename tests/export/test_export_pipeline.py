@@ -236,11 +236,11 @@ def _other(kind: str, bert: Path) -> Model:
     return linear if kind == "linear" else EnsembleModel([Member("a", linear)], {"topic": [1], "stance": [1]}, linear.scheme)
 
 
-@pytest.mark.parametrize("kind", ["article", "linear", "ensemble"])
-def test_other_models_are_refused(kind: str, bert: Path, tmp_path: Path) -> None:
-    """With the words to train one that is not."""
+@pytest.mark.parametrize(("kind", "lost"), [("article", "other sentences and dyads"), ("linear", "words"), ("ensemble", "members")])
+def test_other_models_are_refused(kind: str, lost: str, bert: Path, tmp_path: Path) -> None:
+    """With what would be lost, and the words to train one that is not."""
     folder = bundle.save(_other(kind, bert), tmp_path / "bundle")
-    with pytest.raises(UserError, match=rf"bundle is of kind '{kind}'.* model=network 'model.reads=.*' 'model.pooling="):
+    with pytest.raises(UserError, match=rf"of kind '{kind}'.* without .*{lost} .* model=network 'model.reads=.*' 'model.pooling="):
         plain.obstacles(folder)
 
 

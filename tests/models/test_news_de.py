@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import haltung
-from command_line import run_here
+from command_line import CORPUS, run_here, write_corpus
 from haltung import files
 from haltung.encoders import embedded
 from haltung.export.verify import verify
@@ -68,6 +69,24 @@ def test_commands_take_it_when_no_other_is_named(tmp_path: Path, monkeypatch: py
     assert json.loads((tmp_path / "a.jsonl").read_text(encoding="utf-8"))["events"][0]["source"] == "DEU"
     with served(compact.DEFAULT, tmp_path) as server, server.client() as client:
         assert client.post("/classify", json={"text": text}).raise_for_status().json()["stance"] == "support"
+
+
+def test_a_training_starts_from_its_encoder(tmp_path: Path) -> None:
+    """With its layers, here two of them, frozen so that they can be recognised, and new heads; what
+    it has learned counts as known.
+    """
+    write_corpus(tmp_path, 80)
+    words = ("encoder=news_de", "encoder.layers=2", "encoder.freeze_layers=2", "model.max_length=16", "training.epochs=1")
+    done = run_here("train", *CORPUS, *words, "seed=1", "name=from", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.glob("experiments/runs/from-1-*/bundle")
+    before, after = (load_file(one / "model.safetensors") for one in (compact.find(None), folder))
+    for number, layer in enumerate((0, 11)):
+        name = "encoder.encoder.layer.{}.output.dense.weight"
+        assert torch.equal(after[name.format(number)], before[name.format(layer)])
+    assert bundle.load(folder).scheme.names == ("topic", "stance")
+    learned = [set((one / bundle.LEARNED).read_text(encoding="ascii").split()) for one in (compact.find(None), folder)]
+    assert learned[0] < learned[1]
 
 
 def test_its_card_belongs_to_it(root: Path) -> None:

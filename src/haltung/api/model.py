@@ -12,6 +12,8 @@ from haltung.cli.build import make
 from haltung.cli.config import compose, plain
 from haltung.corpus.parsing.rows import SourceRow
 from haltung.errors import UserError, kind, listed
+from haltung.evaluation.report.i18n import split_title
+from haltung.evaluation.report.tables import grid
 from haltung.events import dyads as dyad_model
 from haltung.events.pipeline import check_stances, dyad_finder, events_of
 from haltung.events.records import ArticleEvents, ScoredDyad
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Tracking = Literal["local", "server"]
+
+_CALLS = "<p><code>.predict(text)</code>, <code>.predict(table)</code>, <code>.read(article)</code></p>"
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,19 @@ class LoadedModel:
     def __repr__(self) -> str:
         tasks = "; ".join(f"{task}: {', '.join(labels)}" for task, labels in self.tasks.items())
         return f"LoadedModel {self.name} ({tasks}" + ("; finds dyads)" if self._dyads else ")")
+
+    def to_html(self, language: Literal["en", "de"] = "en") -> str:
+        """Return a table of the tasks and their labels, and of an exported model its macro-F1."""
+        with bundle.broken_parts(self.folder):
+            of = bundle.describe(self.folder).get("reference", {})
+            scores = of.get("macro_f1", {})
+            title = f"{self.name} ({split_title(of['corpus'], of['split'], language)})" if scores else self.name
+            names = [(task.title(language), ", ".join(label.name(language) for label in task.labels)) for task in self.scheme]
+            rows = [(*name, *([scores.get(task)] if scores else [])) for task, name in zip(self.tasks, names, strict=True)]
+            return grid(title, ("task", "labels", "macro_f1")[: len(rows[0])], rows, language, 2).html() + _CALLS
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
 
     @overload
     def predict(self, texts: str, *, context: str = "", target: str = "", abstain: float | None = None) -> TextResult: ...

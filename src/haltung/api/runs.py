@@ -99,10 +99,11 @@ def train(
 ) -> TrainedRun:  # fmt: skip
     """Train a model, and track the run in MLflow.
 
-    ``corpus`` is a name such as ``written``, a CSV, JSON Lines or Parquet file, or a DataFrame,
-    with a column ``text``, one for each task of ``labels``, and best an ``article``. ``labels`` is
-    a scheme: a name, or a YAML file. Several seeds give one run for all. ``settings`` are keys of
-    ``haltung train``, such as ``{"training.epochs": 2}``. Raises ``UserError`` as the command does.
+    ``corpus`` is a name such as ``written``, a CSV, JSON Lines or Parquet file, a DataFrame of
+    pandas or polars, or a ``datasets.Dataset``, with a column ``text``, one for each task of
+    ``labels``, and best an ``article``. ``labels`` is a scheme: a name, or a YAML file. Several
+    seeds give one run for all. ``settings`` are keys of ``haltung train``, such as
+    ``{"training.epochs": 2}``. Raises ``UserError`` as the command does.
     """
     words = [f"model={model}", f"encoder={encoder}", f"tracking={tracking}", *_corpus_words(corpus, labels)]
     words += [*([f"name={quote(name)}"] if name else []), *overrides_of(settings or {})]
@@ -177,7 +178,8 @@ def _written(table: Any) -> Path:
     """Write a table beside the prepared corpora, under a name made of its content."""
     import pandas as pd
 
-    text = pd.DataFrame(rows_of(table)).to_json(orient="records", lines=True, date_format="iso", force_ascii=False, default_handler=str)
+    rows = pd.DataFrame(rows_of(table), dtype=object)  # else whole numbers beside missing ones become 1.0
+    text = rows.to_json(orient="records", lines=True, date_format="iso", force_ascii=False, default_handler=str)
     path = Path("data/tables", f"table-{hashlib.sha256(text.encode()).hexdigest()[:8]}.jsonl")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)

@@ -45,7 +45,8 @@ def prepare(
     """
     from rich.console import Console
 
-    status = Console(stderr=True).status
+    # In a notebook rich's line would need ipywidgets, and warns where they are missing.
+    status = Console(stderr=True, force_jupyter=False).status
     if not _NAME.match(name):
         raise UserError(f"the corpus's name is '{name}'; allowed are letters, digits and _ . - (it names a folder)")
     with status(f"{name}: reading"):

@@ -194,7 +194,7 @@ def evaluate_model(
     calibration = calibration_of(model, scored)
     analysis = None
     if errors:
-        with Console(stderr=True).status(f"analysing {len(segments)} segments: slices, names, errors"):
+        with Console(stderr=True, force_jupyter=False).status(f"analysing {len(segments)} segments: slices, names, errors"):
             analysis = analyse_errors(model, segments, scored)
     page.write(
         folder, result, scored, language=language, title=record.name if record else "", details=details, calibration=calibration,

@@ -47,6 +47,8 @@ _FAMILIES = {
 _SMALL = 2.0**-13
 
 _CONFIG, _WEIGHTS, _MARK = "config.json", "model.safetensors", "haltung"
+# What a model of another kind says its labels by.
+_LOST = {"article": "the article's other sentences and dyads", "linear": "counts of words", "ensemble": "several members"}
 _REMEDY = "train with model=network 'model.reads={default: text}' 'model.pooling={default: cls}'"
 
 
@@ -56,9 +58,9 @@ def obstacles(folder: Path) -> dict[str, str]:
     Raises ``UserError`` if none can be expressed, or the folder holds no complete bundle.
     """
     description = bundle.describe(folder)
-    if description["kind"] != "network":
-        has = "transformers classifies by the first token of one text alone"
-        raise UserError(f"{folder} is of kind '{description['kind']}', but {has}; {_REMEDY}")
+    if (kind := description["kind"]) != "network":
+        has = f"transformers classifies by the first token of one text alone, without {_LOST[kind]} (figures: docs/export.md)"
+        raise UserError(f"{folder} is of kind '{kind}', but {has}; {_REMEDY}")
     with bundle.broken_parts(folder):
         scheme, spec, prefix = parse(description["scheme"]), NetworkSpec(**description["model"]), description["encoder"]["prefix"]
         config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))

@@ -85,7 +85,7 @@ class ExportedModel(Predictor):
         seek: bool = True,
     ) -> Answers:  # fmt: skip
         """Return the probabilities, and the actors if the model finds dyads."""
-        from tqdm import tqdm
+        from tqdm.auto import tqdm
 
         read = self.units(segments, self.actors if seek and self.finds_dyads else None)
         bar = tqdm(total=len(segments), desc="predict", unit=" segments", delay=2, disable=not progress, leave=False)

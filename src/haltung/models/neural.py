@@ -14,7 +14,7 @@ from accelerate.utils import send_to_device
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from haltung import hub
 from haltung.encoders import load as sources

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from haltung.encoders.load import Encoder, locate
@@ -273,7 +274,8 @@ class _Trainer(Trainer):
         # The collator looks examples up by number; an eval_dataset only switches evaluation on.
         numbers: Any = range(len(examples.segments))
         super().__init__(examples.model.network, arguments, examples.collate, numbers, numbers, callbacks=callbacks)
-        for callback in (ProgressCallback, PrinterCallback):  # the log level decides which of them it has
+        # The log level decides which of them it has, and in a notebook the first is another class.
+        for callback in (DEFAULT_PROGRESS_CALLBACK, PrinterCallback):
             self.remove_callback(callback)
         self.add_callback(_ProgressBar)
 
