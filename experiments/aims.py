@@ -1,7 +1,8 @@
 """Print what `news_de` reaches of the aims that no command counts by itself: `python experiments/aims.py experiments/reports`.
 
 It reads the predictions that `haltung evaluate bundle=news_de corpus=NAME` has left there for each test of real news: the mean
-macro-F1 of 10kGNAD and Wikinews, and that of the labels that the speeches have ten times or more. Intervals resample articles.
+macro-F1 of 10kGNAD and Wikinews, that of the labels that the speeches have ten times or more, and macro-F1 and accuracy of the
+three together. Intervals resample articles.
 """
 
 from __future__ import annotations
@@ -46,10 +47,18 @@ def speeches(task: str) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]
     return found.sums, mean
 
 
+def together(task: str, metric: str) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Return the counts of all three tests, and a metric of them as one."""
+    parts = [counts(corpus, task) for corpus in (*NEWS, SPEECHES)]
+    return np.concatenate([part.sums for part in parts]), lambda sums: getattr(parts[0].of(sums), metric)()
+
+
 for task in ("stance", "topic"):
     for what, (sums, statistic) in (
         (f"mean of {' and '.join(NEWS)}", news(task)),
         (f"{SPEECHES}, labels with {FEWEST} rows or more", speeches(task)),
+        ("three tests together, macro-F1", together(task, "macro_f1")),
+        ("three tests together, accuracy", together(task, "accuracy")),
     ):
         (interval,) = bca_intervals(sums, lambda drawn, statistic=statistic: np.asarray(statistic(drawn))[..., None])
         print(f"{task}, {what}: {statistic(sums.sum(axis=0)):.3f} [{interval.low:.3f}, {interval.high:.3f}]")

@@ -1,9 +1,10 @@
-"""Simulate what to label next, and models of few labels, on real news: `python experiments/suggest.py PREPARED OUT [text|context]`.
+"""Simulate what to label next, and models of few labels, on real news: `python experiments/suggest.py PREPARED OUT [text|context [STRATEGY;… [DRAWS]]]`.
 
 PREPARED is the folder that `haltung prepare corpus=real_news prepared=…` has written; whole articles are drawn from its train split, some six thousand
-segments, dev and test are never opened. OUT keeps the vectors of the frozen encoder, results as JSON, and the figure. A third of the articles is held
-out anew by each seed; from the others labels of stances are bought in steps, of random segments or by a strategy of `haltung suggest`, and macro-F1 on
-the held-out articles is what they were worth. Then heads are fitted to so many labels of each class, and to the labels' descriptions alone.
+segments, dev and test are never opened. OUT keeps the vectors of the frozen encoder, and the figure. A third of the articles is held out anew by each
+seed; from the others labels of stances are bought in steps, of random segments or by a strategy of `haltung suggest`, and macro-F1 on the held-out
+articles is what they were worth. Each purchase stands in 2026-12-01-suggest.json beside this file, and is not made again. Heads are fitted to so many
+labels of each class, too, and to the labels' descriptions alone. With strategies named, these alone are simulated.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import json
 import random
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import t
+from scipy.stats import t, ttest_1samp
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -26,14 +28,17 @@ from sklearn.metrics import f1_score
 
 from haltung.corpus import store
 from haltung.encoders.load import Encoder
-from haltung.experiments.labelling.suggest import disagreement, ranked, rarity, uncertainty
+from haltung.experiments.labelling.suggest import disagreement, diversity, ranked, rarity, uncertainty
+from haltung.files import write_text
 from haltung.models.neural import build
 from haltung.models.spec import FewShotSpec
 from haltung.records import Segment
 from haltung.training import few_shot
 
-SEGMENTS, HELD_OUT, SEEDS = 6_000, 0.35, (1, 2, 3, 4, 5)
+RESULTS = Path(__file__).resolve().parent / "2026-12-01-suggest.json"
+SEGMENTS, HELD_OUT, SEEDS, DRAWS = 6_000, 0.35, (1, 2, 3, 4, 5), 2
 BOUGHT = (50, 100, 200, 400, 800)
+LAST = {"diversity": 200}  # where a strategy ends early, for want of processor time: clusters of TF-IDF are dear
 SHOTS = (0, 8, 16, 32, 64)
 READS = {"text": ({"default": "text"}, {"default": "mean"}, 64), "context": ({"default": "context"}, {"default": "text"}, 128)}
 TASK = "stance"
@@ -104,20 +109,24 @@ class Words:
 
 
 def bought(
-    strategy: str, model: Heads | Words, vectors: np.ndarray, articles: np.ndarray, gold: np.ndarray, pool: np.ndarray, test: np.ndarray, labels: int,
-    seed: int,
+    strategy: str, model: Heads | Words, vectors: np.ndarray, texts: np.ndarray, articles: np.ndarray, gold: np.ndarray, pool: np.ndarray, test: np.ndarray,
+    labels: int, seed: int,
 ) -> list[float]:
     """Return macro-F1 on held-out articles after each step."""
     rng, scores, have = np.random.default_rng(seed), [], np.array([], dtype=int)
     probabilities = np.zeros((0, 0))
     for step, n in enumerate(BOUGHT):
+        if n > LAST.get(strategy, n):
+            break
         left = np.setdiff1d(pool, have)
         more, score, groups = n - len(have), rng.random(len(left)), None
         if strategy == "articles":
             # Each article has one draw of chance.
             groups = [str(one) for one in articles[left]]
             score = np.array([rng.random() for _ in range(10_000)])[np.unique(groups, return_inverse=True)[1]]
-        elif strategy == "diversity":
+        elif strategy == "diversity":  # as the command has it
+            score = diversity(texts[left].tolist(), more, seed)
+        elif strategy == "diversity of vectors":
             score = spread(vectors[left], more, seed)
         elif step and strategy in ("uncertainty", "mixed"):
             score = uncertainty([probabilities[left]], ["single"])
@@ -138,7 +147,7 @@ def bought(
 
 
 def spread(vectors: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Return scores as `diversity` does, of vectors that are there already."""
+    """Return scores as `diversity` does of TF-IDF, of the encoder's vectors."""
     found = MiniBatchKMeans(n, random_state=seed, n_init=1).fit(vectors)
     distances, large = found.transform(vectors), np.bincount(found.labels_, minlength=n).argsort()[::-1]
     order = list(dict.fromkeys([*distances.argmin(axis=0)[large].tolist(), *distances.min(axis=1).argsort().tolist()]))
@@ -160,30 +169,41 @@ def interval(values: np.ndarray) -> tuple[float, float, float]:
     return float(mean), float(mean - half), float(mean + half)
 
 
-def simulate(name: str, model: Heads | Words, vectors: np.ndarray, strategies: tuple[str, ...], articles: np.ndarray, gold: np.ndarray, labels: int, out: Path) -> dict:
-    """Return the scores of each strategy `[seeds, steps]`; what is done is not done again."""
-    path = out / f"{name}.json"
-    done = json.loads(path.read_text()) if path.is_file() else {}
-    for seed in SEEDS:
-        pool, test = parted(articles, seed)
-        for strategy in strategies:
-            key = f"{strategy} {seed}"
-            if key not in done:
-                # From the same two draws of the first labels for each strategy.
-                runs = [bought(strategy, model, vectors, articles, gold, pool, test, labels, 100 * seed + n) for n in range(2)]
-                done[key] = np.mean(runs, axis=0).tolist()
-                path.write_text(json.dumps(done, indent=1) + "\n")
-    return {strategy: np.array([done[f"{strategy} {seed}"] for seed in SEEDS]) for strategy in strategies}
+def simulate(
+    name: str, model: Heads | Words, vectors: np.ndarray, texts: np.ndarray, strategies: Sequence[str], articles: np.ndarray, gold: np.ndarray, labels: int,
+    draws: int = DRAWS,
+) -> dict[str, np.ndarray]:
+    """Return the scores of each strategy `[seeds, steps]`, means over draws; all seeds have their first draw before any has its second."""
+    done = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    for draw in range(draws):
+        for seed in SEEDS:
+            pool, test = parted(articles, seed)
+            for strategy in strategies:
+                key = f"{name}/{strategy}/{seed}/{draw}"
+                if key not in done:
+                    # From the same first labels for each strategy that asks a model.
+                    scores = bought(strategy, model, vectors, texts, articles, gold, pool, test, labels, 100 * seed + draw)
+                    done[key] = [round(score, 6) for score in scores]
+                    write_text(RESULTS, json.dumps(dict(sorted(done.items())), indent=0) + "\n")
+                    print(key, *(f"{score:.3f}" for score in scores), flush=True)
+    return {strategy: np.mean([[done[f"{name}/{strategy}/{seed}/{draw}"] for seed in SEEDS] for draw in range(draws)], axis=0) for strategy in strategies}
 
 
 def show(title: str, found: dict[str, np.ndarray], console: Console) -> None:
-    """Print means, and what each strategy has over chance, with its interval."""
-    grid = Table("strategy", *map(str, BOUGHT), "mean over steps from 100 on, less random", title=f"{title}: macro-F1 of {TASK}")
+    """Print means with intervals, and what each strategy has over chance at each step and from the second on, with p of a paired t-test."""
+    grid = Table("strategy", *map(str, BOUGHT), "mean from 100 on", "p", title=f"{title}: macro-F1 of {TASK} [95 %]")
     for strategy, scores in found.items():
-        over = interval((scores - found["random"])[:, 1:].mean(axis=1))
-        cells = [f"{value:.3f}" for value in scores.mean(axis=0)]
-        grid.add_row(strategy, *cells, "" if strategy == "random" else f"{over[0]:+.3f} [{over[1]:+.3f}, {over[2]:+.3f}]")
+        over = scores - found["random"][:, : scores.shape[1]]
+        for what, of, sign in ((strategy, scores, ""), ("less random", over, "+")) if strategy != "random" else ((strategy, scores, ""),):
+            mean, empty = of[:, 1:].mean(axis=1), [""] * (len(BOUGHT) - of.shape[1])
+            grid.add_row(what, *(written(column, sign) for column in of.T), *empty, written(mean, sign), f"{ttest_1samp(mean, 0).pvalue:.3f}" if sign else "")
     console.print(grid)
+
+
+def written(values: np.ndarray, sign: str = "") -> str:
+    """Return the mean over seeds with its interval."""
+    mean, low, high = interval(values)
+    return f"{mean:{sign}.3f} [{low:.3f}, {high:.3f}]"
 
 
 def figure(found: dict[str, dict[str, np.ndarray]], path: Path) -> None:
@@ -191,9 +211,9 @@ def figure(found: dict[str, dict[str, np.ndarray]], path: Path) -> None:
     drawing = Figure(figsize=(5 * len(found), 3.8), layout="constrained")
     panels = drawing.subplots(1, len(found), sharey=True, squeeze=False)[0]
     for axes, (title, of) in zip(panels, found.items(), strict=True):
-        for (strategy, scores), colour in zip(of.items(), ("#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"), strict=False):
+        for (strategy, scores), colour in zip(of.items(), ("#222222", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999"), strict=False):
             mean, low, high = (np.array(one) for one in zip(*(interval(column) for column in scores.T), strict=True))
-            axes.plot(BOUGHT, mean, marker="o", color=colour, label=strategy, linewidth=2 if strategy == "random" else 1.2)
+            axes.plot(BOUGHT[: len(mean)], mean, marker="o", color=colour, label=strategy, linewidth=2 if strategy == "random" else 1.2)
             if strategy == "random":
                 axes.fill_between(BOUGHT, low, high, color=colour, alpha=0.12, linewidth=0)
         axes.set_xscale("log")
@@ -229,29 +249,32 @@ def few(models: dict[str, Heads | Words], articles: np.ndarray, gold: np.ndarray
     console.print(grid)
 
 
-def main(folder: Path, out: Path, which: str = "text") -> None:
-    """Print the tables and write the figure."""
+def main(folder: Path, out: Path, which: str = "text", only: str = "", draws: str = "2") -> None:
+    """Print the tables and write the figure, or the table of some strategies alone."""
     out.mkdir(parents=True, exist_ok=True)
     prepared, console = store.load(folder), Console(width=150)
     segments, task = drawn(prepared), prepared.scheme[TASK]
     articles, gold = np.array([one.article for one in segments]), np.array([task.index(one.labels[TASK]) for one in segments])
     console.print(f"{len(segments):,} segments of {len(set(articles))} articles; {dict(Counter(task.ids[one] for one in gold))}")
-    texts, said = encoded(which, prepared, segments, out)
-    head = Heads(texts, said, FewShotSpec(tune="frozen"))
-    heads = {f"C={value:g}": Heads(texts, said, FewShotSpec(tune="frozen", C=value)) for value in (0.1, 1, 10)}
-    plain = {"no descriptions": Heads(texts, said, FewShotSpec(tune="frozen", description=0))}
-    words = Words([one.text for one in segments], len(task))
-    few({**heads, **plain, "TF-IDF": words}, articles, gold, len(task), console)
+    vectors, said = encoded(which, prepared, segments, out)
+    head, texts = Heads(vectors, said, FewShotSpec(tune="frozen")), np.array([one.text for one in segments])
     scaled = head.texts - head.texts.mean(axis=0)
-    every = ("random", "uncertainty", "diversity", "mixed", "rare", "disagreement", "articles")
-    found = {"frozen encoder, logistic head": simulate("heads", head, scaled, every, articles, gold, len(task), out)}
+    if only:
+        show("frozen encoder, logistic head", simulate("heads", head, scaled, texts, only.split(";"), articles, gold, len(task), int(draws)), console)
+        return
+    heads = {f"C={value:g}": Heads(vectors, said, FewShotSpec(tune="frozen", C=value)) for value in (0.1, 1, 10)}
+    plain = {"no descriptions": Heads(vectors, said, FewShotSpec(tune="frozen", description=0))}
+    words = Words(texts.tolist(), len(task))
+    few({**heads, **plain, "TF-IDF": words}, articles, gold, len(task), console)
+    every = ("random", "uncertainty", "diversity", "diversity of vectors", "mixed", "rare", "disagreement", "articles")
+    found = {"frozen encoder, logistic head": simulate("heads", head, scaled, texts, every, articles, gold, len(task))}
     show("frozen encoder, logistic head", found["frozen encoder, logistic head"], console)
     some = ("random", "uncertainty", "rare", "articles")
-    found["TF-IDF, logistic regression"] = simulate("words", words, scaled, some, articles, gold, len(task), out)
+    found["TF-IDF, logistic regression"] = simulate("words", words, scaled, texts, some, articles, gold, len(task))
     for title, of in found.items():
         show(title, of, console)
     figure(found, out / "suggest.png")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:4])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:6])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from dataclasses import replace
 
@@ -13,6 +14,9 @@ from sklearn.linear_model import LogisticRegression
 import tiny
 from command_line import CORPUS, run_here
 from haltung.errors import UserError
+from haltung.evaluation.report.i18n import estimate, number, word
+from haltung.evaluation.statistics.bootstrap import Interval
+from haltung.labels import load
 from haltung.models import bundle
 from haltung.models.spec import FewShotSpec
 from haltung.training.few_shot import drawn, fit, head
@@ -91,7 +95,7 @@ def test_nothing_to_learn_from_is_refused(bert):
 
 
 def test_a_corpus_without_labels_trains_by_its_scheme(bert, tmp_path, new_store):
-    """From the descriptions alone; that nothing says how good the model is, is said."""
+    """From the descriptions alone; what such models reached is said, with the number of labels."""
     import json
 
     from command_line import write_corpus
@@ -103,10 +107,47 @@ def test_a_corpus_without_labels_trains_by_its_scheme(bert, tmp_path, new_store)
     here = ("encoder=local", f"encoder.path={bert}", "model.max_length=32", "name=none")
     done = run_here("train", *CORPUS, "model=few_shot", *here, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "no segment of dev has a label, so nothing says how good this is" in " ".join(done.stdout.split())
+    told = " ".join(done.stdout.split())
+    assert "No segment of dev has a label, so nothing says how good this is" in told
+    assert word("train_descriptions") in told
+    assert "yours is tiny (labels: topic 2, stance 3)" in told
     methods = run_here("report", "run=none-42", cwd=tmp_path)
     assert methods.returncode == 0, methods.stderr
     said = run_here("predict", "run=none-42", "text=Chile lobt den Zoll in Peru .", cwd=tmp_path)
     assert said.returncode == 0, said.stderr
     refused = run_here("train", *CORPUS, "model=linear", "name=no", "prepared=other", cwd=tmp_path)
     assert (refused.returncode, "has no label for any task of the scheme tiny" in refused.stderr) == (2, True)
+
+
+def test_labels_in_train_alone_are_no_model_of_descriptions(tmp_path, new_store):
+    """Dev says nothing then, and the figures of models without any label say nothing either."""
+    import json
+
+    from command_line import write_corpus
+
+    new_store(tmp_path)
+    rows = [json.loads(line) for line in write_corpus(tmp_path, 60).read_text(encoding="utf-8").splitlines()]
+    bare = [
+        row if row["split"] == "train" else {key: value for key, value in row.items() if key not in ("topic", "stance")} for row in rows
+    ]
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in bare), encoding="utf-8")
+    done = run_here("train", *CORPUS, "model=linear", "name=some", "language=de", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = " ".join(done.stdout.split())
+    assert "Kein Segment von dev hat ein Label" in told
+    assert "Beschreibungen" not in told
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_what_is_said_of_descriptions_is_what_was_measured(root, language):
+    """The figures of both tasks, their labels, and the commonest label, as the page has them."""
+    page = (root / "experiments/2026-12-01-few-labels.md").read_text(encoding="utf-8")
+    scheme = load(root / "configs/labels/diplomacy.yaml")
+    sizes = [len(scheme["stance"]), len(scheme["topic"])]
+    found = [re.findall(rf"^\| {row} \| (\S+) \[(\S+), (\S+)\] \|", page, re.MULTILINE) for row in ("few_shot", "the commonest label")]
+    measured, commonest = ([[float(one) for one in row] for row in rows] for rows in found)
+    expected = [
+        text for (value, *ends), n in zip(measured, sizes, strict=True) for text in (estimate(value, Interval(*ends), language), str(n))
+    ]
+    expected += [number(value, language) for value, *_ in commonest]
+    assert re.findall(r"\b\d+(?:[.,]\d+)?(?: \[[^]]+\])?", word("train_descriptions", language)) == expected

@@ -83,9 +83,12 @@ def _train(plans: Sequence[Plan], store: Store) -> None:
 
     done = train_seeds(plans, store, show)
     outcome = done.outcomes[-1]
-    if not outcome.evaluation.tasks:  # as of a model that has learned from descriptions alone
-        likely = "a model like it, of descriptions alone, reached a macro-F1 of 0.18 for ten stances of real news"
-        console.print(f"no segment of dev has a label, so nothing says how good this is ({likely}): label some, as by haltung suggest")
+    if not outcome.evaluation.tasks:
+        told, counts = [word("train_no_dev", language)], corpus.manifest.labels
+        if not any(counts[task.name]["train"][label] for task in corpus.scheme for label in task.ids):
+            sizes = ", ".join(f"{task.name} {len(task)}" for task in corpus.scheme)
+            told += [word("train_descriptions", language), word("train_sizes", language, scheme=corpus.scheme.name, sizes=sizes)]
+        console.print(*told, highlight=False, markup=False)
     if len(plans) > 1:
         console.print(tables.seeds(done.summary, corpus.scheme, language).rich())
     console.print(f"run [bold]{done.run}[/] ({done.name})", highlight=False, soft_wrap=True)
