@@ -4,6 +4,8 @@ file of texts to a tracked classifier.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -14,10 +16,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from command_line import CORPUS, files_with_texts, find_run, haltung, recipe, run_here, write_corpus
+from haltung.cli.train import _try
+from haltung.records import Segment
 
 HINTS = ("plots and report:", "look at it:", "open test:", "try it:")
 
@@ -236,6 +241,20 @@ def test_commands_to_copy_are_printed_on_one_line(trained: Path) -> None:
     assert re.fullmatch(r"open test: +haltung evaluate run=[0-9a-f]{8} split=test", hints["open test:"])
     assert Path(hints["plots and report:"].partition(": ")[2].strip()).name == "report.html"
     assert max(map(len, hints.values())) > 80
+
+
+def test_on_a_terminal_the_text_to_try_is_one_of_the_corpus() -> None:
+    """The first that can be printed on a line; in the log of a job it is one of our own."""
+    texts = ["Chile lobt\nPeru .", "Chile warnt " * 20, "Ghana kennt Laos .", "Malta mahnt Peru ."]
+    outcome = SimpleNamespace(run="0123456789")
+    shown = []
+    for is_terminal in (True, False):
+        screen = io.StringIO()
+        screen.isatty = lambda answer=is_terminal: answer  # type: ignore[method-assign]
+        with contextlib.redirect_stdout(screen):
+            _try(outcome, [Segment(text, text) for text in texts])  # type: ignore[arg-type]
+        shown.append(shlex.split(screen.getvalue())[-1])
+    assert shown == ["text=Ghana kennt Laos .", "text=Die USA warnen Russland vor einem Angriff."]
 
 
 def test_no_sentence_is_printed_or_tracked(trained: Path) -> None:

@@ -1,6 +1,7 @@
 """``haltung train``, once or for each seed, fold or combination; ``ensemble``; ``reproduce``."""
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from haltung.experiments.evaluate import TrainedModel, evaluate_model, models_na
 from haltung.experiments.train import Plan, TrainingOutcome, follow, launch, tags_of, train, train_seeds
 from haltung.models import bundle
 from haltung.models.spec import NetworkSpec
-from haltung.records import by_key
+from haltung.records import Segment, by_key
 from haltung.tracking import RunRecord, Store
 from haltung.tracking.reproduction import MACHINE, compared, differences, trainings
 from haltung.training.recipe import place
@@ -91,12 +92,14 @@ def _train(plans: Sequence[Plan], store: Store) -> None:
     hint("plots and report", str(outcome.bundle.parent / "dev" / "report.html"))
     hint("look at it", outcome.where)
     hint("open test", f"haltung evaluate run={done.run[:8]} split=test")
-    _try(outcome)
+    _try(outcome, corpus.segments("dev"))
 
 
-def _try(outcome: TrainingOutcome) -> None:
-    # None of the corpus's own texts, since what is printed may be the log of a job.
-    hint("try it", f"haltung predict run={outcome.run[:8]} text='Die USA warnen Russland vor einem Angriff.'")
+def _try(outcome: TrainingOutcome, segments: Sequence[Segment]) -> None:
+    # On a terminal alone: elsewhere what is printed may be kept, as the log of a job.
+    texts = (segment.text for segment in segments if sys.stdout.isatty())
+    text = next((text for text in texts if len(text) <= 120 and text.isprintable()), "Die USA warnen Russland vor einem Angriff.")
+    hint("try it", f"haltung predict run={outcome.run[:8]} text={shlex.quote(text)}")
 
 
 def _cross_validate(request: Request, folds: int, final: bool, store: Store) -> None:
@@ -120,7 +123,7 @@ def _cross_validate(request: Request, folds: int, final: bool, store: Store) -> 
     if done.final:
         console.print(f"trained on all rows: run [bold]{done.final.run}[/] ({plans[0].title})", highlight=False, soft_wrap=True)
         hint("compare", f"haltung compare 'runs=[{done.final.run[:8]},OTHER]'")
-        _try(done.final)
+        _try(done.final, corpora[0].segments("train"))
 
 
 def _announced(plans: Sequence[Plan]) -> Console:
