@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +80,19 @@ def find_run(home: Path, name: str) -> object:
     from haltung import tracking
 
     return tracking.find(store_in(home), name)
+
+
+def files_with_texts(home: Path, *places: str) -> set[str]:
+    """Return the names of the files, at or below these places of a folder, that have a text or a
+    context of its corpus, without tags and escapes; Parquet as rows.
+    """
+    from pyarrow import parquet
+
+    rows = [json.loads(line) for line in (home / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
+    sentences, found = {row[part] for row in rows for part in ("text", "context")}, set()
+    for path in (path for place in places for path in (home / place, *(home / place).rglob("*")) if path.is_file()):
+        text = str(parquet.read_table(path).to_pylist()) if path.suffix == ".parquet" else path.read_bytes().decode(errors="replace")
+        text = html.unescape(re.sub("</?span[^>]*>", "", text)) if path.suffix == ".html" else text
+        text = re.sub(r"\\u([0-9a-f]{4})", lambda sign: chr(int(sign[1], 16)), text)
+        found |= {path.name for one in sentences if one in text}
+    return found

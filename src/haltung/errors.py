@@ -49,7 +49,7 @@ def is_full(error: BaseException | None) -> bool:
 def nearest(found: str, allowed: Iterable[str]) -> str:
     """Return ``", did you mean 'x'?"`` for the closest of ``allowed``, "" if none is close."""
     close = difflib.get_close_matches(found[:100], list(allowed)[:10_000], n=1, cutoff=0.6)  # files of others may hold millions
-    return f", did you mean '{close[0]}'?" if close else ""
+    return f", did you mean '{short(close[0])}'?" if close else ""
 
 
 def first_line(error: BaseException) -> str:
@@ -59,9 +59,15 @@ def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".:")
 
 
-def listed(names: Iterable[str]) -> str:
-    """Return the names as ``a, b, c`` for a message, ``(none)`` if there are none."""
-    return ", ".join(names) or "(none)"
+def short(value: object, around: int = 0) -> str:
+    """Return up to 80 characters of a source for a message, from shortly before ``around``."""
+    text, start = str(value), max(0, around - 40)
+    return "…" * (start > 0) + text[start : start + 80] + "…" * (len(text) > start + 80)
+
+
+def listed(names: Iterable[object]) -> str:
+    """Return the names, each by ``short``, as ``a, b, c`` for a message, ``(none)`` for none."""
+    return ", ".join(map(short, names)) or "(none)"
 
 
 def kind(value: object) -> str:
@@ -76,5 +82,5 @@ def one_of(key: str, found: str, allowed: Iterable[str]) -> str:
     """Return ``found``, or raise ``UserError`` with the setting's ``key`` if it is not allowed."""
     names = tuple(allowed)
     if found not in names:
-        raise UserError(f"{key} is '{found}'{nearest(found, names)}; allowed are {listed(names)}")
+        raise UserError(f"{key} is '{short(found)}'{nearest(found, names)}; allowed are {listed(names)}")
     return found

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import yaml
 
-from haltung.errors import UserError, first_line, kind, listed, nearest
+from haltung.errors import UserError, first_line, kind, listed, nearest, short
 
 KINDS = ("single", "multi")
 
@@ -64,7 +64,7 @@ class Task:
     def index(self, label: str) -> int:
         """Return the index of a label, or raise ``UserError`` if the task has no such label."""
         if label not in self.ids:
-            raise UserError(f"unknown {self.name} '{label}'{nearest(label, self.ids)}; this scheme has {listed(self.ids)}")
+            raise UserError(f"unknown {self.name} '{short(label)}'{nearest(label, self.ids)}; this scheme has {listed(self.ids)}")
         return self.ids.index(label)
 
     def title(self, language: str = "en") -> str:
@@ -222,7 +222,7 @@ def _task(name: str, body: object, faults: list[str]) -> Task:
     elif isinstance(labels, list | Mapping):
         pairs = labels.items() if isinstance(labels, Mapping) else [(label, None) for label in labels]
         made = [_label(name, label, value, faults) for label, value in pairs]
-        faults += [f"{where}label '{id}' occurs twice" for id, count in Counter(label.id for label in made).items() if count > 1]
+        faults += [f"{where}label '{short(id)}' occurs twice" for id, count in Counter(label.id for label in made).items() if count > 1]
         least = 2 if task_kind == "single" else 1
         if len(made) < least:
             faults.append(f"{where}{len(made)} labels, a {task_kind}-label task needs at least {least}")
@@ -234,9 +234,9 @@ def _task(name: str, body: object, faults: list[str]) -> Task:
 def _label(task: str, id: object, body: object, faults: list[str]) -> Label:
     # YAML reads an unquoted `no` as false and `1` as a number.
     if not isinstance(id, str) or not id.strip():
-        faults.append(f"task '{task}': label {id!r} is {kind(id)}; write it in quotes")
+        faults.append(f"task '{task}': label {short(repr(id))} is {kind(id)}; write it in quotes")
     name = str(id)
-    where = f"task '{task}', label '{name}': "
+    where = f"task '{task}', label '{short(name)}': "
     body = {} if body is None else body
     if not isinstance(body, Mapping):
         faults.append(f"{where}expected a mapping with 'de' and 'en', found {kind(body)}")

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from haltung.errors import UserError, listed
+from haltung.errors import UserError
 from haltung.labels import Scheme
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def read_record(path: Path, cls: type[Record], what: str, remedy: str, version: 
 
 def faults_of(error: "ValidationError") -> str:
     """Return the first three faults of data that are no such record: ``field (message), …``."""
-    return listed(f"{'.'.join(map(str, fault['loc']))} ({fault['msg']})" for fault in error.errors()[:3])
+    return ", ".join(f"{'.'.join(map(str, fault['loc']))} ({fault['msg']})" for fault in error.errors()[:3])
 
 
 def features(scheme: Scheme) -> "Features":

@@ -4,6 +4,8 @@ file of texts to a tracked classifier.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -14,10 +16,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from command_line import CORPUS, find_run, haltung, recipe, run_here, write_corpus
+from command_line import CORPUS, files_with_texts, find_run, haltung, recipe, run_here, write_corpus
+from haltung.cli.train import _try
+from haltung.records import Segment
 
 HINTS = ("plots and report:", "look at it:", "open test:", "try it:")
 
@@ -33,6 +38,7 @@ def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Cal
         done = run_here(*recipe(bert, "seed=1,2"), cwd=home)
     assert done.returncode == 0, done.stderr
     (home / "train.txt").write_text(done.stdout, encoding="utf-8")
+    (home / "train.err").write_text(done.stderr, encoding="utf-8")
     done = run_here("evaluate", "run=tiny", "split=test", cwd=home)
     assert done.returncode == 0, done.stderr
     (home / "evaluate.txt").write_text(done.stdout, encoding="utf-8")
@@ -226,26 +232,44 @@ def test_the_registered_model_loads_and_answers_in_another_place(trained: Path, 
 
 
 def test_commands_to_copy_are_printed_on_one_line(trained: Path) -> None:
-    """Whatever the width of the terminal: a line that is broken can't be copied. The text is one of
-    the dev split.
-    """
+    """Whatever the width of the terminal: a line that is broken can't be copied."""
     hints = {label: line for line in (trained / "train.txt").read_text(encoding="utf-8").splitlines() for label in HINTS if label in line}
     assert {*hints} == {*HINTS}
     *words, text = shlex.split(hints["try it:"].partition(":")[2])
     assert words[:2] == ["haltung", "predict"]
-    texts = [row["text"] for row in map(json.loads, (trained / "texts.jsonl").read_text().splitlines()) if row["split"] == "dev"]
-    assert text.removeprefix("text=") in texts
-    assert len(text) <= len("text=") + 120
+    assert text == "text=Die USA warnen Russland vor einem Angriff."
     assert re.fullmatch(r"open test: +haltung evaluate run=[0-9a-f]{8} split=test", hints["open test:"])
     assert Path(hints["plots and report:"].partition(": ")[2].strip()).name == "report.html"
     assert max(map(len, hints.values())) > 80
+
+
+def test_on_a_terminal_the_text_to_try_is_one_of_the_corpus() -> None:
+    """The first that can be printed on a line; in the log of a job it is one of our own."""
+    texts = ["Chile lobt\nPeru .", "Chile warnt " * 20, "Ghana kennt Laos .", "Malta mahnt Peru ."]
+    outcome = SimpleNamespace(run="0123456789")
+    shown = []
+    for is_terminal in (True, False):
+        screen = io.StringIO()
+        screen.isatty = lambda answer=is_terminal: answer  # type: ignore[method-assign]
+        with contextlib.redirect_stdout(screen):
+            _try(outcome, [Segment(text, text) for text in texts])  # type: ignore[arg-type]
+        shown.append(shlex.split(screen.getvalue())[-1])
+    assert shown == ["text=Ghana kennt Laos .", "text=Die USA warnen Russland vor einem Angriff."]
+
+
+def test_no_sentence_is_printed_or_tracked(trained: Path) -> None:
+    """Of a network: neither on the terminal nor in a file of its runs; what lies here has them."""
+    printed = ("train.txt", "train.err", "evaluate.txt")
+    assert files_with_texts(trained, "experiments/artifacts", "experiments/mlflow.db", *printed) == set()
+    assert "predictions.parquet" in files_with_texts(trained, "experiments/reports")
 
 
 def test_nothing_is_left_outside_the_folders_of_data_and_experiments(trained: Path) -> None:
     """Data under ``data``, runs and models under ``experiments``, and what the test itself has
     written.
     """
-    left = {path.name for path in trained.iterdir()} - {"texts.jsonl", "scheme.yaml", "train.txt", "evaluate.txt", "in.jsonl", "out.jsonl"}
+    given = {"texts.jsonl", "scheme.yaml", "train.txt", "train.err", "evaluate.txt", "in.jsonl", "out.jsonl"}
+    left = {path.name for path in trained.iterdir()} - given
     assert left == {"data", "experiments"}
 
 

@@ -373,6 +373,8 @@ def test_an_empty_corpus_says_what_became_of_its_rows(tmp_path):
         made(tmp_path, ())
     with pytest.raises(UserError, match="of 1 segments none is left; reasons: markup 1"):
         made(tmp_path, [replace(SEGMENTS[0], text="<b>x</b>")])
+    with pytest.raises(UserError, match=r"none is left; reasons: too_long 1 .* „a{80}…“\)"):
+        made(tmp_path, [replace(SEGMENTS[0], text="a" * 5000)])
     with pytest.raises(UserError, match="empty train split: all of it is in dev or test; reasons: leakage 1"):
         made(tmp_path, [SEGMENTS[0], replace(SEGMENTS[0], id="copy", article="b", split="test")], Given(dev=0))
     with pytest.raises(UserError, match="empty train split: all of it is in dev or test; check the path"):

@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 import exported
-from command_line import CORPUS, find_run, write_corpus
+from command_line import CORPUS, find_run, recipe, write_corpus
 from haltung.cli import main
 from served import served
 
@@ -101,25 +101,29 @@ def test_the_client_leaves_no_identifier_of_the_machine(home: Path, tmp_path: Pa
 
 
 def test_no_connection_leaves_the_machine(
-    home: Path, tmp_path: Path, new_store: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+    home: Path, bert: Path, tmp_path: Path, new_store: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A training into a database of one's own, a prediction by its run, and a server that labels
-    and then waits; no library leaves an identifier of the machine in the home either.
+    """Trainings into a database of one's own, a prediction by the run of a network, and a server
+    that labels and then waits; no library leaves an identifier of the machine in the home either.
     """
     loud(monkeypatch)
     write_corpus(tmp_path, 80)
     new_store(tmp_path)
     bundle = exported.write(tmp_path / "bundle")
-    commands = {"train": [*CORPUS, "model=linear", "name=quiet"], "predict": ["run=quiet-42", "text=Peru lobt den Zoll ."]}
+    commands = {
+        "train": ["train", *CORPUS, "model=linear", "name=linear"],
+        "finetune": [*recipe(bert, "training.epochs=1")],
+        "predict": ["predict", "run=tiny-42", "text=Peru lobt den Zoll ."],
+    }
     with served(bundle, tmp_path, before=(*WATCH, "-D", "-o", str(tmp_path / "serve.trace"))) as server, server.client() as client:
         since = psutil.Process(server.process.pid).create_time()
         assert client.post("/classify", json={"text": "Peru lobt ."}).status_code == 200
         for name, words in commands.items():
-            command = [*WATCH, "-o", str(tmp_path / f"{name}.trace"), sys.executable, "-m", "haltung", name, *words]
+            command = [*WATCH, "-o", str(tmp_path / f"{name}.trace"), sys.executable, "-m", "haltung", *words]
             done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
         time.sleep(max(0.0, since + FIRST_REPORT - time.time()))
         assert client.post("/events", json={"text": "Peru lobt ."}).status_code == 200
-    assert find_run(tmp_path, "quiet-42").status == "FINISHED"  # type: ignore[attr-defined]
-    assert {name: foreign(tmp_path / f"{name}.trace") for name in (*commands, "serve")} == {"train": [], "predict": [], "serve": []}
+    assert find_run(tmp_path, "tiny-42").status == "FINISHED"  # type: ignore[attr-defined]
+    assert {name: foreign(tmp_path / f"{name}.trace") for name in (*commands, "serve")} == {name: [] for name in (*commands, "serve")}
     assert [path.name for path in home.rglob("*") if path.is_file() and "haltung" not in path.relative_to(home).parts] == []

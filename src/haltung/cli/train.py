@@ -99,7 +99,8 @@ def _train(plans: Sequence[Plan], store: Store) -> None:
 
 
 def _try(outcome: TrainingOutcome, segments: Sequence[Segment]) -> None:
-    texts = (segment.text for segment in segments)
+    # On a terminal alone: elsewhere what is printed may be kept, as the log of a job.
+    texts = (segment.text for segment in segments if sys.stdout.isatty())
     text = next((text for text in texts if len(text) <= 120 and text.isprintable()), "Die USA warnen Russland vor einem Angriff.")
     hint("try it", f"haltung predict run={outcome.run[:8]} text={shlex.quote(text)}")
 

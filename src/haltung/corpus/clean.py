@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from haltung.errors import UserError
+from haltung.errors import UserError, short
 from haltung.files import patterns
 from haltung.labels import Scheme
 from haltung.records import Segment, label_ids, well_formed
@@ -119,22 +119,22 @@ def verify(segments: Sequence[Segment], scheme: Scheme) -> None:
     """Raise ``UserError`` if an id is missing or used twice, or a label is not in the scheme."""
     seen: dict[str, str] = {}
     for segment in segments:
-        here = segment.where or f"segment '{segment.id}'"
+        here = segment.where or f"segment '{short(segment.id)}'"
         if not segment.id:
             raise UserError(f"{here}: the segment has no id; give each segment a unique id")
         if segment.id in seen:
-            raise UserError(f"{here}: the id '{segment.id}' is already used by {seen[segment.id]}; give each segment a unique id")
+            raise UserError(f"{here}: the id '{short(segment.id)}' is already used by {seen[segment.id]}; give each segment a unique id")
         seen[segment.id] = segment.where or "an earlier segment"
         try:
             for name, answer in segment.labels.items():
                 task = scheme[name]
                 if isinstance(answer, str if task.kind == "multi" else tuple):
                     wanted = "one label" if task.kind == "single" else "several labels as a tuple"
-                    raise UserError(f"{name} is {answer!r}, but the task takes {wanted}")
+                    raise UserError(f"{name} is {short(repr(answer))}, but the task takes {wanted}")
                 for label in label_ids(answer):
                     task.index(label)
             for dyad in segment.dyads if "stance" in scheme.names else ():
-                here = f"{here.partition(', dyad ')[0]}, dyad {dyad.source or '?'} > {dyad.target or '?'}"
+                here = f"{here.partition(', dyad ')[0]}, dyad {short(dyad.source or '?')} > {short(dyad.target or '?')}"
                 scheme["stance"].index(dyad.stance)
         except UserError as error:
             raise UserError(f"{here}: {error}") from None
@@ -181,6 +181,5 @@ def strip_invisible(text: str) -> str:
 
 
 def excerpt(text: str, around: int = 0) -> str:
-    """Return up to 100 quoted characters of the text, from shortly before position ``around``."""
-    start = max(0, around - 40)
-    return "„" + ("…" if start else "") + text[start : start + 100] + ("…" if len(text) > start + 100 else "") + "“"
+    """Return up to 80 quoted characters of the text, from shortly before position ``around``."""
+    return f"„{short(text, around)}“"

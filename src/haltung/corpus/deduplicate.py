@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from haltung.corpus.clean import CleaningRules, excerpt
 from haltung.corpus.parsing.rows import Dropped
 from haltung.corpus.split import SPLITS, Splits
+from haltung.errors import short
 from haltung.labels import Scheme
 from haltung.records import Segment, by_key, label_ids
 
@@ -154,7 +155,7 @@ def _leaks(segments: Sequence[Segment], later: Sequence[tuple[str, Segment]], ru
         split_of = {segment.group: split for split, segment in reversed(later)}
         for index, segment in enumerate(segments):
             if split := split_of.get(segment.group):
-                drops[index] = ("shared_article", f"its article '{segment.article or segment.id}' has segments in {split}")
+                drops[index] = ("shared_article", f"its article '{short(segment.article or segment.id)}' has segments in {split}")
     long = [(split, segment) for split, segment in later if rules.leakage and not _is_formulaic(segment, rules)]
     exact = {_key(segment, rules): (split, segment) for split, segment in reversed(long)}
     rest: list[int] = []
@@ -207,4 +208,4 @@ def _adds_nothing(later: Segment, earlier: Segment, scheme: Scheme) -> bool:
 
 
 def _name(segment: Segment) -> str:
-    return f"{segment.id} ({segment.where})" if segment.where else segment.id
+    return f"{short(segment.id)} ({segment.where})" if segment.where else short(segment.id)

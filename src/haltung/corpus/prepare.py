@@ -17,7 +17,7 @@ from haltung.corpus.deduplicate import Drops, exact_duplicates, near_duplicates,
 from haltung.corpus.parsing.rows import Dropped, Reader, Reading, read_unlabelled, source_files
 from haltung.corpus.split import BESIDE, SPLITS, Given, Split, TestOnly, divide
 from haltung.corpus.store import Manifest, Prepared, load
-from haltung.errors import UserError, listed, writing
+from haltung.errors import UserError, listed, short, writing
 from haltung.files import atomic_folder, sha256
 from haltung.labels import Scheme
 from haltung.records import TEXT_COLUMNS, Segment, features
@@ -181,4 +181,4 @@ def _reasons(dropped: Sequence[Dropped]) -> str:
         return "; check the path and the column mapping"
     first, counts = dropped[0], Counter(item.reason for item in dropped)
     reasons = listed(f"{reason} {count}" for reason, count in counts.most_common())
-    return f"; reasons: {reasons} (the first: {first.where or first.id}: {first.detail})"
+    return f"; reasons: {reasons} (the first: {first.where or short(first.id)}: {first.detail})"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from haltung.errors import UserError, listed, nearest
+from haltung.errors import UserError, listed, nearest, short
 from haltung.labels import Scheme
 from haltung.records import Segment, by_group
 
@@ -48,7 +48,7 @@ class Given:
             found = f"split=given: {missing} of {len(segments)} segments have no split"
             raise UserError(f"{found}; choose split=group, stratified, date or target")
         if one := next((segment for segment in segments if segment.split not in SPLITS), None):
-            found = f"split=given: {one.where or one.id} is of split '{one.split}'"
+            found = f"split=given: {one.where or one.id} is of split '{short(one.split)}'"
             raise UserError(f"{found}{nearest(one.split, SPLITS)}; allowed are {listed(SPLITS)}")
         split_of = {segment.id: segment.split for segment in segments}
         if self.dev and counts["train"] and not counts["dev"]:
@@ -290,4 +290,4 @@ def _date(text: str, where: str) -> dt.date:
     try:
         return dt.date.fromisoformat(text[:10])
     except ValueError:
-        raise UserError(f"split=date: {where} has the date '{text}', expected an ISO date such as 2026-01-31") from None
+        raise UserError(f"split=date: {where} has the date '{short(text)}', expected an ISO date such as 2026-01-31") from None

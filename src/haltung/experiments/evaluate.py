@@ -2,15 +2,17 @@
 
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from haltung import tracking
 from haltung.corpus.store import Prepared
-from haltung.errors import UserError, listed, one_of
+from haltung.errors import UserError, listed, one_of, short
 from haltung.evaluation.comparison import with_intervals_of_means
 from haltung.evaluation.error_analysis.analysis import ErrorAnalysis, Mistakes, find_mistakes
 from haltung.evaluation.error_analysis.name_sensitivity import name_sensitivity
@@ -196,10 +198,9 @@ def evaluate_model(
     if errors:
         with Console(stderr=True, force_jupyter=False).status(f"analysing {len(segments)} segments: slices, names, errors"):
             analysis = analyse_errors(model, segments, scored)
-    page.write(
-        folder, result, scored, language=language, title=record.name if record else "", details=details, calibration=calibration,
-        analysis=analysis,
-    )  # fmt: skip
+    title = record.name if record else ""
+    write = partial(page.write, result=result, split=scored, language=language, title=title, details=details, calibration=calibration)
+    write(folder, analysis=analysis)
     if record is not None:
         run = tracking.attach(record)
         key = split if corpus.name == record.tags.get("haltung.corpus") else f"{corpus.name}.{split}"
@@ -208,8 +209,12 @@ def evaluate_model(
         run.metrics({key: {**result.headline(), **calibration.metrics(), **more, **minimal_pairs.flat({**result.phenomena, **dyads})}})
         run.metrics({"primer": primer.metrics()} if primer else {})
         run.tags({f"haltung.digest.{key}": corpus.manifest.digests[split], f"{tracking.SEEN}.{key}": seen})
-        run.artifact(folder, f"evaluation/{key}")
-    # Behind the run's copy: the texts stay on this machine.
+        with tempfile.TemporaryDirectory() as scratch:
+            stored = folder
+            if analysis and not run.connection.store.log_texts:
+                write(stored := Path(scratch) / "report", analysis=analysis.without_texts())
+            run.artifact(stored, f"evaluation/{key}")
+    # Behind the run's copy, so that the texts stay on this machine.
     write_predictions(folder / page.PREDICTIONS, scored, segments)
     return ModelEvaluation(trained.name, folder, result, scored, primer)
 
@@ -268,7 +273,7 @@ def _count_seen(
         print(f"{old}; make sure that none of the {split} split of {corpus} is among it", file=sys.stderr)
     if not known:
         return 0
-    share = f"{len(known)} of the {len(segments)} segments of the {split} split of '{corpus}' (the first: '{known[0]}')"
+    share = f"{len(known)} of the {len(segments)} segments of the {split} split of '{corpus}' (the first: '{short(known[0])}')"
     if not own_corpus and not allowed and len(known) > _COINCIDENCES * len(segments):
         raise UserError(f"{share} are among those that {model.name} has learned from or was chosen on, {harm}")
     print(f"note: {share} are among those that {model.name} has learned from or was chosen on", file=sys.stderr)

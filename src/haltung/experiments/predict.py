@@ -23,7 +23,7 @@ from haltung.corpus.parsing.lines import existing, json_rows, several
 from haltung.corpus.parsing.rows import Fault, SourceRow
 from haltung.corpus.readers.cells import separator_in
 from haltung.corpus.readers.tables import Csv, Parquet
-from haltung.errors import UserError, first_line, listed, writing
+from haltung.errors import UserError, first_line, listed, short, writing
 from haltung.events.dyads import DyadModel
 from haltung.events.text.read import Failure
 from haltung.experiments.journal import BROKEN, JOURNAL, Journal, ahead, digest
@@ -152,7 +152,7 @@ def windows(source: Iterable[SourceRow], size: int, columns: Mapping[str, str] |
             earlier |= here
             window, here = Window([], [], []), set()
         if article and hash(article) in earlier:
-            found = f"{row.where}: the article '{article}' comes back after {size:,} other rows or more"
+            found = f"{row.where}: the article '{short(article)}' comes back after {size:,} other rows or more"
             raise UserError(f"{found}; sort the file, so that the rows of an article follow each other, or give a larger window=")
         current = article
         here.add(hash(article))
@@ -175,7 +175,7 @@ def _segment(row: SourceRow, number: int, ids: set[int], columns: Mapping[str, s
     if not segment.text.strip():
         raise Fault("empty_text", "text is empty; expected a sentence, such as Die USA warnen Russland.")
     if hash(id) in ids:
-        raise Fault("duplicate_id", f"the {'id' if given else 'number'} '{id}' is the id of a row before; give each text an id of its own")
+        raise Fault("duplicate_id", f"the {'id' if given else 'number'} '{short(id)}' is the id of a row before; give each text its own id")
     ids.add(hash(id))
     return segment
 

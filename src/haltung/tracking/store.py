@@ -33,13 +33,15 @@ class Store:
     """The settings of ``configs/tracking/NAME.yaml``, which says what each of them is.
 
     ``uri`` is ``sqlite:///PATH`` (from the working directory; an absolute path has a fourth slash)
-    or the address of an MLflow server, which has its own ``artifacts``.
+    or the address of an MLflow server, which has its own ``artifacts``. Without ``log_texts`` no
+    sentence of a corpus is stored, neither in a report nor as a model's input example.
     """
 
     uri: str = "sqlite:///experiments/mlflow.db"
     artifacts: str | None = "experiments/artifacts"
     experiment: str = "haltung"
     model: str | None = "haltung"
+    log_texts: bool = False
 
     def __post_init__(self) -> None:
         if not self.uri.startswith((_SQLITE, "http://", "https://")):

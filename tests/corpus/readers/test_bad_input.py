@@ -24,6 +24,7 @@ from haltung.corpus.readers.articles import Articles
 from haltung.corpus.readers.flat import FlatLabels
 from haltung.corpus.readers.label_studio import LabelStudio
 from haltung.corpus.readers.published import GerNTSA, Gnad10
+from haltung.corpus.readers.sheet import Sheet
 from haltung.corpus.readers.standoff import Standoff
 from haltung.corpus.readers.tables import Csv, Jsonl, Parquet
 from haltung.corpus.readers.xstance import XStance
@@ -403,3 +404,65 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read_past(tmp_path: Path) -
     path = tmp_path / "quelle.jsonl"
     path.write_bytes(b"\xef\xbb\xbf{}\r\n{}\r\n")
     assert [line.strip() for line in lines(existing(path))] == ["{}", "{}"]
+
+
+# A text of which no two parts are the same.
+LONG = " ".join(f"Satz {number} verlässt den Rechner nicht." for number in range(12))
+
+
+def cut_short(message: str) -> bool:
+    """Whether a message has the beginning of the long text, and nowhere more than 80 characters."""
+    return LONG[:70] in message and not any(LONG[at : at + 81] in message for at in range(len(LONG) - 80))
+
+
+@pytest.mark.parametrize(
+    ("case", "part"),
+    [(case, part) for name, case in CASES.items() for part in ("label", "id") if part == "label" or name not in ("gnad10", "prodigy")],
+)
+def test_a_text_in_the_place_of_an_id_or_a_label_is_cut_short(tmp_path: Path, scheme: Scheme, case: Case, part: str) -> None:
+    """A column that was taken for another one is not printed whole, nor with what was dropped."""
+    row = (LONG, "Es regnet.", case.label) if part == "id" else ("1", "Es regnet.", LONG)
+    path = case.write(tmp_path, row, (LONG, "Es schneit.", case.label))
+    assert cut_short(refused(case.reader(str(path)), scheme, "unknown|is already used"))
+    assert all(map(cut_short, (entry.detail for entry in case.reader(str(path), on_error="drop").read(scheme).dropped)))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"split": LONG}, {"date": LONG}, {"position": LONG}, {"text": [LONG]}, {"stance": {LONG: 1}}, {"stance": [LONG]},
+        {"dyads": [{LONG: 1}]}, {"dyads": [{"source": "", "target": "", "stance": LONG}]},
+    ],
+)  # fmt: skip
+def test_a_text_in_the_place_of_another_field_is_cut_short(tmp_path: Path, scheme: Scheme, row: dict[str, object]) -> None:
+    """Whatever the field should have."""
+    path = tmp_path / "quelle.jsonl"
+    path.write_text(json.dumps({"id": "1", "text": "Es regnet.", **row}), encoding="utf-8")
+    assert cut_short(refused(Jsonl(str(path)), scheme, "line 1"))
+
+
+@pytest.mark.parametrize(
+    ("reader", "content"),
+    [
+        (Jsonl, json.dumps({LONG: "1"})), (Jsonl, f'{{"{LONG}": 1, "{LONG}": 2}}'), (Csv, f"{LONG}\n1\n"),
+        (Csv, f"{LONG},{LONG}\n1,2\n"), (Csv, f"{LONG};b\n1;2\n"), (Csv, f"text,{LONG}\n1\n"), (Sheet, f"{LONG};b\n{LONG};c\n"),
+        (Sheet, f"text;stance\nEs regnet.;{LONG}\n"), (FlatLabels, json.dumps({"text": "a", "label": [[LONG]]})),
+        (FlatLabels, json.dumps({"text": "a", "label": [f"stance/{LONG}"]})),
+        (partial(FlatLabels, chosen=("accept",)), json.dumps({"text": "a", "answer": LONG})),
+    ],
+)  # fmt: skip
+def test_a_text_where_names_should_be_is_cut_short(tmp_path: Path, scheme: Scheme, reader: Callable[..., Reader], content: str) -> None:
+    """A file without a header, or of another form."""
+    path = tmp_path / "quelle.csv"
+    path.write_text(content, encoding="utf-8")
+    assert cut_short(refused(reader(str(path)), scheme, "quelle"))
+
+
+def test_labels_that_are_texts_are_cut_short(tmp_path: Path) -> None:
+    """A scheme that was drafted from the wrong column has them, and each fault lists its labels."""
+    texts = labels.parse({"name": "all", "tasks": {"stance": {"labels": [LONG, "warning"]}}})
+    path = CASES["jsonl"].write(tmp_path, ("1", "Es regnet.", LONG[:-1]))
+    assert cut_short(refused(Jsonl(str(path)), texts, "unknown stance"))
+    with pytest.raises(UserError) as caught:
+        labels.parse({"name": "all", "tasks": {"stance": {"labels": [LONG, LONG]}}})
+    assert cut_short(str(caught.value))

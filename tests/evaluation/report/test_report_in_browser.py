@@ -107,6 +107,18 @@ def test_the_page_shows_slices_masking_and_each_error_escaped(folder: Path) -> N
     assert not re.search(r"(src|href)=\"https?:", page)
 
 
+def test_without_texts_the_page_has_their_ids(tmp_path: Path) -> None:
+    """Page and data; a sentence says where the texts are."""
+    segments, scored = split()
+    shown = analysis(segments, scored).without_texts()
+    report.write(tmp_path / "stored", evaluate(scored), scored, language="de", analysis=shown)
+    stored = "".join((tmp_path / "stored" / name).read_text(encoding="utf-8") for name in ("report.html", "examination.json"))
+    assert "hier stehen ihre Kennungen" in stored
+    assert all(f" · {mistake.id}<" in stored for mistake in shown.mistakes.mistakes)
+    for part in ("vor dem Damm", "Streit", "Malta"):
+        assert part not in stored
+
+
 class Opened:
     """The report as it stands in Chromium, and what went wrong behind it."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES
 from haltung.corpus.parsing.rows import SPLITS, Fault, SourceRow
-from haltung.errors import UserError, first_line, kind, listed, nearest
+from haltung.errors import UserError, first_line, kind, listed, nearest, short
 from haltung.labels import Scheme, Task
 from haltung.records import TEXT_COLUMNS, Answer, Dyad, Segment, Shares
 
@@ -44,7 +44,7 @@ class Fields:
         if (value := self.get(name)) is None:
             return ""
         if not isinstance(value, str):
-            raise Fault("wrong_type", f"'{column}' is {kind(value)} ({_short(value)}); expected text")
+            raise Fault("wrong_type", f"'{column}' is {kind(value)} ({short(value)}); expected text")
         return sound(value, column)
 
     def word(self, name: str) -> str:
@@ -58,7 +58,7 @@ class Fields:
         # A tool that makes floats of a column with gaps writes 3 as 3.0.
         digits = "" if value is None else str(value).strip().removesuffix(".0")
         if digits and not (digits.isdecimal() and len(digits) < 10):
-            found = f"'{self.columns.get(name, name)}' is {kind(value)} ({_short(value)})"
+            found = f"'{self.columns.get(name, name)}' is {kind(value)} ({short(value)})"
             raise Fault("wrong_type", f"{found}; expected a whole number from 0 to 999999999")
         return int(digits) if digits else None
 
@@ -75,13 +75,13 @@ class Fields:
             number = int(month) if month.isdigit() else 1 + _MONTHS.index(month[:3].lower().replace("mrz", "mär").replace("jän", "jan"))
             return datetime.date(int(year) + (len(year) == 2) * (2000 if year < "70" else 1900), number, int(day)).isoformat()
         except ValueError:
-            raise Fault("wrong_date", f"'{_short(text)}' is no date; expected one like 2024-05-31 or 31.05.2024") from None
+            raise Fault("wrong_date", f"'{short(text)}' is no date; expected one like 2024-05-31 or 31.05.2024") from None
 
     def split(self) -> str:
         """Return ``train``, ``dev``, ``test``, or "" if there is none."""
         found = self.text("split").strip()
         if found and found.lower() not in SPLITS:
-            raise Fault("unknown_split", f"unknown split '{found}'{nearest(found.lower(), SPLITS)}; allowed are {listed(SPLITS)}")
+            raise Fault("unknown_split", f"unknown split '{short(found)}'{nearest(found.lower(), SPLITS)}; allowed are {listed(SPLITS)}")
         return SPLITS.get(found.lower(), "")
 
     def dyads(self, scheme: Scheme) -> tuple[Dyad, ...]:
@@ -99,7 +99,7 @@ class Fields:
         made = []
         for entry in value:
             if not isinstance(entry, Mapping) or set(entry) != {"source", "target", "stance"}:
-                found = listed(str(key) for key in entry) if isinstance(entry, Mapping) else kind(entry)
+                found = listed(entry) if isinstance(entry, Mapping) else kind(entry)
                 raise Fault("wrong_type", f"a dyad has source, target and stance; found {found}")
             for key in ("source", "target", "stance"):
                 if not isinstance(entry[key], str):
@@ -149,7 +149,7 @@ class Fields:
         try:
             return answer(task, value)
         except Fault as fault:
-            told = f"{coder}: {fault.detail}"
+            told = f"{short(coder)}: {fault.detail}"
             raise (Fault(fault.reason, told, fault.id, {coder: told}) if coder else fault) from None
 
 
@@ -160,7 +160,7 @@ def answer(task: Task, value: object) -> Answer:
     ids = []
     for label in value if isinstance(value, list | tuple) else [value]:
         if not isinstance(label, str):
-            raise Fault("wrong_type", f"the {task.name} is {kind(label)} ({_short(label)}); a label is text")
+            raise Fault("wrong_type", f"the {task.name} is {kind(label)} ({short(label)}); a label is text")
         ids.append(known(task, label.strip()))
     if task.kind == "single":
         if len(set(ids)) > 1:
@@ -209,8 +209,3 @@ def check_header(path: object, found: Sequence[str], columns: Mapping[str, str],
         if column not in found:
             missing = f"no column '{column}'" + (f" (for {name})" if column != name else "") + nearest(column, found)
             raise UserError(f"{path}: {missing}; the columns are: {listed(found)}; map one with {key}{name}=NAME")
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else text[:40] + "…"

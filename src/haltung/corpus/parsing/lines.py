@@ -13,7 +13,7 @@ from pathlib import Path
 
 from haltung import hub
 from haltung.corpus.parsing.rows import SPLITS, Fault, SourceRow
-from haltung.errors import UserError, first_line, kind, nearest
+from haltung.errors import UserError, first_line, kind, nearest, short
 
 MAX_LINE_BYTES = 10_000_000  # longer lines mean another format, refused before it fills memory
 
@@ -173,7 +173,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Return the object, with each key once; JSON by itself takes the last one silently."""
     if len(made := dict(pairs)) < len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise Fault("broken_json", f"the key '{twice}' occurs twice; expected each key once")
+        raise Fault("broken_json", f"the key '{short(twice)}' occurs twice; expected each key once")
     return made
 
 

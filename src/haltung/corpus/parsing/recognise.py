@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.rows import Fault
-from haltung.errors import UserError, listed
+from haltung.errors import UserError, listed, short
 from haltung.files import table
 from haltung.labels import STANCE
 
@@ -32,7 +32,8 @@ def one_each(found: Iterable[tuple[str, str]], option: str = "") -> dict[str, st
     out: dict[str, str] = {}
     for key, column in found:
         if key in out:
-            raise UserError(f"the columns {listed([out[key], column])} could both be {key}; name one of them: {option or key}={out[key]}")
+            named = f"name one of them: {option or key}={short(out[key])}"
+            raise UserError(f"the columns {listed([out[key], column])} could both be {key}; {named}")
         out[key] = column
     return out
 
@@ -47,7 +48,7 @@ def by_cells(columns: Mapping[str, Sequence[str]], missing: Collection[str]) -> 
         found = {name: reason for name, (look, reason) in looks.items() if look == key and (key == "article" or not kind_of(name))}
         if key == "article" and found:
             ((name, reason), *_) = found.items()
-            raise UserError(f"is the column '{name}' the article? It has {reason}; say article={name}, or article=none")
+            raise UserError(f"is the column '{short(name)}' the article? It has {reason}; say article={short(name)}, or article=none")
         if key == "text" and found:
             means = {name: sum(map(len, columns[name])) / len(columns[name]) for name in found}
             longest = max(means.values())

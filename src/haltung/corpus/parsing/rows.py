@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from haltung.errors import UserError, listed, one_of
+from haltung.errors import UserError, listed, one_of, short
 from haltung.labels import Scheme
 from haltung.records import Answer, Segment
 
@@ -99,7 +99,7 @@ class RowFaults(UserError):
         marked = f"; marked in {copy}" if copy else ""
         super().__init__("; ".join(f"{where}: {fault}" for where, _, fault in rows[:MOST_TOLD]) + more + marked)
         files = dict.fromkeys(where.rpartition(", ")[0] for where, *_ in rows)
-        found = f"{listed(files)} {'have' if len(files) > 1 else 'has'} faults in {len({where for where, *_ in rows}):,} rows{marked}"
+        found = f"{', '.join(files)} {'have' if len(files) > 1 else 'has'} faults in {len({where for where, *_ in rows}):,} rows{marked}"
         self.rows, self.sentence = rows, f"{found}; correct them (prepare and train leave them out by on_error=drop)"
 
     def lines(self) -> list[str]:
@@ -182,4 +182,4 @@ def read_unlabelled(reader: Reader, scheme: Scheme) -> Reading:
 def check_unique(what: str, id: str, where: str, seen: dict[str, str], hint: str) -> None:
     """Record ``where`` an id is used, or raise a ``Fault`` if it has been used elsewhere."""
     if (first := seen.setdefault(id, where)) != where:
-        raise Fault("duplicate_id", f"the {what} '{id}' is already used at {first}; {hint}", id)
+        raise Fault("duplicate_id", f"the {what} '{short(id)}' is already used at {first}; {hint}", id)

@@ -8,7 +8,7 @@ from pathlib import Path
 from haltung.corpus.parsing.fields import answer
 from haltung.corpus.parsing.lines import existing
 from haltung.corpus.parsing.rows import Fault, Skip
-from haltung.errors import UserError, kind, listed, nearest, one_of
+from haltung.errors import UserError, kind, listed, nearest, one_of, short
 from haltung.labels import Scheme
 from haltung.records import Answer, by_key, label_ids
 
@@ -55,7 +55,8 @@ class LabelNames:
         task, slash, label = name.partition("/")
         if slash and task in self._scheme.names:
             if label not in (ids := self._scheme[task].ids):
-                raise Fault("unknown_label", f"unknown {task} '{label}'{nearest(label, ids)}; allowed after '{task}/' are {listed(ids)}")
+                found = f"unknown {task} '{short(label)}'{nearest(label, ids)}"
+                raise Fault("unknown_label", f"{found}; allowed after '{task}/' are {listed(ids)}")
             return task, label
         owners = [task.name for task in self._scheme if name in task.ids]
         if len(owners) > 1:
@@ -63,7 +64,7 @@ class LabelNames:
             raise Fault("ambiguous_label", f"{found}; say which one with labels: {{{name}: {owners[0]}/{name}}}")
         if not owners:
             allowed = [label for task in self._scheme for label in task.ids]
-            found = f"unknown label '{name}'{nearest(name, allowed)}; the scheme {self._scheme.name} has {listed(allowed)}"
+            found = f"unknown label '{short(name)}'{nearest(name, allowed)}; the scheme {self._scheme.name} has {listed(allowed)}"
             raise Fault("unknown_label", f"{found}; map another name with labels: {{NAME: TASK/LABEL}}")
         return owners[0], name
 

@@ -17,7 +17,7 @@ from zipfile import ZipFile, is_zipfile
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, lines
 from haltung.corpus.parsing.recognise import kind_of
 from haltung.corpus.readers.tables import SEPARATORS, Parquet, check_names
-from haltung.errors import UserError, first_line, one_of
+from haltung.errors import UserError, first_line, one_of, short
 
 # The first bytes of what is no text, and what it is then.
 _SIGNATURES = {b"PK\x03\x04": "Excel", b"\xd0\xcf\x11\xe0": "Excel", b"PAR1": "Parquet", b"$FL": "SPSS", b"<stata_dta>": "Stata"}
@@ -73,9 +73,9 @@ def read_cells(path: Path, sheet: str | None, encoding: str | None, separator: s
     check_names(where, names, mark)
     for column, name in enumerate(names if kind in ("text", "Excel") else ()):
         if name and [text_of(cell) for _, cells in first[at + 1 :] for cell in cells[column : column + 1]].count(name) > 1:
-            raise UserError(f"{where}: '{name}' is no name of a column but a value of it; put a row with the names of the columns above")
+            raise UserError(f"{where}: '{short(name)}' is no name of a column but a value of it; put a row with the columns' names above")
     if titles := " / ".join(cell for _, cells in first[:at] for cell in dict.fromkeys(map(text_of, cells)) if cell):
-        said.append(f"the names of the columns stand in {unit} {first[at][0]}, below: {titles[:100]}")
+        said.append(f"the names of the columns stand in {unit} {first[at][0]}, below: {short(titles)}")
     return Cells(unit, first[: at + 1], names, chain(first[at + 1 :], rows), said)
 
 

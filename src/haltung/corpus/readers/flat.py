@@ -7,7 +7,7 @@ from haltung.corpus.parsing.fields import Fields, check_columns
 from haltung.corpus.parsing.lines import json_rows
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, Skip, SourceRow
 from haltung.corpus.parsing.votes import AnnotationExport, settle, shares
-from haltung.errors import kind, listed, nearest
+from haltung.errors import kind, listed, nearest, short
 from haltung.labels import Scheme
 
 ANSWERS = ("accept", "reject", "ignore")
@@ -32,7 +32,7 @@ class FlatLabels(AnnotationExport):
     def read(self, scheme: Scheme) -> Reading:
         """Read all lines (see ``Reader``)."""
         names, columns, files = self.names(scheme), check_columns(self.columns, scheme), self.files()
-        intake = Intake(scheme, listed(map(str, files)), self.on_error)
+        intake = Intake(scheme, ", ".join(map(str, files)), self.on_error)
         # key -> first line, its fields, labels by annotator
         texts: dict[str, tuple[SourceRow, Fields, dict[str, list[object]]]] = {}
         for path in files:
@@ -42,10 +42,10 @@ class FlatLabels(AnnotationExport):
                     is_older = "text" not in columns and "text" not in data and "data" in data  # an export of doccano
                     fields = Fields(data, {**columns, "text": "data"} if is_older else columns)
                     labels, row = self._labels(data), replace(row, made_id=fields.word("id") or row.made_id)
-                    key = fields.word(self.key) or row.made_id
-                    first, its_fields, annotators = texts.setdefault(key, (row, fields, {}))
+                    id = fields.word(self.key) or row.made_id
+                    first, its_fields, annotators = texts.setdefault(id, (row, fields, {}))
                     if fields.get("text") != its_fields.get("text"):
-                        raise Fault("duplicate_id", f"the {self.key} '{key}' is already used at {first.where} with another text", key)
+                        raise Fault("duplicate_id", f"the {self.key} '{short(id)}' is already used at {first.where} with another text", id)
                     annotator = next((str(data[name]) for name in self.annotator if data.get(name)), str(path))
                     annotators.setdefault(annotator, []).extend(labels)
         for row, fields, annotators in texts.values():
@@ -59,7 +59,7 @@ class FlatLabels(AnnotationExport):
         """Return the labels of a line; raise ``Skip`` if there are none, or the text is refused."""
         answer = data.get("answer", "accept") if "accept" in self.chosen else "accept"
         if answer not in ANSWERS:
-            raise Fault("wrong_answer", f"the answer is {answer!r}{nearest(str(answer), ANSWERS)}; Prodigy's are {listed(ANSWERS)}")
+            raise Fault("wrong_answer", f"the answer is '{short(answer)}'{nearest(str(answer), ANSWERS)}; Prodigy's are {listed(ANSWERS)}")
         if answer != "accept":
             raise Skip("rejected" if answer == "reject" else "ignored", f"the annotator's answer is {answer}")
         if not (columns := [column for column in self.chosen if column in data]):
@@ -67,6 +67,6 @@ class FlatLabels(AnnotationExport):
         value = data[columns[0]]
         labels = value if isinstance(value, list) else [] if value is None else [value]
         if spans := [label for label in labels if isinstance(label, list | Mapping)]:
-            found = f"a label is {kind(spans[0])} ({spans[0]}); this is an export of spans"
+            found = f"a label is {kind(spans[0])} ({short(spans[0])}); this is an export of spans"
             raise Fault("wrong_type", f"{found}, expected one of text classification")
         return labels

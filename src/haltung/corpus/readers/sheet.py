@@ -19,7 +19,7 @@ from haltung.corpus.parsing.recognise import TASKS, by_cells, kind_of, one_each
 from haltung.corpus.parsing.rows import Fault, Reading, RowFaults, SourceRow
 from haltung.corpus.readers.cells import Cells, format_of, read_cells, separator_in, text_of
 from haltung.corpus.readers.tables import SEPARATORS, Table, split_files
-from haltung.errors import UserError, listed, one_of
+from haltung.errors import UserError, listed, one_of, short
 from haltung.files import atomic_file, write_text
 from haltung.labels import RESERVED, Scheme, parse
 from haltung.records import TEXT_COLUMNS
@@ -100,7 +100,7 @@ class Sheet(Table):
                 coder, id = data[names["coder"]], data[names["id"]] or row.where
                 item = items.setdefault(id, data | {label: {} for label in labels})
                 if coder in ("", *item[labels[0]]) or data.get(names["text"]) != item.get(names["text"]):
-                    what = f"the id '{id}' has no coder here, or '{coder}' twice, or another text than before"
+                    what = f"the id '{short(id)}' has no coder here, or '{short(coder)}' twice, or another text than before"
                     row = replace(row, fault=Fault("duplicate_id", what))
                 else:
                     for label in labels:

@@ -11,7 +11,7 @@ from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.lines import existing, json_rows, lines
 from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow
 from haltung.corpus.readers.tables import Csv
-from haltung.errors import UserError, kind, one_of
+from haltung.errors import UserError, kind, one_of, short
 from haltung.labels import Scheme
 
 PUBLIC = {  # where to get the texts of each kind
@@ -150,7 +150,7 @@ def _annotated(row: SourceRow, kind: str, articles: Mapping[int, _Article], text
     if number not in articles:
         speech = fields.text("speech")
         rows = f"row is {number}; {texts} has the rows 0 to {len(articles) - 1}"
-        raise Fault("no_such_text", f"speech is {speech}, which {texts} does not have" if speech else rows, id)
+        raise Fault("no_such_text", f"speech is {short(speech)}, which {texts} does not have" if speech else rows, id)
     article = articles[number]
     if not 0 <= start < end <= len(article.text):
         wrong = f"start {start} and end {end} are no part of row {number} of {texts}"

@@ -9,7 +9,7 @@ from haltung.corpus.parsing.fields import Fields, check_columns, check_header
 from haltung.corpus.parsing.lines import MAX_LINE_BYTES, csv_rows, existing, json_rows
 from haltung.corpus.parsing.rows import SPLITS, Fault, Intake, Reading, RowFaults, SourceRow
 from haltung.corpus.parsing.votes import POLICIES, settle, shares
-from haltung.errors import UserError, first_line, listed, one_of
+from haltung.errors import UserError, first_line, listed, one_of, short
 from haltung.labels import Scheme
 from haltung.records import TEXT_COLUMNS
 
@@ -154,7 +154,8 @@ def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
 def check_names(where: str, names: list[str], separator: str) -> None:
     """Raise ``UserError`` if a name of a header occurs twice, or all are one."""
     if twice := [name for name in names if name and names.count(name) > 1]:
-        raise UserError(f"{where}: the column '{twice[0]}' occurs twice in the header ({listed(names)}); every column needs a unique name")
+        raise UserError(f"{where}: the column '{short(twice[0])}' occurs twice in the header ({listed(names)}); give each column its own")
     other = next((mark for mark in ";\t,|" if len(names) == 1 and mark != separator and mark in names[0]), None)
     if other is not None:
-        raise UserError(f"{where}: the header is one single column, '{names[0]}'; the separator is {separator!r}, should it be {other!r}?")
+        found = f"{where}: the header is one single column, '{short(names[0])}'"
+        raise UserError(f"{found}; the separator is {separator!r}, should it be {other!r}?")

@@ -3,8 +3,8 @@
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
@@ -102,6 +102,12 @@ class ErrorAnalysis:
         tasks = self.name_sensitivity.tasks
         changes = {f"{name}_macro_f1_masked_change": row.macro_f1_change.value for name, row in tasks.items()}
         return changes | {f"{name}_flips": row.flips.value for name, row in tasks.items() if row.flips is not None}
+
+    def without_texts(self) -> Self:
+        """Return the analysis with the ids of the segments alone, to be stored elsewhere."""
+        wrong = tuple(replace(one, text="", target="", context="", surroundings="", words=()) for one in self.mistakes.mistakes)
+        issues = tuple(replace(one, text="", context="") for one in self.mistakes.issues)
+        return replace(self, mistakes=replace(self.mistakes, mistakes=wrong, issues=issues), explained=0)
 
     def to_json(self) -> str:
         """Return the analysis as JSON text; floats keep every digit."""

@@ -82,7 +82,7 @@ def read(files: Sequence[Path]) -> Archive:
                     # An event that is twice in one file was read twice, and counts twice.
                     events.append(replace(event, date=_day(event.date, row.where)))
     if not events:
-        raise UserError(f"{listed(map(str, files))}: no event in {len(articles):,} articles, so there is nothing to draw")
+        raise UserError(f"{', '.join(map(str, files))}: no event in {len(articles):,} articles, so there is nothing to draw")
     return Archive(tuple(events), articles, (f"{repeated:,} events are in two files and count once",) if repeated else ())
 
 
