@@ -10,8 +10,9 @@ import random
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,6 +27,9 @@ from haltung.corpus.readers import cells
 from haltung.corpus.readers.sheet import Sheet, is_slip
 from haltung.corpus.readers.union import Union
 from haltung.errors import UserError
+
+if TYPE_CHECKING:
+    from haltung.tracking import Store
 
 HEAD = ("Satz", "Haltung", "Artikel", "Datum")
 WHO = ("Die Regierung", "Der Verband", "Die Gewerkschaft", "Die Opposition", "Der Städtetag", "Die Ministerin", "Die Bürgerinitiative")
@@ -663,8 +667,9 @@ def test_from_a_sheet_to_a_bundle_in_six_commands(tmp_path: Path) -> None:
     assert (tmp_path / "model" / "haltung.json").is_file()
 
 
-def test_a_sheet_is_scored_whole_by_the_scheme_of_the_run(tmp_path: Path) -> None:
+def test_a_sheet_is_scored_whole_by_the_scheme_of_the_run(tmp_path: Path, new_store: Callable[[Path], Store]) -> None:
     """`evaluate run=… table=…` takes every row as test."""
+    new_store(tmp_path)
     written(tmp_path / "alt.csv", [HEAD[:2], *(row[:2] for row in sentences(60))])
     written(tmp_path / "neu.csv", [HEAD[:2], *(("Neu: " + row[0][::-1], row[1]) for row in sentences(40))])
     trained = run_here("train", "table=alt.csv", "model=linear", "corpus.rules.near=0", "name=a", "folds=2", "final=true", cwd=tmp_path)
@@ -677,7 +682,6 @@ def test_a_sheet_is_scored_whole_by_the_scheme_of_the_run(tmp_path: Path) -> Non
     (folder,) = (path.parent for path in (tmp_path / "experiments/reports").rglob("evaluation.json"))
     assert json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["lone"] == 40
     shown, page = " ".join(trained.stdout.split()), (folder / "report.html").read_text(encoding="utf-8")
-    print(shown, done.stdout)
     assert "60 of 60 segments name no article" in shown
     assert "None of the 60 segments names an article" in shown
     for told in (done.stdout, page):
