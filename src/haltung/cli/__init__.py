@@ -88,7 +88,7 @@ def _help(command: str = "", words: Sequence[str] = ()) -> str:
         config = {
             "comment": [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")],
             "groups": [(group, choices(group), choice) for group, choice in groups],
-            "chosen": [(word, _DEFAULTS.sub("", file.read_text("utf-8")).splitlines()) for word, file in chosen.items() if file],
+            "chosen": [(word, _DEFAULTS.sub("", file.read_text("utf-8", "replace")).splitlines()) for word, file in chosen.items() if file],
             "keys": [line for line in text.splitlines() if line and line[0] not in "# -" and not line.startswith("defaults")],
         }
     return files.rendered("haltung.cli", "help.txt.j2", command=command, commands=COMMANDS, shells=_SHELLS, **config)
