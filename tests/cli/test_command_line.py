@@ -21,6 +21,7 @@ from types import SimpleNamespace
 import pytest
 
 from command_line import CORPUS, files_with_texts, find_run, haltung, recipe, run_here, write_corpus
+from haltung.cli.config import compose
 from haltung.cli.train import _try
 from haltung.records import Segment
 
@@ -69,6 +70,7 @@ def test_haltung_alone_lists_the_commands(tmp_path: Path) -> None:
         (["train", "training.class_weight=inverted"], ["'inverted'", "'inverse'"]),
         (["train", "model=network", "corpus.pooling.default=maximum"], ["'maximum'", "mean, cls, text"]),
         (["train", "corpus"], ["'corpus'", "key=value"]),
+        (["train", "name=a; b"], ["'name=a; b'", "no key=value", "\"name='a; b'\""]),
         (["train", "corpus=jsonl"], ["corpus.reader.path=…"]),
         (["train", "--gpu"], ["'--gpu'", "--config-dir"]),
         (["train", "--config-dir", "nowhere"], ["--config-dir", "'nowhere'"]),
@@ -419,15 +421,28 @@ def test_a_model_that_predicts_one_class_only_says_so_loudly(bert: Path, tmp_pat
 
 
 def test_own_configs_are_found_beside_ours(tmp_path: Path) -> None:
-    """``--config-dir`` adds choices to the groups."""
+    """``--config-dir`` adds choices; a scheme stands beside the config or in the folder."""
     write_corpus(tmp_path)
     (tmp_path / "mine/corpus").mkdir(parents=True)
+    (tmp_path / "scheme.yaml").rename(tmp_path / "mine/corpus/scheme.yaml")
     ours = Path(__file__).resolve().parents[2] / "configs/corpus/jsonl.yaml"
     text = ours.read_text(encoding="utf-8").replace("path: ???", "path: texts.jsonl").replace("labels: diplomacy", "labels: scheme.yaml")
     (tmp_path / "mine/corpus/meins.yaml").write_text(text.replace("name: jsonl", "name: meins"), encoding="utf-8")
     done = run_here("prepare", "corpus=meins", "--config-dir", "mine", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "data/prepared/meins/manifest.json").is_file()
+    (tmp_path / "mine/corpus/scheme.yaml").rename(tmp_path / "mine/scheme.yaml")
+    assert compose("prepare", ["corpus=meins"], tmp_path / "mine").corpus.labels == str(tmp_path / "mine/scheme.yaml")
+    assert "path: texts.jsonl" in run_here("prepare", "corpus=meins", "--config-dir", "mine", "--help", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(("word", "key"), [("corpus=csv", "quotechar"), ("table=a.xlsx", "coders"), ("model=linear", "min_count")])
+def test_the_help_of_a_choice_has_its_keys(tmp_path: Path, word: str, key: str) -> None:
+    """They are in no command's own config."""
+    shown = run_here("train", word, "--help", cwd=tmp_path).stdout
+    assert f" {key}:" in shown
+    assert f" {key}:" not in run_here("train", "--help", cwd=tmp_path).stdout
+    assert "defaults:" not in shown
 
 
 def test_completion_offers_commands_groups_and_choices(tmp_path: Path) -> None:

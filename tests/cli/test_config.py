@@ -69,6 +69,15 @@ def test_lists_of_runs_and_texts_need_no_quotes() -> None:
     assert labelled.settings["text"] == "'Nein', sagte [er], ${x}"
 
 
+@pytest.mark.parametrize("sign", [";", ",", "'", '"', "|", "\t", ":"])
+@pytest.mark.parametrize("key", ["separator", "quotechar"])
+def test_a_separator_needs_no_quotes(sign: str, key: str) -> None:
+    """Of a corpus of one's own as of a sheet, though Hydra gives most of these a meaning."""
+    for words in (["corpus=csv", "corpus.reader.path=x.csv", f"corpus.reader.{key}={sign}"], ["table=x.csv", f"{key}={sign}"]):
+        (request,) = each("prepare", words)
+        assert request.settings["corpus"]["reader"][key] == sign
+
+
 def test_values_with_commas_become_combinations_and_lists_do_not() -> None:
     """``seed=1,2`` asks for two runs, ``[1,2]`` is one value."""
     assert combinations(["seed=1,2", "name=x"]) == [("seed=1", "name=x"), ("seed=2", "name=x")]

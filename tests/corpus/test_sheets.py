@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import io
+import json
 import random
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,6 +27,9 @@ from haltung.corpus.readers import cells
 from haltung.corpus.readers.sheet import Sheet, is_slip
 from haltung.corpus.readers.union import Union
 from haltung.errors import UserError
+
+if TYPE_CHECKING:
+    from haltung.tracking import Store
 
 HEAD = ("Satz", "Haltung", "Artikel", "Datum")
 WHO = ("Die Regierung", "Der Verband", "Die Gewerkschaft", "Die Opposition", "Der Städtetag", "Die Ministerin", "Die Bürgerinitiative")
@@ -150,6 +155,16 @@ def test_a_row_with_a_cell_too_many_is_a_fault_of_that_row(tmp_path: Path) -> No
     scheme = scheme_of(Sheet(str(path)), tmp_path)
     with pytest.raises(UserError, match=r"a\.csv, line 42: 5 cells, expected 4"):
         Sheet(str(path)).read(scheme)
+
+
+def test_a_quote_character_can_be_named(tmp_path: Path) -> None:
+    """Also where it decides what separates; others than two are refused."""
+    rows = [(f"{row[0]} So, ja, so; ja.", *row[1:]) for row in sentences(30)]
+    path = str(written(tmp_path / "a.csv", [HEAD, *rows], quotechar="'"))
+    sheet = Sheet(path, quotechar="'")
+    assert [one.text for one in sheet.read(scheme_of(sheet, tmp_path)).segments] == [row[0] for row in rows]
+    with pytest.raises(UserError, match=r"quotechar is '„'"):
+        Sheet(path, quotechar="„").draft(str(tmp_path / "others.yaml"), "own")
 
 
 def test_numbers_are_labels_as_text(tmp_path: Path) -> None:
@@ -412,12 +427,16 @@ _TITLES = st.lists(st.sampled_from(["Rentendebatte 2025; Auswahl", "Stand: 1. M�
     beside=st.booleans(),
     merged=st.booleans(),
     hidden=st.booleans(),
+    above_names=st.booleans(),
+    fault=st.sampled_from(["", "", "dagegn", "32.1.2025"]),
 )  # fmt: skip
 def test_sheets_as_people_write_them_are_read_as_they_were_meant(
     length: int, ends: list[str], form: str, encoding: str, separator: str, quoting: int, dates: str, names: tuple[str, ...],
-    titles: list[str], blanks: set[int], beside: bool, merged: bool, hidden: bool, tmp_path: Path,
+    titles: list[str], blanks: set[int], beside: bool, merged: bool, hidden: bool, above_names: bool, fault: str, tmp_path: Path,
 ) -> None:  # fmt: skip
-    """The writer knows what it wrote: no cell is shifted, no row lost, no title taken for one."""
+    """The writer knows what it wrote: no cell is shifted, no row lost, no title taken for one; a
+    slip in a cell, which is known by the name of its column, is told with the number of its row.
+    """
     days = [dt.date(2023, 12, 27) + dt.timedelta(number // 3) for number in range(length)]
     meant = [
         (text + ends[number % len(ends)], stance, f"{7 + number // 3}", days[number].isoformat())
@@ -430,7 +449,12 @@ def test_sheets_as_people_write_them_are_read_as_they_were_meant(
         table.append([text, stance, cell, when, *(["Rand", "3,5"] if beside else [])])
     for place in sorted(blanks, reverse=True):
         table.insert(place, [""] * len(table[0]))
+    if wrong := fault if names == _NAMED else "":
+        table[29][3 if wrong == "32.1.2025" else 1] = wrong  # below all empty rows
     above = [[title, *[""] * (len(table[0]) - 1)] for title in titles]
+    if two := above_names and names == _NAMED:  # a header of two lines
+        above.append(["Codierung" if name == "Haltung" else name for name in table[0]])
+        table[0] = ["Haltung" if name == "Haltung" else "" for name in table[0]]
     path = tmp_path / f"sheet.{form}"
     if form == "csv":
         written(path, [*above, *table], separator, encoding, quoting=quoting)
@@ -454,12 +478,18 @@ def test_sheets_as_people_write_them_are_read_as_they_were_meant(
                 page.merge_range(first, 2, min(first + 2, len(above) + length), 2, table[first - len(above)][2])
             if merged and titles and titles[0]:
                 page.merge_range(0, 0, 0, len(names) - 1, titles[0])
-    # A few words in an older encoding, and names that say nothing, are not enough for all.
-    sheet = Sheet(str(path), {"article": names[2]}, encoding=encoding if (form, encoding) == ("csv", "cp1252") else None)
+    sheet = Sheet(str(path), {"article": names[2]})
     (tmp_path / "labels.yaml").unlink(missing_ok=True)
-    segments = sheet.read(scheme_of(sheet, tmp_path)).segments
+    scheme = scheme_of(sheet, tmp_path)
+    if wrong:
+        before = [*above, *table[:29]]
+        at = f"line {1 + sum(1 + str(row[0]).count(chr(10)) for row in before)}" if form == "csv" else f"row {1 + len(before)}"
+        with pytest.raises(UserError, match=rf"sheet\.{form}, {at}: [^;]*'{wrong}'"):
+            sheet.read(scheme)
+        return
+    segments = sheet.read(scheme).segments
     assert [(one.text, next(iter(one.labels.values())), one.article, one.date) for one in segments] == meant
-    assert ("the names of the columns stand in" in " ".join(sheet.said)) == any(titles)
+    assert ("the names of the columns stand in" in " ".join(sheet.said)) == (any(titles) or two)
 
 
 def test_columns_are_recognised_by_their_cells_and_it_is_said_why(tmp_path: Path) -> None:
@@ -601,42 +631,58 @@ def test_short_keys_stand_for_long_ones() -> None:
 
 def test_from_a_sheet_to_a_bundle_in_six_commands(tmp_path: Path) -> None:
     """141 sentences with one mistyped label: trained, compared, applied and exported; nothing but
-    that label is refused.
+    that label is refused. The README names each key.
     """
+    commands = (
+        ("train", "table=verkehr.csv", "model=linear", "name=a"),
+        ("train", "table=verkehr.csv", "model=linear", "model.kind=svc", "name=b"),
+        ("compare", "runs=[a-42,b-42]"),
+        ("predict", "run=a-42", "table=verkehr.csv", "output=verkehr.labelled.csv"),
+        ("export", "run=a-42", "to=model"),
+    )
+    readme = set(re.findall(r"[\w.]+(?==)", (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")))
+    assert {word.partition("=")[0] for words in commands for word in words[1:]} <= readme
     rows = sentences(141)
     rows[77] = (rows[77][0], "dagegn", *rows[77][2:])
     written(tmp_path / "verkehr.csv", [HEAD, *rows])
-    done = run_here("train", "table=verkehr.csv", "model=linear", "name=a", cwd=tmp_path)
+    done = run_here(*commands[0], cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "verkehr.csv, line 79: unknown stance 'dagegn', did you mean 'dagegen'?" in done.stderr
     drafted = tmp_path / "verkehr.labels.yaml"
     drafted.write_text(drafted.read_text(encoding="utf-8").replace("en: dafür", "en: in favour"), encoding="utf-8")
     rows[77] = (rows[77][0], "dagegen", *rows[77][2:])
     written(tmp_path / "verkehr.csv", [HEAD, *rows])
-    for words in (
-        ("train", "table=verkehr.csv", "model=linear", "name=a"),
-        ("train", "table=verkehr.csv", "model=linear", "model.kind=svc", "name=b", "folds=2", "final=true"),
-        ("compare", "runs=[a-42,b-42]", "split=dev"),
-        ("predict", "run=a-42", "text=Der Verband lobt den Radweg."),
-        ("export", "run=a-42", "to=model"),
-    ):
+    said = []
+    for words in commands:
         done = run_here(*words, cwd=tmp_path)
+        said.append(done.stdout)
         assert (done.returncode, done.stderr) == (0, ""), words
+    assert "141 segments, 71 articles" in said[0]
     assert "in favour" in drafted.read_text(encoding="utf-8")
+    with (tmp_path / "verkehr.labelled.csv").open(encoding="utf-8-sig", newline="") as file:
+        head, *labelled = csv.reader(file, delimiter=";")
+    assert head[:5] == [*HEAD, "stance"]
+    assert [tuple(row[:4]) for row in labelled] == rows
+    assert sum(row[1] == row[4] for row in labelled) > 120
     assert (tmp_path / "model" / "haltung.json").is_file()
 
 
-def test_a_sheet_is_scored_whole_by_the_scheme_of_the_run(tmp_path: Path) -> None:
+def test_a_sheet_is_scored_whole_by_the_scheme_of_the_run(tmp_path: Path, new_store: Callable[[Path], Store]) -> None:
     """`evaluate run=… table=…` takes every row as test."""
-    written(tmp_path / "alt.csv", [HEAD, *sentences(60)])
-    written(tmp_path / "neu.csv", [HEAD, *(("Neu: " + row[0][::-1], *row[1:]) for row in sentences(40))])
-    assert (
-        run_here(
-            "train", "table=alt.csv", "model=linear", "corpus.rules.near=0", "name=a", "folds=2", "final=true", cwd=tmp_path
-        ).returncode
-        == 0
-    )
+    new_store(tmp_path)
+    written(tmp_path / "alt.csv", [HEAD[:2], *(row[:2] for row in sentences(60))])
+    written(tmp_path / "neu.csv", [HEAD[:2], *(("Neu: " + row[0][::-1], row[1]) for row in sentences(40))])
+    trained = run_here("train", "table=alt.csv", "model=linear", "corpus.rules.near=0", "name=a", "folds=2", "final=true", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
     done = run_here("evaluate", "run=a-42", "table=neu.csv", "error_analysis=false", "corpus.rules.near=0", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "neu · test: 40 segments, 20 articles" in done.stdout
+    assert "neu · test: 40 segments" in done.stdout
     assert not (tmp_path / "neu.labels.yaml").exists()
+    # No sentence names its article: a caution in both commands, the report and the JSON.
+    (folder,) = (path.parent for path in (tmp_path / "experiments/reports").rglob("evaluation.json"))
+    assert json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["lone"] == 40
+    shown, page = " ".join(trained.stdout.split()), (folder / "report.html").read_text(encoding="utf-8")
+    assert "60 of 60 segments name no article" in shown
+    assert "None of the 60 segments names an article" in shown
+    for told in (done.stdout, page):
+        assert "None of the 40 segments names an article" in " ".join(told.split())

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bare_environment
@@ -118,7 +119,8 @@ def test_halves_of_characters_are_read_as_the_replacement_character(bundle: Path
         (["Ja", None], "row 2 is neither a text nor a mapping with a 'text', but NoneType: None"),
         ([{"text": 5}], "the text of row 1 is no text but int: 5"),
         ([{"text": "Ja", "context": ["a"]}], r"the context of row 1 is no text but list: \['a'\]"),
-        ("Ja", "one segment was given where a list of them is expected; put it into brackets"),
+        ("Ja", r"expected a list of segments, not a str; give \[segment\], or .*"),
+        (pd.DataFrame({"text": ["Ja"]}), r"expected a list of segments, not a DataFrame; .* or table\.to_dict\('records'\)"),
     ],
 )
 def test_a_wrong_segment_is_an_error_in_one_sentence(bundle: Path, segments: Any, sentence: str) -> None:

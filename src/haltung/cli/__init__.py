@@ -2,9 +2,11 @@
 
 import importlib
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from haltung import __version__, files, resources
@@ -16,6 +18,7 @@ COMMANDS = {name: text for name, _, text in _ROWS}
 _MODULES = {name: module for name, module, _ in _ROWS}
 
 _HELP = ("--help", "-h", "help")
+_DEFAULTS = re.compile(r"^defaults:\n(  .*\n)*", re.MULTILINE)  # what a config is made of
 _SHELLS = ("bash", "zsh", "fish")
 
 
@@ -57,7 +60,7 @@ def _run(words: list[str]) -> int:
     elif command not in COMMANDS:
         raise UserError(f"unknown command '{command}'{nearest(command, COMMANDS)}; the commands are {listed(COMMANDS)}")
     elif any(word in _HELP for word in rest):
-        print(_help(command), end="")
+        print(_help(command, rest), end="")
     elif command == "completion":
         if len(rest) != 1 or rest[0] not in _SHELLS:
             fault = f"unknown shell '{rest[0]}'{nearest(rest[0], _SHELLS)}" if rest else "no shell named"
@@ -69,19 +72,23 @@ def _run(words: list[str]) -> int:
     return 0
 
 
-def _help(command: str = "") -> str:
-    """Return the list of commands, or what one of them reads: its choices and keys."""
+def _help(command: str = "", words: Sequence[str] = ()) -> str:
+    """Return the list of commands, or what one reads: its choices, keys, and the configs chosen."""
     path, config = files.shipped("configs") / f"{command}.yaml", dict[str, object]()
     if path.is_file():
         import yaml
 
-        from haltung.cli.config import choices
+        from haltung.cli.config import choices, shipped_or_own, with_table
 
         text = path.read_text(encoding="utf-8")
         groups = [pair for item in yaml.safe_load(text).get("defaults", []) if item != "_self_" for pair in item.items()]
+        own = next((Path(folder) for option, folder in pairwise(words) if option in ("--config-dir", "-cd")), None)
+        given = (word.partition("=") for word in with_table(command, words))
+        chosen = {f"{group}={name}": shipped_or_own(group, name, own) for group, _, name in given if name and group in dict(groups)}
         config = {
             "comment": [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")],
             "groups": [(group, choices(group), choice) for group, choice in groups],
+            "chosen": [(word, _DEFAULTS.sub("", file.read_text("utf-8", "replace")).splitlines()) for word, file in chosen.items() if file],
             "keys": [line for line in text.splitlines() if line and line[0] not in "# -" and not line.startswith("defaults")],
         }
     return files.rendered("haltung.cli", "help.txt.j2", command=command, commands=COMMANDS, shells=_SHELLS, **config)

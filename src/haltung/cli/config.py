@@ -36,6 +36,8 @@ _OPEN = ("corpus.reads", "corpus.pooling", "corpus.reader.columns", "corpus.read
 _REFERENCE = r"(?<![$\\])\$\{(?:(\.*)([\w\[-][\w.\[\]-]*)|shipped:[\w./-]*%s)\}(?![$\\{])"
 _MOST_CHARACTERS = 1_000_000
 
+_SIGNS = ("separator", "list_separator", "quotechar")  # one character each, which may mean something in an override
+
 _PLAIN = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 
 
@@ -163,6 +165,9 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
                 raise UserError(f"{config_dir}: its ${{…}} make the config longer than {_MOST_CHARACTERS:,} characters, which no config is")
             # Resolved now: a missing or circular interpolation stops the command before any work.
             OmegaConf.resolve(config)
+            if config_dir and str(name := OmegaConf.select(config, "corpus.labels")).endswith((".yaml", ".yml")):
+                places = (folder / name for folder in (Path(), config_dir / "corpus", config_dir))
+                config.corpus.labels = str(next(filter(os.path.exists, places), name))
         except MissingConfigException as error:
             raise UserError(_missing(error)) from None
         except OverrideParseException as error:
@@ -254,6 +259,8 @@ def keys(node: Any, prefix: str = "") -> list[str]:
 
 def _as_value(word: str, texts: Sequence[str], lists: Sequence[str], numbers: Sequence[str]) -> str:
     key, sign, value = word.partition("=")
+    if key.rpartition(".")[2] in _SIGNS and len(value) == 1:
+        return f"{key}={_quoted(value)}"
     if key in numbers and re.fullmatch(r"[0-9,]+", value):
         return f"{key}=[{value}]"
     if not sign or key not in (*texts, *lists):
@@ -288,7 +295,9 @@ def _values(override: Override, word: str) -> list[str]:
 
 
 def _malformed(error: OverrideParseException) -> str:
-    return f"'{error.override}' is no key=value ({first_line(error)}); quote values that hold spaces, commas or brackets"
+    key, sign, value = str(error.override).partition("=")
+    typed = f', as here: "{key}={_quoted(value)}"' if sign else ""
+    return f"'{error.override}' is no key=value; quote values that hold spaces, commas, brackets or other signs, twice for a shell{typed}"
 
 
 def _missing(error: MissingConfigException) -> str:

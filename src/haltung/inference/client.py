@@ -275,8 +275,8 @@ def read(folder: Path, exported: bool = True) -> dict[str, Any]:
 
 def _parts(segments: Sequence[Any], kind: str) -> list[dict[str, Any]]:
     """Return the texts of each segment, with U+FFFD for half a character, and where it stands."""
-    if isinstance(segments, (str, Mapping)):
-        raise BundleError("one segment was given where a list of them is expected; put it into brackets")
+    if isinstance(segments, (str, Mapping)) or hasattr(segments, "columns"):  # a table, which yields its columns' names
+        raise BundleError(f"expected a list of segments, not a {type(segments).__name__}; give [segment], or table.to_dict('records')")
     names, out = ("text", "context", "target", *(("article", "headline") if kind == "articles" else ())), []
     for row, segment in enumerate(segments):
         fields = {"text": segment} if isinstance(segment, str) else segment

@@ -46,7 +46,7 @@ class Cells:
     said: list[str]
 
 
-def read_cells(path: Path, sheet: str | None, encoding: str | None, separator: str | None, known: Known) -> Cells:
+def read_cells(path: Path, sheet: str | None, encoding: str | None, separator: str | None, known: Known, quote: str = '"') -> Cells:
     """Open a file; ``UserError`` if it is damaged or far too sparse, or lacks names of columns."""
     kind, said, mark, unit = format_of(path), list[str](), ",", "row"
     try:
@@ -58,10 +58,10 @@ def read_cells(path: Path, sheet: str | None, encoding: str | None, separator: s
     except BaseException as error:  # noqa: BLE001 -- each library has its own errors, and a panic is no Exception
         raise UserError(f"{path}: not a file of {kind}, or a damaged or locked one ({first_line(error)})") from None
     if kind == "text":
-        encoding, unit = encoding or _encoding(path), "line"
-        mark = SEPARATORS.get(separator or "", separator) or separator_in(path, encoding, known)
+        encoding, unit, quote = encoding or _encoding(path), "line", one_of("quotechar", quote, ('"', "'"))
+        mark = SEPARATORS.get(separator or "", separator) or separator_in(path, encoding, known, quote)
         # Excel's own line, which it does not show, says sep=;
-        rows = (row for row in csv_rows(path, separator=mark, quotechar='"', encoding=encoding) if row[1][0] != "sep=")
+        rows = (row for row in csv_rows(path, separator=mark, quotechar=quote, encoding=encoding) if row[1][0] != "sep=")
         said.append(f"{path.name} is read as {encoding}, separated by {mark!r} (encoding=, separator=)")
     if not (first := list(islice(rows, _FIRST))):
         return Cells(unit, [], [], iter(()), said)
@@ -111,13 +111,13 @@ def format_of(path: Path) -> str:
     return next((kind for mark, kind in _SIGNATURES.items() if start.startswith(mark)), "text")
 
 
-def separator_in(path: Path, encoding: str | None = None, known: Known = kind_of) -> str:
+def separator_in(path: Path, encoding: str | None = None, known: Known = kind_of, quote: str = '"') -> str:
     """Return the separator of a text: by it most names are known, and most lines are alike."""
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
     start = [part for line in islice(lines(path, encoding=encoding or _encoding(path)), _FIRST) for part in line.splitlines() if part]
 
     def score(mark: str) -> tuple[int, int]:
-        rows = [(0, next(csv.reader([line], delimiter=mark), [])) for line in start]
+        rows = [(0, next(csv.reader([line], delimiter=mark, quotechar=quote), [])) for line in start]
         names = rows[header_of(rows, known)][1]
         return sum(bool(known(name.strip())) for name in {*names}), sum(len(cells) == len(names) > 1 for _, cells in rows)
 

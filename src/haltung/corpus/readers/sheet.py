@@ -47,6 +47,7 @@ class Sheet(Table):
     sheet: str | None = None
     encoding: str | None = None
     separator: str | None = None
+    quotechar: str = '"'
     list_separator: str = ";"
     said: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
@@ -82,7 +83,7 @@ class Sheet(Table):
     def delimiter(self) -> str:
         """Return what separates the cells of a text; of other files ``;``, as in a German Excel."""
         path, given = existing(str(self.path)), SEPARATORS.get(self.separator or "", self.separator)
-        return (given or separator_in(path, self.encoding, self._is_known)) if format_of(path) == "text" else ";"
+        return (given or separator_in(path, self.encoding, self._is_known, self.quotechar)) if format_of(path) == "text" else ";"
 
     def _by_coder(self, rows: Iterable[SourceRow]) -> list[SourceRow]:
         """Return the rows with the labels of several coders in one cell, a label by coder."""
@@ -130,7 +131,7 @@ class Sheet(Table):
                 yield SourceRow(where, made, {name: text for name, text in zip(names, texts, strict=False) if name not in unread}, raw=raw)
 
     def _read(self, path: Path) -> Cells:
-        return read_cells(path, self.sheet, self.encoding, self.separator, self._is_known)
+        return read_cells(path, self.sheet, self.encoding, self.separator, self._is_known, self.quotechar)
 
     def _is_known(self, name: str) -> bool:
         return bool(kind_of(name)) or name in (*self.columns.values(), *(self.label or ()), *(self.coders or ()))
