@@ -106,14 +106,13 @@ def served(of: Work, key: str | None = None) -> Iterator[str]:
         thread.join(PATIENCE)
 
 
-class Process:
-    """``haltung annotate`` in a process of its own, as a person starts it."""
+class Server:
+    """A command that serves a page, in a process of its own, as a person starts it."""
 
-    def __init__(self, folder: Path, coder: str, *words: str) -> None:
-        command = ["corpus=jsonl", "corpus.reader.path=texts.jsonl", "corpus.labels=labels.yaml", f"coder={coder}", "port=0", *words]
-        words = [sys.executable, "-m", "haltung", "annotate", *command]
-        with (folder / f"{coder}.log").open("w") as log:
-            self.process = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
+    def __init__(self, folder: Path, name: str, *words: str) -> None:
+        with (folder / f"{name}.log").open("w") as log:
+            program = [sys.executable, "-m", "haltung", *words]
+            self.process = subprocess.Popen(program, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self.process.stdout
         self.said: list[str] = []
         for line in self.process.stdout:
@@ -121,7 +120,7 @@ class Process:
             if " at http://" in line:
                 self.address = line.partition(" at ")[2].split()[0]
                 return
-        raise AssertionError("".join(self.said) + (folder / f"{coder}.log").read_text())
+        raise AssertionError("".join(self.said) + (folder / f"{name}.log").read_text())
 
     def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         """Send an answer."""
@@ -132,3 +131,11 @@ class Process:
         self.process.send_signal(sign)
         self.process.communicate(timeout=PATIENCE)
         return self.process.returncode
+
+
+class Process(Server):
+    """``haltung annotate`` on the corpus of a folder."""
+
+    def __init__(self, folder: Path, coder: str, *words: str) -> None:
+        corpus = ("corpus=jsonl", "corpus.reader.path=texts.jsonl", "corpus.labels=labels.yaml")
+        super().__init__(folder, coder, "annotate", *corpus, f"coder={coder}", "port=0", *words)
