@@ -57,7 +57,8 @@ WRITTEN = ("data/diplomacy", "data/contrast")  # the corpora of the default
 # Corpora of few articles, which would be cross-validated in five folds.
 QUICKLY = {"docs/corpora.md": ("folds=1",), "docs/sheets.md": ("folds=2", "final=true"), "docs/recipes.md": ("folds=1",)}
 # Here a BERT of two layers learns for an epoch, in place of the embedded encoder.
-SMALL, SMALLER = ("docs/tutorial.md", "docs/recipes.md"), ("encoder=local", "encoder.path=bert", "corpus.max_length=64", "training.epochs=1")
+SMALL = ("docs/tutorial.md", "docs/recipes.md")
+SMALLER = ("encoder=local", "encoder.path=bert", "corpus.max_length=64", "training.epochs=1")
 # Commands that run until they are stopped, and what lets them stop at once.
 SERVERS: dict[str, tuple[str, ...]] = {"annotate": (), "serve": ("drain=0",)}
 ARTICLE = (
@@ -133,7 +134,7 @@ class Reader:
 
 
 def _answer(address: str) -> None:
-    """Label the sentences that a page asks a coder for: each coder some of them in their own way."""
+    """Label what a page asks a coder for, some of it in a way that other coders don't share."""
     with httpx.Client(base_url=address, trust_env=False, timeout=60) as client:
         work = client.get("/work").json()
         assert work["numbers"], f"{work['coder']} is asked nothing"

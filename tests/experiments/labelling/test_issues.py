@@ -58,7 +58,7 @@ def test_a_wrong_label_is_found_and_taken_out(judged, tmp_path):
 
 def test_the_words_that_spoke_for_the_models_label_are_shown(judged, tmp_path):
     """By the model of the fold that has not learned from the segment, and by no other."""
-    segments, split, right = judged
+    segments, split, _ = judged
     others = [one for one in segments if one.id != segments[WRONG].id]
     own = bundle.save(fit(others, SCHEME, LinearSpec(), 0), tmp_path / "own")
     write(tmp_path / "issues", split, segments, 10, "en", {}, {own: [segments[WRONG].id]})
