@@ -1,6 +1,6 @@
 """How a trained model labels the article that the project began with: `python experiments/seed_article.py RUN FOLDER`.
 
-RUN is a run of ``haltung train`` or a bundle's folder; if its model finds no dyads, word order does.
+RUN is a run of ``haltung train``, a bundle's folder or an installed model such as ``news_de``; if its model finds no dyads, word order does.
 FOLDER holds ``article.txt`` and ``gold.jsonl`` (id, start, end, topic, stance, dyads for each segment). The article is copyrighted news and is no
 part of the project; no model of ours is trained on it. A segment's context is the one before it, as in training; a model of articles
 reads all segments together. The article has no headline.
@@ -22,7 +22,7 @@ from haltung.evaluation.predictions import score
 from haltung.actors.finder import Actors
 from haltung.experiments.dyads import gold_articles
 from haltung.events.pipeline import dyad_finder
-from haltung.models import bundle
+from haltung.models import bundle, compact
 from haltung.records import Dyad, Segment
 
 
@@ -44,7 +44,8 @@ def segments(folder: Path) -> list[Segment]:
 
 def main(run: str, folder: Path) -> None:
     """Print each segment's labels and dyads beside the gold ones, and how many are right."""
-    place = Path(run) if Path(run).is_dir() else tracking.bundle_folder(tracking.find(tracking.Store(), run))
+    known = Path(run).is_dir() or run in compact.installed()
+    place = compact.find(run) if known else tracking.bundle_folder(tracking.find(tracking.Store(), run))
     model = bundle.load(place)
     rows = segments(folder)
     predictions = model.predict(rows)

@@ -68,6 +68,13 @@ def _post(path: str, body: bytes) -> Callable[[str, int], Awaitable[str]]:
     return client
 
 
+async def _many_headers(host: str, port: int) -> str:
+    async with _open(host, port) as (reader, writer):
+        writer.write(_HEAD + b"".join(b"X-%d: y\r\n" % number for number in range(100_000)))
+        answer = await reader.read(64)
+        return answer.split()[1].decode() if answer else "hung up"
+
+
 async def _silent(host: str, port: int) -> str:
     async with _open(host, port) as (reader, _):
         return "hung up" if not await reader.read(1) else "answered"
@@ -95,6 +102,7 @@ async def _never_reads(host: str, port: int) -> str:
 KINDS: dict[str, Callable[[str, int], Awaitable[str]]] = {
     "slow headers": _drip(_HEAD, b"X: y\r\n" * 1000),
     "slow body": _drip(_HEAD + b"Content-Length: 5000\r\n\r\n", b"x" * 5000),
+    "many headers": _many_headers,
     "silent": _silent,
     "large body": _post("/classify", _LARGE_BODY),
     "large text": _post("/article", _LARGE_TEXT),

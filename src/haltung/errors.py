@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 # What libraries say of a full disk, in errors of many classes; torch names its own source file.
-_FULL = re.compile("No space left on device|disk is full|Disk quota exceeded|inline_container")
+_FULL = re.compile("No space left on device|disk is full|Disk quota exceeded|inline_container|iostream error")
 
 
 class UserError(Exception):

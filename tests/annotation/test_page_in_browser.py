@@ -226,8 +226,7 @@ def test_a_judge_sees_how_agreement_went(browser: Browser, folder: Path) -> None
         leave(page)
 
 
-@pytest.mark.parametrize("width", [1280, 360])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 1280)])
 def test_axe_finds_no_fault(browser: Browser, folder: Path, scheme: str, width: int) -> None:
     """In whatever state the page is, for a coder and for a judge."""
     from axe_playwright_python.sync_playwright import Axe

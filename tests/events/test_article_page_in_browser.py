@@ -334,8 +334,7 @@ def test_an_article_without_a_sentence_and_no_article_are_told(opened: Opened) -
     expect(opened().get_by_text("Kein Artikel konnte gelesen werden.")).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1200, 390])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1200)])
 def test_axe_finds_no_fault(opened: Opened, scheme: str, width: int) -> None:
     """With arrows, with a sentence chosen, filtered, and the table open; contrast included."""
     from axe_playwright_python.sync_playwright import Axe

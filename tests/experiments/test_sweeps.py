@@ -17,12 +17,14 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from command_line import CORPUS, run_here, store_in, write_corpus
+from command_line import CORPUS, LINEAR, run_here, store_in, write_corpus
 from haltung import tracking
 from haltung.errors import UserError
+from haltung.experiments.sweep import search
 from haltung.experiments.sweep.search import Sweep, _refuse_other_config, gain_over_start
 from haltung.experiments.sweep.spaces import holds, spaces_of
 from haltung.experiments.sweep.trials import Trial, Trials, ended
+from haltung.experiments.train import Plan
 from haltung.tracking import Store
 
 SPACES = {
@@ -331,6 +333,30 @@ def test_an_unknown_gain_is_explained(tmp_path: Path, new_store: Callable[[Path]
     ]:
         with pytest.raises(UserError, match=message):
             gain_over_start(trials, spaces, values, "mean", store)
+
+
+def test_a_corpus_that_goes_is_no_fault_of_the_trial(home: Path, monkeypatch: pytest.MonkeyPatch):
+    """The sweep ends with what is missing, and goes on with the same values once it is back."""
+    write_search(home, "model.C: [0.5, 1.0]")
+    command = ("sweep", *LINEAR, "search=small", "name=s", "startup=1", "trials=2", "final_seeds=[]", "--config-dir", "mine")
+    train_trial, away = search.train_trial, home / "away"
+
+    def without_corpus(plan: Plan, *more):
+        (plan.corpus.folder / "train.parquet").rename(away)
+        return train_trial(plan, *more)
+
+    monkeypatch.setattr(search, "train_trial", without_corpus)
+    done = run_here(*command, cwd=home)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        2, "haltung: data/prepared/jsonl/train.parquet is missing; run haltung prepare corpus=jsonl"
+    ), done.stderr  # fmt: skip
+    monkeypatch.undo()
+    away.rename(home / "data/prepared/jsonl/train.parquet")
+    resumed = run_here(*command, "resume=true", cwd=home)
+    assert resumed.returncode == 0, resumed.stderr
+    lost, again, other = _trials_of(home)
+    assert [trial["state"] for trial in (lost, again, other)] == ["lost", "finished", "finished"]
+    assert lost["values"] == again["values"]
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import io
 import json
+import math
 import resource
 import shutil
 import sys
@@ -250,7 +251,7 @@ def main() -> int:
     shutil.rmtree(given.keep, ignore_errors=True)
     given.keep.mkdir(parents=True)
     chosen = {name: one for name, one in targets().items() if not given.only or name in given.only.split(",")}
-    each, total = given.cases // len(chosen), Counter[str]()
+    each, total = math.ceil(given.cases / len(chosen)), Counter[str]()
     for name, target in chosen.items():
         start = time.process_time()
         found = attack(name, target, given.seed, range(each), given.keep)

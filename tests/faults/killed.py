@@ -1,6 +1,6 @@
 """Kill and disturb the commands that write: SIGKILL at random moments, full disks, and the like.
 
-    make faults                                      # 30 kills of each command: an hour of one core
+    make faults                                      # 30 kills of each command: half an hour of one core
     make faults ARGS='--only prepare,export --kills 5 --disturbed 2 --seed 7'
 
 Each command runs once to its end. Then it is killed with its process group at moments drawn over
@@ -100,6 +100,7 @@ class Done:
 class Whole:
     """What an unbroken run leaves, how long it takes, and how much room."""
 
+    code: int
     seconds: float
     outputs: dict[str, str]
     results: dict[str, str]
@@ -289,7 +290,7 @@ def unbroken(job: Job, home: Path) -> Whole:
         if done.code not in (0, 1) or "Traceback" in done.errors or not digests(home, job.outputs):
             sys.exit(f"{' '.join(job.words)} ended with {done.code}: {done.errors}")
         runs, _ = tracked(home)
-        return Whole(done.seconds, digests(home, job.outputs), digests(home, job.results), runs, left(home), used(home) - before)
+        return Whole(done.code, done.seconds, digests(home, job.outputs), digests(home, job.results), runs, left(home), used(home) - before)
 
 
 def broken(job: Job, whole: Whole, home: Path) -> list[str]:
@@ -346,7 +347,8 @@ def full(job: Job, whole: Whole, home: Path, share: float) -> tuple[str, list[st
     with fresh(job, home):
         remount(home, f"size={used(home) + int(share * whole.bytes)}")
         done = run(job.words, home)
-        wrong = refused(done) + broken(job, whole, home)
+        fits = done.code == 0 and digests(home, job.outputs) == whole.outputs  # a file system has whole pages
+        wrong = [] if fits else refused(done) + broken(job, whole, home)
         remount(home, f"size={2**30}")
         return last(done), wrong + ended(job, whole, home)
 
@@ -369,8 +371,10 @@ def vanishing(job: Job, whole: Whole, home: Path, share: float) -> tuple[str, li
 
     with fresh(job, home):
         done = run(job.words, home, share * whole.seconds, remove)
-        is_read = done.code in (0, 1) and "Traceback" not in done.errors
-        wrong = ([] if is_read else refused(done)) + broken(job, whole, home)
+        is_read = done.code == whole.code and "Traceback" not in done.errors
+        # `events` lists a file that it could not read, and reads the others.
+        is_listed = done.code == 1 and f"{gone.name}: can't be read" in done.errors and "Traceback" not in done.errors
+        wrong = [] if is_listed else ([] if is_read else refused(done)) + broken(job, whole, home)
         if (source := job.template / gone.relative_to(home)).is_dir():
             shutil.copytree(source, gone, dirs_exist_ok=True)
         elif source.exists():

@@ -132,13 +132,13 @@ def test_a_full_disk_is_named_whichever_library_meets_it(tmp_path: Path) -> None
         (link := tmp_path / f"{len(list(tmp_path.iterdir()))}.bin").symlink_to(FULL)
         return link
 
-    def checkpoint() -> None:
-        torch.save({"weights": torch.zeros(100_000)}, place())
+    def checkpoint(size: int) -> None:
+        torch.save({"weights": torch.zeros(size)}, place())
 
     def table() -> None:
         pq.write_table(pa.table({"a": np.random.default_rng(1).random(100_000)}), place())
 
-    for write in (checkpoint, table, lambda: place().write_text("x", encoding="utf-8")):
+    for write in (lambda: checkpoint(10), lambda: checkpoint(100_000), table, lambda: place().write_text("x", encoding="utf-8")):
         with pytest.raises(UserError, match="can't be written: the disk is full; make room, then go on"), writing(then=", then go on"):
             write()
 

@@ -112,6 +112,14 @@ def test_the_table_and_the_csv_hold_the_same_figures(home: Path):
     ]
 
 
+def test_a_name_that_is_a_formula_stays_a_text(tmp_path: Path, new_store: Callable[[Path], tracking.Store]):
+    """In a spreadsheet that opens the CSV."""
+    with tracking.run(new_store(tmp_path), "=1+2"):
+        pass
+    (row,) = csv.DictReader(io.StringIO(run_here("runs", "format=csv", cwd=tmp_path).stdout))
+    assert row["name"] == "'=1+2"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

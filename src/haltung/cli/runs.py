@@ -15,6 +15,7 @@ from haltung.errors import UserError, listed, nearest, one_of, writing
 from haltung.evaluation.report import documents
 from haltung.evaluation.report.i18n import number
 from haltung.evaluation.report.tables import Grid
+from haltung.files import csv_cell
 from haltung.tracking.read import RunRecord, find, list_runs
 from haltung.tracking.store import serve_pages
 
@@ -48,7 +49,7 @@ def run(
     elif format == "csv":
         import pandas as pd
 
-        print(pd.json_normalize(shown, sep="_").to_csv(index=False), end="")
+        print(pd.json_normalize(shown, sep="_").map(csv_cell).to_csv(index=False), end="")
     else:
         print(json.dumps(shown, indent=2, ensure_ascii=False))
 

@@ -121,10 +121,14 @@ class Journal:
 def digest(paths: Iterable[Path]) -> str:
     """Return one SHA-256 of files, and of all that folders hold; a pipe can be read only once."""
     marks = list[str]()
-    for file in (file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file()):
-        marks.append("unreadable")
-        with suppress(OSError):
-            marks[-1] = files.sha256(file)
+    for path in paths:
+        inside = [path]
+        with suppress(OSError):  # a folder that goes meanwhile
+            inside = sorted(path.rglob("*")) if path.is_dir() else inside
+        for file in filter(Path.is_file, inside):
+            marks.append("unreadable")
+            with suppress(OSError):
+                marks[-1] = files.sha256(file)
     return sha256("".join(marks).encode()).hexdigest()
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from markupsafe import Markup
 
 from haltung import __version__
-from haltung.events.archive.pages import digest
 from haltung.events.records import ArticleEvents
 from haltung.files import rendered
 from haltung.labels import Scheme
@@ -37,7 +36,7 @@ def page(articles: Sequence[ArticleEvents], scheme: Scheme, language: str, count
     title = shown[0].article.headline or shown[0].article.id if len(shown) == 1 else "Haltung"
     return rendered(
         "haltung.serving", "article_page.html.j2", language=language, title=title, foot=f"Haltung {__version__} · {scheme.name}.",
-        style=Markup(style), style_hash=digest(style), script=Markup(script), script_hash=digest(script), given=given,
+        style=Markup(style), script=Markup(script), given=given,
     )  # fmt: skip
 
 

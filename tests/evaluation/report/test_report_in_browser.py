@@ -6,15 +6,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
-import subprocess
-from collections.abc import Sequence
-from html.parser import HTMLParser
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from playwright.sync_api import Browser
 
 from haltung.evaluation.error_analysis.analysis import ErrorAnalysis, Word, find_mistakes
 from haltung.evaluation.error_analysis.name_sensitivity import name_sensitivity
@@ -24,6 +23,7 @@ from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.evaluation.report import page as report
 from haltung.labels import parse
 from haltung.records import Prediction, Segment
+from page_visits import chromium
 
 pytestmark = pytest.mark.slow
 
@@ -68,10 +68,10 @@ def analysis(segments: list[Segment], scored: ScoredSplit) -> ErrorAnalysis:
     return ErrorAnalysis("news", "test", slices(scored, segments, draws=100), sensitivity, found, len(found.mistakes))
 
 
-def always_neutral(segments: Sequence[Segment]) -> list[Prediction]:
+def always_neutral(segments: Sequence[Segment], labels: Sequence[str] = LABELS) -> list[Prediction]:
     """A model that predicts the same for everything."""
-    probabilities = {"stance": {"warning": 0.0, "threat": 0.0, "neutral": 1.0}}
-    return [Prediction(segment.id, {"stance": "neutral"}, probabilities) for segment in segments]
+    probabilities = {"stance": {label: float(label == labels[-1]) for label in labels}}
+    return [Prediction(segment.id, {"stance": labels[-1]}, probabilities) for segment in segments]
 
 
 @pytest.fixture(scope="module")
@@ -107,58 +107,84 @@ def test_the_page_shows_slices_masking_and_each_error_escaped(folder: Path) -> N
     assert not re.search(r"(src|href)=\"https?:", page)
 
 
-class _Cards(HTMLParser):
-    """Collects the errors of a page: gold, predicted, and whether they are hidden."""
+class Opened:
+    """The report as it stands in Chromium, and what went wrong behind it."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.cards: list[tuple[str, str, bool]] = []
-        self.pressed = 0
+    def __init__(self, browser: Browser, path: Path) -> None:
+        self.complaints: list[str] = []
+        self.page = browser.new_page()
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.goto(path.as_uri())
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take note of cards and pressed buttons."""
-        values = dict(attrs)
-        if tag == "article" and values.get("data-gold"):
-            self.cards.append((str(values["data-gold"]), str(values["data-predicted"]), "hidden" in values))
-        self.pressed += values.get("aria-pressed") == "true"
+    def cards(self) -> list[tuple[str, str, bool]]:
+        """Return gold, predicted, and whether it is hidden, of each error."""
+        found: list[list[Any]] = self.page.eval_on_selector_all(
+            "article[data-gold]", "cards => cards.map(card => [card.dataset.gold, card.dataset.predicted, card.hidden])"
+        )
+        return [(gold, predicted, hidden) for gold, predicted, hidden in found]
 
 
-def _opened(page: Path, script: str) -> _Cards:
-    """Open a copy of the page in Chromium, run the script as a person's hand, and read the page as
-    it stands then.
-    """
-    copy = page.with_name(f"{page.stem}-{abs(hash(script))}.html")
-    copy.write_text(page.read_text(encoding="utf-8").replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={page.parent / 'profile'}", "--dump-dom"]
-    home = os.environ | {"HOME": str(page.parent)}
-    done = subprocess.run(["chromium", *flags, copy.as_uri()], capture_output=True, encoding="utf-8", timeout=120, check=True, env=home)
-    found = _Cards()
-    found.feed(done.stdout)
-    return found
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium."""
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.mark.system("chromium")
-def test_a_click_on_a_confusion_leaves_its_errors_alone(folder: Path, tmp_path: Path) -> None:
+def test_a_click_on_a_confusion_leaves_its_errors_alone(folder: Path, browser: Browser) -> None:
     """And a second click brings the others back."""
-    page = tmp_path / "report.html"
-    page.write_text((folder / "report.html").read_text(encoding="utf-8"), encoding="utf-8")
-    click = "document.querySelector('.chip[data-gold=warning][data-predicted=threat]').click();"
-    before, once, twice = (_opened(page, script) for script in ("", click, click + click))
-    assert len(before.cards) == 7
-    assert not any(hidden for *_, hidden in before.cards)
-    shown = {(gold, predicted) for gold, predicted, hidden in once.cards if not hidden}
-    assert shown == {("warning", "threat")}
-    assert (once.pressed, twice.pressed) == (1, 0)
-    assert twice.cards == before.cards
+    opened = Opened(browser, folder / "report.html")
+    chip = opened.page.locator(".chip[data-gold=warning][data-predicted=threat]")
+    before = opened.cards()
+    assert len(before) == 7
+    assert not any(hidden for *_, hidden in before)
+    chip.click()
+    assert {(gold, predicted) for gold, predicted, hidden in opened.cards() if not hidden} == {("warning", "threat")}
+    assert chip.get_attribute("aria-pressed") == "true"
+    chip.click()
+    assert (opened.page.locator("[aria-pressed=true]").count(), opened.cards()) == (0, before)
+    assert opened.complaints == []
 
 
 @pytest.mark.system("chromium")
-def test_a_search_that_finds_nothing_says_so(folder: Path, tmp_path: Path) -> None:
+def test_a_search_that_finds_nothing_says_so(folder: Path, browser: Browser) -> None:
     """All errors are hidden, and a sentence replaces them."""
-    page = tmp_path / "report.html"
-    page.write_text((folder / "report.html").read_text(encoding="utf-8"), encoding="utf-8")
-    found = _opened(page, "const box = document.querySelector('input'); box.value = 'Xylophon'; box.dispatchEvent(new Event('input'));")
-    assert all(hidden for *_, hidden in found.cards)
+    opened = Opened(browser, folder / "report.html")
+    opened.page.locator(".errors input").fill("Xylophon")
+    assert all(hidden for *_, hidden in opened.cards())
+    assert opened.page.locator(".errors .none").is_visible()
+
+
+SCRIPT = "<script>document.title='run'</script>"
+
+
+@pytest.mark.system("chromium")
+def test_nothing_of_a_corpus_runs_in_a_page(browser: Browser, tmp_path: Path) -> None:
+    """Markup in texts, labels, names of labels, of the corpus and of the run stays text; the page's
+    policy stops even what would stand in it unescaped.
+    """
+    labels = {f"a{SCRIPT}": {"de": f"Warnung {SCRIPT}"}, "b": {"de": "Drohung"}, "c": {"de": "Neutral"}}
+    scheme = parse({"name": SCRIPT, "tasks": {"stance": {"de": "Haltung <img src=x>", "labels": labels}}})
+    names = dict(zip(LABELS, scheme.stance.ids, strict=True))
+    segments, scored = split()
+    segments = [
+        dataclasses.replace(one, text=f"{one.text} {SCRIPT}", labels={"stance": names[str(one.labels["stance"])]}) for one in segments
+    ]
+    scored = dataclasses.replace(scored, scheme=scheme, corpus=f"{SCRIPT}.xlsx")
+    sensitivity = name_sensitivity(scored, segments, lambda rows: always_neutral(rows, scheme.stance.ids), draws=100)
+    errors = ErrorAnalysis(scored.corpus, "test", slices(scored, segments, draws=100), sensitivity, find_mistakes(scored, segments), 0)
+    report.write(tmp_path / "report", evaluate(scored), scored, language="de", title=SCRIPT, analysis=errors)
+    page = tmp_path / "report/report.html"
+    opened = Opened(browser, page)
+    assert (opened.page.locator("script").count(), opened.complaints) == (1, [])
+    assert opened.page.title().endswith(f": {SCRIPT}")
+    assert opened.page.get_by_text(f"Damm. {SCRIPT}").count() > 0
+    page.write_text(page.read_text(encoding="utf-8").replace("</body>", f"{SCRIPT}</body>"), encoding="utf-8")
+    opened = Opened(browser, page)
+    assert opened.page.title().endswith(f": {SCRIPT}")
+    assert ["Content Security Policy" in line for line in opened.complaints] == [True]
 
 
 def test_a_large_report_is_small_enough_to_send(tmp_path: Path) -> None:

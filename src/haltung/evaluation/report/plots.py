@@ -28,20 +28,24 @@ def confusion(result: EvaluationResult, task: Task, language: str = "en") -> Fig
     return matrix(metrics.confusion, task, sides, _subtitle(result, metrics.n, language, _macro_f1(metrics, language)), language)
 
 
+def _short(name: str) -> str:
+    return name if len(name) <= 32 else f"{name[:31]}…"  # longer ones leave no room for the plot
+
+
 def matrix(confusion: Sequence[Sequence[int]], task: Task, sides: tuple[str, str], subtitle: str, language: str = "en") -> Figure:
     """Draw counts by two labels, those of the rows and of the columns, named by ``sides``."""
     counts = np.array(confusion)
     support = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, support, out=np.zeros(counts.shape), where=support > 0)
-    size = len(task)
-    axes = style.panel(max(5.6, 3.5 + 0.58 * size), max(3.6, 1.9 + 0.5 * size))
+    names, size = [_short(label.name(language)) for label in task.labels], len(task)
+    longest = max(map(len, names))
+    axes = style.panel(max(5.6, 3.5 + 0.58 * size, 3.4 + 0.085 * longest), max(3.6, 1.9 + 0.5 * size, 2.2 + 0.06 * longest))
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row in np.flatnonzero(support == 0).tolist():
         axes.axhspan(row - 0.5, row + 0.5, facecolor="#F2F2F2", hatch="////", edgecolor="#D0D0D0", linewidth=0)
     for row, column in np.argwhere(counts).tolist():
         ink = "white" if shares[row, column] > 0.55 else style.INK
         axes.text(column, row, count(int(counts[row, column]), language), ha="center", va="center", fontsize=9, color=ink)
-    names = [label.name(language) for label in task.labels]
     axes.set_xticks(range(size), names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(size), [f"{name}  ({total})" for name, total in zip(names, support[:, 0].tolist(), strict=True)])
     axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
@@ -75,7 +79,9 @@ def per_label(result: EvaluationResult, task: Task, language: str = "en") -> Fig
     """Draw F1 of each label as a bar with its interval, precision and recall as marks."""
     metrics = result.tasks[task.name]
     at = np.arange(len(task))
-    titles = [f"{label.name(language)}  ({count(row.support, language)})" for label, row in zip(task.labels, metrics.labels, strict=True)]
+    titles = [
+        f"{_short(label.name(language))}  ({count(row.support, language)})" for label, row in zip(task.labels, metrics.labels, strict=True)
+    ]
     axes = style.panel(7.6, 1.75 + 0.36 * len(task))
     axes.set_yticks(at, titles)
     axes.invert_yaxis()

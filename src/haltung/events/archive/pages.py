@@ -4,9 +4,7 @@ The page is an HTML file with data, style and script that loads nothing else. Th
 series has cooperation above the line, conflict below it, and intensity apart.
 """
 
-import base64
 import datetime
-import hashlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from itertools import groupby
@@ -75,11 +73,9 @@ def network_page(
     assets = resources.files("haltung.events.archive").joinpath("assets")
     styles, scripts = ("page.css", "network.css"), ("words.js", "tally.js", "network.js", "panel.js", "matrix.js", "time.js", "page.js")
     style, script = ("\n".join(assets.joinpath(name).read_text(encoding="utf-8") for name in names) for names in (styles, scripts))
-    # A page has only its own style and script and loads nothing; no article's text can add to it.
-    policy = f"default-src 'none'; img-src data:; style-src {digest(style)}; script-src {digest(script)}"
     return rendered(
         "haltung.events.archive", "assets/network.html.j2", language=language, word=words(language).__getitem__,
-        policy=f"{policy}; base-uri 'none'; form-action 'none'", style=Markup(style), script=Markup(script), words=words(language),
+        style=Markup(style), script=Markup(script), words=words(language),
         data=content, summary=summary(network, language), slider="months" if months > 1 else "one_month" if months else "no_dates",
         notes=[*of_dates, *notes, say(language, "machine")],
     )  # fmt: skip
@@ -145,8 +141,3 @@ def _calendar(axes: "Axes", months: Sequence[str]) -> None:
     else:
         ticks = list(range(0, len(months), max(1, round(len(months) / 8))))
     axes.set_xticks(ticks, [months[index][: 4 if by_year else None] for index in ticks])
-
-
-def digest(text: str) -> str:
-    """Return the name of a style or script in a content security policy."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

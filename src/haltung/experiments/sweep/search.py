@@ -14,6 +14,7 @@ from optuna import Trial as OptunaTrial
 from optuna.trial import TrialState
 
 from haltung import tracking
+from haltung.corpus.store import load
 from haltung.errors import UserError, is_full, listed
 from haltung.evaluation.metrics.classification import TaskMean, mean_over_tasks
 from haltung.evaluation.metrics.results import Summary
@@ -251,7 +252,8 @@ def _run_trial(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, st
     except tracking.Pruned:
         study.tell(begun, state=TrialState.PRUNED)
     except (UserError, RuntimeError) as error:
-        if is_full(error):  # which is no fault of the trial
+        # A full disk, or a corpus that has gone or changed meanwhile, is no fault of the trial.
+        if is_full(error) or load(factory.corpus.folder).manifest != factory.corpus.manifest:
             raise
         # Too little memory for a batch size, or a rate at which training diverges.
         begun.set_user_attr("why", f"{type(error).__name__}: {error}"[:500])

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from haltung.corpus.store import Prepared
 from haltung.errors import UserError, listed, nearest
 from haltung.experiments.train import Plan
 
@@ -92,6 +93,10 @@ def _range(key: str, value: Any) -> Space:
 
 class PlanFactory(Protocol):
     """The searched config, which makes trainings from values."""
+
+    @property
+    def corpus(self) -> Prepared:
+        """The corpus that all of them learn from."""
 
     def settings(self, values: Mapping[str, Value]) -> Mapping[str, Any]:
         """Return the config with these values, as plain data."""
