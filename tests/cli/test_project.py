@@ -158,7 +158,8 @@ def test_doctor_survives_a_machine_that_says_nothing(monkeypatch: pytest.MonkeyP
         raise OSError("not here")
 
     monkeypatch.setattr(metadata, "requires", fail)
-    for name in ("processor", "has_bf16", "memory", "disk_usage", "preferred"):
+    monkeypatch.setattr(resources, "memory", fail)
+    for name in ("processor", "has_bf16", "disk_usage", "preferred"):
         monkeypatch.setattr(machine, name, fail)
     monkeypatch.setenv("PATH", "")
     done = run_here("doctor", cwd=tmp_path)
@@ -200,7 +201,7 @@ def test_a_hub_that_does_not_answer_costs_no_more_than_its_time(monkeypatch: pyt
 @pytest.mark.usefixtures("no_hub")
 def test_little_memory_asks_for_the_linear_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """An encoder's training would be killed."""
-    monkeypatch.setattr(machine, "memory", lambda: 3.9)
+    monkeypatch.setattr(resources, "memory", lambda: 3.9)
     assert machine.look(0)["recipe"] == "haltung train model=linear"
 
 
