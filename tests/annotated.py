@@ -53,6 +53,7 @@ SENTENCES = (
     "Polen begrüßt den Schritt der Ukraine.",
     "Der Vertrag gilt seit einem Jahr.",
 )
+CORPUS = ("corpus=jsonl", "corpus.reader.path=texts.jsonl", "corpus.labels=labels.yaml")
 GOOD: dict[str, Any] = {"topic": "security", "stance": "warning", "themes": []}
 
 
@@ -72,9 +73,9 @@ def write(folder: Path, articles: int = 2) -> Path:
 def work(folder: Path, name: str, settle: Sequence[str] = (), coder: str = "") -> Work:
     """Open the corpus of a folder for a coder, or for a judge who settles files."""
     scheme = load(folder / "labels.yaml")
-    segments = read_unlabelled(Jsonl(str(folder / "texts.jsonl")), scheme).segments
+    reading = read_unlabelled(Jsonl(str(folder / "texts.jsonl")), scheme)
     file = AnswersFile(folder / f"{name}.jsonl", scheme)
-    return Work(scheme, segments, coder or name, file, [folder / other for other in settle], Actors.load())
+    return Work(scheme, reading, coder or name, file, [folder / other for other in settle], Actors.load())
 
 
 def answer(of: Work, number: int, dyads: Sequence[tuple[str, str]] = (), comment: str = "", **labels: Any) -> None:
@@ -122,6 +123,10 @@ class Server:
                 return
         raise AssertionError("".join(self.said) + (folder / f"{name}.log").read_text())
 
+    def get(self, path: str) -> dict[str, Any]:
+        """Ask for what the page shows."""
+        return dict(httpx.get(f"{self.address}/{path}", timeout=PATIENCE, trust_env=False).raise_for_status().json())
+
     def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         """Send an answer."""
         return httpx.post(f"{self.address}/{path}", json=body, timeout=PATIENCE, trust_env=False)
@@ -134,8 +139,7 @@ class Server:
 
 
 class Process(Server):
-    """``haltung annotate`` on the corpus of a folder."""
+    """``haltung annotate`` on the corpus of a folder, or on another one."""
 
-    def __init__(self, folder: Path, coder: str, *words: str) -> None:
-        corpus = ("corpus=jsonl", "corpus.reader.path=texts.jsonl", "corpus.labels=labels.yaml")
+    def __init__(self, folder: Path, coder: str, *words: str, corpus: Sequence[str] = CORPUS) -> None:
         super().__init__(folder, coder, "annotate", *corpus, f"coder={coder}", "port=0", *words)

@@ -214,11 +214,20 @@ def test_every_answer_that_was_confirmed_outlives_a_kill(folder: Path) -> None:
         (["table=texts.csv", "coder=a", "labels=labels.yaml", "settle=nobody.jsonl"], "nobody.jsonl: cannot be read"),
         (["table=texts.csv", "coder=a", "labels=labels.yaml", "settle=a.jsonl", "output=a.jsonl"], "a.jsonl is an input"),
         (["table=texts.csv", "coder=a", "labels=taken.yaml"], "has a task called coder"),
+        (
+            ["table=texts.csv", "coder=a", "labels=labels.yaml", "settle=texts.csv"],
+            "settle=texts.csv has no labels of coders; name their columns",
+        ),
+        (
+            ["table=codes.csv", "coder=a", "labels=labels.yaml", "label=stance"],
+            "label is 'stance'; allowed are ID, Satz, Coder, topic",
+        ),
     ],
 )
 def test_a_mistake_on_the_command_line_gets_one_sentence(folder: Path, words: list[str], said: str) -> None:
     """Exit code 2, before anything is served."""
     (folder / "texts.csv").write_text("Satz;Artikel\nDie USA warnen.;a\n", encoding="utf-8")
+    (folder / "codes.csv").write_text("ID;Satz;Coder;topic\n1;Die USA warnen.;A;security\n1;Die USA warnen.;B;economy\n", encoding="utf-8")
     (folder / "a.jsonl").write_text(json.dumps({"id": "texts-2", "text": "Die USA warnen.", "topic": "security"}) + "\n")
     (folder / "taken.yaml").write_text("name: x\ntasks: {coder: {labels: [a, b]}}\n")
     done = run_here("annotate", *words, cwd=folder)

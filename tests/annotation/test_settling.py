@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from annotated import GOOD, answer, rows, work, write
+from annotated import CORPUS, GOOD, Process, answer, rows, work, write
 from command_line import run_here
-from haltung.corpus.parsing.rows import Fault, Reading
+from haltung.annotation.work import AnswersFile, Work
+from haltung.corpus.parsing.rows import Fault, Reader, Reading
+from haltung.corpus.readers.label_studio import LabelStudio
+from haltung.corpus.readers.sheet import Sheet
+from haltung.corpus.readers.tables import Jsonl
 from haltung.errors import UserError
 from haltung.evaluation.metrics.agreement import agreement
+from haltung.labels import load
 
 FILES = ("anna.jsonl", "ben.jsonl")
 
@@ -135,6 +141,119 @@ def test_agreement_so_far_is_that_of_haltung_agree(folder: Path) -> None:
     assert [(one["task"], one["n"], one["value"]) for one in judge.described()["agreement"]] == [
         (name, 4, pytest.approx(task.measures["alpha"].value)) for name, task in expected.items()
     ]
+
+
+def test_agree_reads_the_answers_of_the_page_and_names_the_next_command(folder: Path) -> None:
+    """Its figures are those of the judge's page, and the command that it tells settles them."""
+    done = run_here("agree", *CORPUS, "answers=[anna.jsonl,ben.jsonl]", "output=agreement", cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads((folder / "agreement/agreement.json").read_text(encoding="utf-8"))
+    assert found["coders"] == ["anna", "ben"]
+    assert {name: task["missing"] for name, task in found["tasks"].items()} == {task: {"anna": 1, "ben": 2} for task in GOOD}
+    shown = work(folder, "judge", FILES).described()["agreement"]
+    assert [(one["task"], one["n"], one["value"]) for one in shown] == [
+        (name, task["n"], task["measures"]["alpha"]["value"]) for name, task in found["tasks"].items()
+    ]
+    words = ["haltung", "annotate", *CORPUS, "coder=NAME", "settle=[anna.jsonl,ben.jsonl]"]
+    assert shlex.split(done.stdout.splitlines()[-1].removeprefix("on a page:")) == words
+
+
+def test_coders_of_a_sheet_are_settled_on_the_page(tmp_path: Path) -> None:
+    """By the command that agree tells: blind, what differs alone, and prepare reads the result."""
+    table = ["Satz;Artikel;Anna;Ben", "Ja.;1;pro;pro", "Nein.;1;pro;contra", "Doch!;2;;contra", "Kaum.;2;contra;pro", "Nie.;3;pro;pro"]
+    (tmp_path / "codes.csv").write_text("\n".join(table) + "\n", encoding="utf-8")
+    done = run_here("agree", "table=codes.csv", "coders=[Anna,Ben]", "label=Haltung", "output=agreement", "settle=rows.xlsx", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    *words, coder, settle = shlex.split(done.stdout.splitlines()[-1].removeprefix("on a page:"))
+    assert (words[:2], coder, settle) == (["haltung", "annotate"], "coder=NAME", "settle=[codes.csv]")
+    page = Process(tmp_path, "judge", settle, corpus=words[2:])
+    shown = page.get("work")
+    assert (page.said[0], shown["numbers"], shown["settles"], shown["dyads"]) == ("0 answers so far\n", [1, 3], True, False)
+    views = [page.get(f"items/{number}") for number in range(5)]
+    assert not re.search("Anna|Ben", json.dumps([shown, *views]))
+    assert [view["said"]["stance"] for view in views] == [["pro"], ["contra", "pro"], ["contra"], ["contra", "pro"], ["pro"]]
+    assert page.post("items/3", {"labels": {"stance": "pro"}, "seen": None}).status_code == 200
+    page.end()
+    result = "codes_Haltung-judge.jsonl"
+    assert [(row["text"], row["stance"], row["coder"]) for row in rows(tmp_path / result)] == [
+        ("Ja.", "pro", "Anna, Ben"), ("Doch!", "contra", "Ben"), ("Nie.", "pro", "Anna, Ben"), ("Kaum.", "pro", "judge"),
+    ]  # fmt: skip
+    words = ["prepare", "corpus=jsonl", f"corpus.reader.path={result}", "corpus.labels=codes_Haltung.labels.yaml"]
+    done = run_here(*words, "splits@corpus.split=test_only", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "4 segments of 3 articles" in done.stdout
+
+
+def judged(folder: Path, sheet: Reader, settle: tuple[str, ...] = ()) -> Work:
+    """Open a source of the small scheme's labels for a judge."""
+    scheme = load(folder / "labels.yaml")
+    return Work(scheme, sheet.read(scheme), "judge", AnswersFile(folder / "judge.jsonl", scheme), [folder / name for name in settle], None)
+
+
+def test_a_missing_answer_is_no_dispute_and_each_task_is_taken_over(tmp_path: Path) -> None:
+    """Of several tasks, a row for each coder; the same command goes on and rewrites nothing."""
+    write(tmp_path)
+    (tmp_path / "long.csv").write_text(
+        "ID;Satz;Coder;topic;themes;stance\n"
+        "1;Eins.;A;security;energy;warning\n1;Eins.;B;security;energy;support\n"
+        "2;Zwei.;A;security;migration;energy;\n".replace("migration;energy", '"migration; energy"')
+        + '2;Zwei.;B;;"energy;migration";warning\n3;Drei.;A;economy;;support\n',
+        encoding="utf-8",
+    )
+    sheet = Sheet(str(tmp_path / "long.csv"), label=["topic", "themes", "stance"], annotators="soft")
+    judge = judged(tmp_path, sheet)
+    assert judge.described()["numbers"] == [0]
+    assert judge.view(0)["said"] == {"topic": ["security"], "themes": [("energy",)], "stance": ["support", "warning"]}
+    before = rows(tmp_path / "judge.jsonl")
+    assert [(row["topic"], row["themes"], row["stance"], row["coder"]) for row in before] == [
+        ("security", ["energy", "migration"], "warning", "A, B"), ("economy", None, "support", "A"),
+    ]  # fmt: skip
+    inode = (tmp_path / "judge.jsonl").stat().st_ino
+    del judge
+    answer(judged(tmp_path, sheet), 0, themes=["energy"])
+    assert ((tmp_path / "judge.jsonl").stat().st_ino, rows(tmp_path / "judge.jsonl")[:2]) == (inode, before)
+    segments = Jsonl(str(tmp_path / "judge.jsonl")).read(load(tmp_path / "labels.yaml")).segments
+    assert [(one.id, one.labels["themes"], one.soft) for one in segments] == [
+        ("2", ("energy", "migration"), {}), ("3", None, {}), ("1", ("energy",), {}),
+    ]  # fmt: skip
+
+
+def test_what_a_sheet_has_decided_is_not_asked(tmp_path: Path) -> None:
+    """It is taken over; agreement is that of the coders themselves; a third one's file may join."""
+    write(tmp_path)
+    table = "ID;Satz;A;B;stance\n1;Eins.;warning;support;\n2;Zwei.;warning;support;neutral\n3;Drei.;;;support\n4;Vier.;;support;\n"
+    (tmp_path / "wide.csv").write_text(table, encoding="utf-8")
+    sheet = Sheet(str(tmp_path / "wide.csv"), coders=["A", "B"], label=["stance"], annotators="soft")
+    judge = judged(tmp_path, sheet)
+    (shown,) = judge.described()["agreement"]
+    votes = {id: {"A": {"stance": "warning"}, "B": {"stance": "support"}} for id in ("1", "2")}
+    expected = agreement("", Reading(judge.reading.segments, votes=votes), judge.scheme).tasks["stance"]
+    assert (judge.described()["numbers"], shown["n"], shown["value"]) == ([0], 2, expected.measures["alpha"].value)
+    assert {row["id"]: (row["stance"], row["coder"]) for row in rows(tmp_path / "judge.jsonl")} == {
+        "2": ("neutral", "A, B"), "3": ("support", ""), "4": ("support", "B"),
+    }  # fmt: skip
+    del judge
+    (tmp_path / "cleo.jsonl").write_text('{"id": "4", "text": "Vier.", "stance": "neutral", "coder": "cleo"}\n', encoding="utf-8")
+    assert judged(tmp_path, sheet, ("cleo.jsonl",)).described()["numbers"] == [0, 3]
+
+
+def test_annotators_of_an_export_are_settled_alike(tmp_path: Path) -> None:
+    """By the ids of Label Studio; what has been labelled by nobody known is taken over."""
+    write(tmp_path)
+    given = [((7, "warning"), (8, "support")), ((7, "warning"), (8, "warning")), ((7, "support"), (None, "support"))]
+    items = [
+        {"id": number, "data": {"text": f"Satz {number}."}, "annotations": [
+            {"completed_by": by, "created_at": f"2026-01-0{number}", "result": [{"from_name": "stance", "value": {"choices": [stance]}}]}
+            for by, stance in answers
+        ]}
+        for number, answers in enumerate(given, 1)
+    ]  # fmt: skip
+    (tmp_path / "export.json").write_text(json.dumps(items), encoding="utf-8")
+    judge = judged(tmp_path, LabelStudio(str(tmp_path / "export.json"), annotators="soft"))
+    assert (judge.described()["numbers"], judge.view(0)["said"]["stance"]) == ([0], ["support", "warning"])
+    assert [(row["id"], row["stance"], row["coder"], row["time"]) for row in rows(tmp_path / "judge.jsonl")] == [
+        ("2", "warning", "7, 8", "2026-01-02"), ("3", "support", "", "2026-01-03"),
+    ]  # fmt: skip
 
 
 def test_nobody_changes_the_answers_of_another(folder: Path) -> None:

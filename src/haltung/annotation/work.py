@@ -41,6 +41,25 @@ def read(path: Path, scheme: Scheme) -> dict[str, Row]:
     return found
 
 
+def collect(reading: Reading, scheme: Scheme, paths: Sequence[Path]) -> dict[str, dict[str, Row]]:
+    """Return the answers to each segment by who gave them, without skips: coders whose labels the
+    corpus has (in a task on which they agree, or that its own column decides, all say that), files.
+    Raises ``UserError`` as ``read``, and if a file has an answer to something else.
+    """
+    found = {segment.id: _in_corpus(segment, reading, scheme) for segment in reading.segments if reading.votes}
+    for path in paths:
+        for id, row in _checked(path, read(path, scheme), reading).items():
+            found.setdefault(id, {})[str(path.with_suffix(""))] = row
+    return {id: {who: row for who, row in rows.items() if not _is_skip(row, scheme)} for id, rows in found.items()}
+
+
+def voted(reading: Reading, answers: Mapping[str, Mapping[str, Row]]) -> Reading:
+    """Return a corpus with answers (see ``collect``) as its votes, beside those that it has."""
+    votes = {id: {**{who: row for who, row in rows.items() if who}, **reading.votes.get(id, {})} for id, rows in answers.items() if rows}
+    times = {id: max((row["time"] for row in rows.values()), default="") for id, rows in answers.items()}
+    return replace(reading, votes=votes, times=times)
+
+
 class AnswersFile:
     """The answers of one coder, which this process alone may change; ``mended`` says what a kill
     has cut off the last line. ``UserError``: another process has it open, or as ``read``.
@@ -97,46 +116,43 @@ def _append(path: Path, data: bytes) -> None:
 
 class Work:
     """The segments of a corpus in the order in which a coder labels them, and the answers so far.
-    Of files to ``settle``, only what differs is asked. ``actors`` finds names; None: no dyads.
+    Of files to ``settle`` and votes in the corpus, what differs is asked. No ``actors``: no dyads.
     """
 
     def __init__(
-        self, scheme: Scheme, segments: Sequence[Segment], coder: str, file: AnswersFile, settle: Sequence[Path], actors: Actors | None
+        self, scheme: Scheme, reading: Reading, coder: str, file: AnswersFile, settle: Sequence[Path], actors: Actors | None
     ) -> None:
         if taken := {*COLUMNS}.intersection(scheme.names):
             raise UserError(f"the label scheme {scheme.name} has a task called {listed(taken)}, as a column of the answers; rename it")
-        self.scheme, self.segments, self.coder, self.file, self.settle, self.actors = scheme, segments, coder, file, settle, actors
-        self._number = {segment.id: number for number, segment in enumerate(segments)}
-        self._articles = {group: sorted(rows, key=lambda one: one.position or 0) for group, rows in by_group(segments).items()}
+        self.scheme, self.reading, self.coder, self.file, self.settle, self.actors = scheme, reading, coder, file, settle, actors
+        self.segments, self.settles = reading.segments, bool(settle or reading.votes)
+        self._number = {segment.id: number for number, segment in enumerate(self.segments)}
+        self._articles = {group: sorted(rows, key=lambda one: one.position or 0) for group, rows in by_group(self.segments).items()}
         self.refresh()
 
     def refresh(self) -> None:
         """Read what coders have answered meanwhile; ``UserError`` if it can't be taken over."""
-        self._votes: dict[str, list[Row]] = {}
-        for path in self.settle:
-            for id, row in self._checked(path, read(path, self.scheme)).items():
-                self._votes.setdefault(id, []).extend([] if self._skipped(row) else [row])
-        rows, votes = self._checked(self.file.path, self.file.rows), [row for given in self._votes.values() for row in given]
+        self._votes = collect(self.reading, self.scheme, self.settle)
+        rows = _checked(self.file.path, self.file.rows, self.reading)
         owners = {row.get("judge") or row["coder"] for row in rows.values()}
-        coders = {name for row in votes for name in row["coder"].split(", ")}
+        coders = {name for said in self._votes.values() for row in said.values() for name in row["coder"].split(", ")}
         if self.coder in coders or owners - {self.coder}:
             raise UserError(f"coder={self.coder} can't settle their own answers or change others' in {self.file.path}; name another coder=")
-        taken = {id: {**_joined(given), "judge": self.coder} for id, given in self._votes.items() if given and not self._is_asked(id)}
+        taken = {id: _joined(*said.values(), judge=self.coder) for id, said in self._votes.items() if said and not self._is_asked(id)}
         kept = taken | {id: row for id, row in rows.items() if self._own(id)}
         self.file.save({id: kept[id] for id in dict.fromkeys([*rows, *taken]) if id in kept})
 
     def described(self) -> dict[str, Any]:
         """Return who is asked what, what is answered, in that order, and how far coders agree."""
         self.refresh()
-        votes = {id: {str(coder): row for coder, row in enumerate(given)} for id, given in self._votes.items() if len(given) > 1}
-        times = {id: max(row["time"] for row in self._votes[id]) for id in votes}
-        tasks = asdict(agreement("", Reading(tuple(self.segments), votes=votes, times=times), self.scheme))["tasks"] if votes else {}
+        votes = {id: said for id, said in self._votes.items() if len(said) > 1}
+        tasks = asdict(agreement("", voted(self.reading, votes), self.scheme))["tasks"] if votes else {}
         return {
             "coder": self.coder, "file": self.file.path.name, "scheme": self.scheme.name, "tasks": self.scheme.to_dict()["tasks"],
-            "dyads": self.actors is not None, "settles": bool(self.settle),
+            "dyads": self.actors is not None, "settles": self.settles,
             "agreement": [{"task": name, "n": one["n"], "course": one["course"]} | one["measures"]["alpha"] for name, one in tasks.items()],
             "numbers": [number for number, segment in enumerate(self.segments) if self._is_asked(segment.id)],
-            "answered": [(self._number[id], self._skipped(row)) for id, row in self.file.rows.items() if self._own(id)],
+            "answered": [(self._number[id], _is_skip(row, self.scheme)) for id, row in self.file.rows.items() if self._own(id)],
         }  # fmt: skip
 
     def view(self, number: int) -> dict[str, Any]:
@@ -150,7 +166,7 @@ class Work:
             "here": here, "sentences": [{"number": self._number[one.id], "text": one.text} for one in article],
             "actors": [asdict(one) for one in mentions[here]], "codes": [one.code for one in candidates(texts, mentions, here) if one.code],
             "answer": self._own(segment.id), "said": self._said(segment.id),
-            "comments": sorted(row["comment"] for row in self._votes.get(segment.id, []) if row["comment"]),
+            "comments": sorted(row["comment"] for row in self._votes.get(segment.id, {}).values() if row["comment"]),
         }  # fmt: skip
 
     def answer(self, number: int, given: Mapping[str, Any]) -> None:
@@ -167,33 +183,49 @@ class Work:
             said = {task.name: Fields(labels, {}).answer(task) for task in self.scheme}
             coded = replace(segment, labels=said, dyads=tuple(dict.fromkeys(fields.dyads(self.scheme))))
             mark = {"coder": self.coder, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), "comment": fields.text("comment")}
-            row, kept = {**coded.to_row(self.scheme), "split": segment.split, **mark}, (*self.scheme.names, *COLUMNS)
-            rows[segment.id] = {name: cell for name, cell in row.items() if cell not in ("", None) or name in kept}
+            rows[segment.id] = _row(coded, self.scheme, mark)
         self.file.save(rows)
-
-    def _checked(self, path: Path, rows: Mapping[str, Row]) -> Mapping[str, Row]:
-        for id, row in rows.items():
-            if id not in self._number or self.segments[self._number[id]].text != row["text"]:
-                raise UserError(f"{path} has an answer to '{id}', which the corpus lacks or has with another text; name its own corpus")
-        return rows
 
     def _own(self, id: str) -> Row | None:
         row = self.file.rows.get(id)
         return row if row and row["coder"] == self.coder else None
 
-    def _skipped(self, row: Row) -> bool:
-        return all(row[task] is None for task in self.scheme.names)
-
     def _is_asked(self, id: str) -> bool:
-        return not self.settle or self._own(id) is not None or any(len(answers) > 1 for answers in self._said(id).values())
+        return not self.settles or self._own(id) is not None or any(len(answers) > 1 for answers in self._said(id).values())
 
     def _said(self, id: str) -> dict[str, list[Any]]:
         """Return the different answers to each task, and who towards whom; not in coders' order."""
-        given = self._votes.get(id, [])
-        said = {task: {row[task] for row in given} for task in self.scheme.names}
+        rows = self._votes.get(id, {}).values()
+        said = {task: {row[task] for row in rows} - {None} for task in self.scheme.names}
         if self.actors:
-            said["dyads"] = {_pairs(row) for row in given if row[STANCE] != NEUTRAL}
+            said["dyads"] = {_pairs(row) for row in rows if row[STANCE] != NEUTRAL}
         return {name: sorted(answers, key=str) for name, answers in said.items()}
+
+
+def _checked(path: Path, rows: Mapping[str, Row], reading: Reading) -> Mapping[str, Row]:
+    texts = {segment.id: segment.text for segment in reading.segments}
+    for id, row in rows.items():
+        if texts.get(id) != row["text"]:
+            raise UserError(f"{path} has an answer to '{id}', which the corpus lacks or has with another text; name its own corpus")
+    return rows
+
+
+def _in_corpus(segment: Segment, reading: Reading, scheme: Scheme) -> dict[str, Row]:
+    votes = {coder: vote for coder, vote in reading.votes.get(segment.id, {}).items() if any(one is not None for one in vote.values())}
+    mark, out = {"time": reading.times.get(segment.id, ""), "comment": ""}, dict[str, Row]()
+    for coder, vote in (votes or {"": {}}).items():
+        labels = {task: vote.get(task) if task in segment.soft else answer for task, answer in segment.labels.items()}
+        out[coder] = _row(replace(segment, labels=labels), scheme, {"coder": coder, **mark})
+    return out
+
+
+def _row(segment: Segment, scheme: Scheme, mark: Mapping[str, str]) -> Row:
+    row = {**replace(segment, soft={}).to_row(scheme), **segment.labels, "split": segment.split, **mark}
+    return {name: cell for name, cell in row.items() if cell not in ("", None) or name in (*scheme.names, *COLUMNS)}
+
+
+def _is_skip(row: Row, scheme: Scheme) -> bool:
+    return all(row[task] is None for task in scheme.names)
 
 
 def _pairs(row: Row) -> tuple[tuple[str, str, str], ...]:
@@ -202,6 +234,6 @@ def _pairs(row: Row) -> tuple[tuple[str, str, str], ...]:
     return tuple(sorted((one["source"], one["target"], "" if one["stance"] in own else one["stance"]) for one in dyads))
 
 
-def _joined(given: Sequence[Row]) -> Row:
-    coders, comments = ([row[name] for row in given if row[name]] for name in ("coder", "comment"))
-    return {**given[0], "coder": ", ".join(coders), "comment": " / ".join(comments)}
+def _joined(*rows: Row, judge: str) -> Row:
+    coders, comments = ([row[name] for row in rows if row[name]] for name in ("coder", "comment"))
+    return {**rows[0], "coder": ", ".join(coders), "comment": " / ".join(comments), "judge": judge}

@@ -1,8 +1,9 @@
 """``haltung prepare``, ``annotate``, ``agree``, ``suggest``, ``issues``: texts and their labels."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 from rich.console import Console, Group, RenderableType
@@ -10,10 +11,11 @@ from rich.text import Text
 
 from haltung import tracking
 from haltung.actors.finder import Actors
+from haltung.annotation import work
 from haltung.cli import hint
-from haltung.cli.build import CorpusOptions, Language, Seed, command, corpus_of, make, output_file, scheme_for, scheme_of, typed
+from haltung.cli.build import CorpusOptions, Language, Seed, command, corpus_of, make, output_file, scheme_for, typed
 from haltung.cli.config import Request
-from haltung.corpus.parsing.rows import read_unlabelled
+from haltung.corpus.parsing.rows import Reading, read_unlabelled, source_files
 from haltung.corpus.split import SPLITS
 from haltung.corpus.store import REASONS, Prepared, label_rows
 from haltung.errors import UserError, listed, writing
@@ -27,7 +29,7 @@ from haltung.experiments.compare import FOLDS
 from haltung.experiments.labelling import issues as doubts
 from haltung.experiments.labelling import suggest as next_ones
 from haltung.experiments.predict import bundle_of
-from haltung.labels import STANCE
+from haltung.labels import STANCE, Scheme
 from haltung.models import bundle as bundles
 from haltung.models import compact
 
@@ -47,7 +49,7 @@ def annotate(
 ) -> None:  # fmt: skip
     """Serve the page on which a coder labels, or settles what others disagree on."""
     try:
-        from haltung.annotation import app, work
+        from haltung.annotation import app
         from haltung.serving.engine import KEY_VARIABLE, secret
     except ModuleNotFoundError as error:
         raise UserError(f"the page needs the library {error.name}, which is not installed; pip install 'haltung[serve,events]'") from None
@@ -56,18 +58,23 @@ def annotate(
     if not (key := secret(key_file)) and host not in app.LOOPBACK:
         raise UserError(f"host={host} lets other machines in; set a key for coders to give: key_file=FILE, or {KEY_VARIABLE}")
     corpus = typed(CorpusOptions, request.settings["corpus"], "corpus")
-    scheme = scheme_of(corpus.labels, request.config_dir)
+    reader = make(corpus.reader, "corpus.reader")
+    own = [path for path in settle if hasattr(reader, "annotators") and path.resolve() in map(Path.resolve, source_files(reader))]
+    scheme = scheme_for(reader, corpus, request.config_dir, drafts=bool(own))
     scheme = scheme if corpus.tasks is None else scheme.only(corpus.tasks)
-    reading = read_unlabelled(make(corpus.reader, "corpus.reader"), scheme)
-    finder = Actors.load(actors) if dyads and STANCE in scheme.names else None
+    reading = _undecided(reader, scheme)
+    if own and not reading.votes:
+        raise UserError(f"settle={own[0]} has no labels of coders; name their columns, coders=[A,B], or have columns called Coder and ID")
+    reading = reading if own else replace(reading, votes={})
+    finder = Actors.load(actors) if dyads and not own and STANCE in scheme.names else None  # those were not asked for dyads
     file = work.AnswersFile(output_file(output or f"{corpus.name}-{coder}.jsonl", settle) or Path(), scheme)
-    page = work.Work(scheme, reading.segments, coder, file, settle, finder)
+    page = work.Work(scheme, reading, coder, file, [path for path in settle if path not in own], finder)
     print(file.mended or f"{len(page.described()['answered'])} answers so far")
     app.annotate(page, host, port, key)
 
 
-@command("agree")
-def agree(request: Request, *, settle: str | None, language: Language, output: str | None) -> None:
+@command("agree", lists=("answers",))
+def agree(request: Request, *, answers: tuple[Path, ...], settle: str | None, language: Language, output: str | None) -> None:
     """Print how far coders agree, write the page, and a sheet of what is to be settled."""
     if not request.settings.get("corpus"):
         raise UserError("name what several people have coded: table=FILE with coders=[A,B], or corpus=NAME with corpus.reader.path=FILE")
@@ -76,7 +83,9 @@ def agree(request: Request, *, settle: str | None, language: Language, output: s
         raise UserError(f"settle={settle}: expected a new file that ends with .xlsx; one that exists may hold decisions, so it stays")
     reader = make(corpus.reader, "corpus.reader")
     scheme = scheme_for(reader, corpus, request.config_dir)
-    reading = (replace(reader, annotators="first") if hasattr(reader, "annotators") else reader).read(scheme)
+    reading = _undecided(reader, scheme)
+    files = [*(source_files(reader) if reading.votes else ()), *answers]
+    reading = work.voted(reading, work.collect(reading, scheme, answers)) if answers else reading
     result, console = agreement(corpus.name, reading, scheme), Console()
     for grid in report.grids(result, scheme, language):
         console.print(grid.rich())
@@ -90,6 +99,9 @@ def agree(request: Request, *, settle: str | None, language: Language, output: s
         with writing(sheet):
             rows = report.write_open(sheet, reading, result.coders, [scheme[name] for name in result.tasks])
         hint("to settle", f"{rows} rows at the top of {sheet}; then: haltung train table={sheet} 'label=[{','.join(result.tasks)}]'")
+    if any(task.measures["percent"].value != 1 for task in result.tasks.values()):
+        words = [word for word in request.command[1:] if word.partition("=")[0] not in ("answers", "settle", "language", "output")]
+        hint("on a page", shlex.join(["haltung", "annotate", *words, "coder=NAME", f"settle=[{','.join(map(str, files))}]"]))
 
 
 @command("suggest")
@@ -140,6 +152,11 @@ def issues(request: Request, *, run: str | None, n: Annotated[int, Field(ge=1)],
     hint("page", str(folder / doubts.PAGE))
     again = f"haltung train table={folder / doubts.SHEET} 'label=[{','.join(corpus.scheme.names)}]' labels={whole['labels']}"
     hint("to correct", f"{count} labels at the top of {folder / doubts.SHEET}; then: {again}; or label {folder / doubts.ROWS} anew")
+
+
+def _undecided(reader: Any, scheme: Scheme) -> Reading:
+    """Return a source that need have no label, and whose coders may differ."""
+    return read_unlabelled(replace(reader, annotators="soft") if hasattr(reader, "annotators") else reader, scheme)
 
 
 def table(prepared: Prepared) -> Group:

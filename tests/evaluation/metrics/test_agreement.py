@@ -252,6 +252,11 @@ def test_coders_who_differ_are_settled_as_told(table: str, tmp_path: Path) -> No
         ("ID;Satz;Coder;Label\na;Ja.;A;pro\na;Ja.;A;contra", [], r"line 3: the id 'a' has no coder here, or 'A' twice, or another text"),
         ("ID;Satz;Coder;Label\na;Ja.;A;pro\na;Nein.;B;contra", [], r"line 3: the id 'a' has .* another text than before"),
         ("ID;Satz;Coder;Label\na;Ja.;A;pro\na;Ja.;;contra", [], r"line 3: the id 'a' has no coder here"),
+        (
+            "ID;Satz;Coder;Code\na;Ja.;A;pro\na;Ja.;B;contra",
+            ["label=Cod"],
+            "label is 'Cod', did you mean 'Code'.*allowed are ID, Satz, Coder",
+        ),
         ("Satz;A;B\nJa.;pro;contra", ["coders=[A,B]", "settle=rows.csv"], "settle=rows.csv: expected a new file that ends with .xlsx"),
     ],
 )

@@ -88,7 +88,8 @@ class Sheet(Table):
         rows, out, items = list(rows), list[SourceRow](), dict[object, dict[str, Any]]()
         header = list(dict.fromkeys(name for row in rows for name in row.data))
         names = {"id": "id", "text": "text", **({} if self.coders else self.mapping(header))}
-        labels = list(self.tasks(header).values()) if "coder" in names and names["id"] in header else []
+        is_long = "coder" in names and names["id"] in header
+        labels = [one_of("label", name, header) for name in self.tasks(header).values()] if is_long else []
         for row in rows:
             data: dict[str, Any] = dict(row.data)
             if self.coders and data:

@@ -82,7 +82,7 @@ def agreement(corpus: str, reading: Reading, scheme: Scheme) -> Agreement:
         if any(len(row) - row.count(None) > 1 for row in answers):
             tasks[task.name] = _of_task(task, answers, coders, [segment.group for segment in segments])
     if not tasks:
-        found = f"{corpus}: no segment has labels of two coders; name their columns, as in coders=[Anna,Ben]"
+        found = f"{corpus}: no segment has labels of two coders; name their columns, as in coders=[Anna,Ben], or answers=[A.jsonl,B.jsonl]"
         raise UserError(f"{found}, or have a row for each segment and coder, with columns called Coder and ID (or id=COLUMN)")
     return Agreement(corpus, coders, not any(segment.article for segment in segments), tasks)
 
