@@ -107,13 +107,13 @@ def served(of: Work, key: str | None = None) -> Iterator[str]:
         thread.join(PATIENCE)
 
 
-class Process:
-    """``haltung annotate`` in a process of its own, as a person starts it."""
+class Server:
+    """A command that serves a page, in a process of its own, as a person starts it."""
 
-    def __init__(self, folder: Path, coder: str, *words: str, corpus: Sequence[str] = CORPUS) -> None:
-        command = [sys.executable, "-m", "haltung", "annotate", *corpus, f"coder={coder}", "port=0", *words]
-        with (folder / f"{coder}.log").open("w") as log:
-            self.process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
+    def __init__(self, folder: Path, name: str, *words: str) -> None:
+        with (folder / f"{name}.log").open("w") as log:
+            program = [sys.executable, "-m", "haltung", *words]
+            self.process = subprocess.Popen(program, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self.process.stdout
         self.said: list[str] = []
         for line in self.process.stdout:
@@ -121,7 +121,7 @@ class Process:
             if " at http://" in line:
                 self.address = line.partition(" at ")[2].split()[0]
                 return
-        raise AssertionError("".join(self.said) + (folder / f"{coder}.log").read_text())
+        raise AssertionError("".join(self.said) + (folder / f"{name}.log").read_text())
 
     def get(self, path: str) -> dict[str, Any]:
         """Ask for what the page shows."""
@@ -136,3 +136,10 @@ class Process:
         self.process.send_signal(sign)
         self.process.communicate(timeout=PATIENCE)
         return self.process.returncode
+
+
+class Process(Server):
+    """``haltung annotate`` on the corpus of a folder, or on another one."""
+
+    def __init__(self, folder: Path, coder: str, *words: str, corpus: Sequence[str] = CORPUS) -> None:
+        super().__init__(folder, coder, "annotate", *corpus, f"coder={coder}", "port=0", *words)

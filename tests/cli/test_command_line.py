@@ -94,6 +94,7 @@ def test_haltung_alone_lists_the_commands(tmp_path: Path) -> None:
         (["runs", "since=gestern"], ["since", "'gestern'", "7d"]),
         (["serve", "bundle=nowhere"], ["nowhere"]),
         (["serve", "port=1,2"], ["one bundle at a time"]),
+        (["label"], ["'label'", "haltung annotate", "issues for labels that look wrong"]),
         (["completion", "tcsh"], ["'tcsh'", "bash, zsh, fish"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

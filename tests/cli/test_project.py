@@ -82,7 +82,7 @@ def test_a_project_that_cannot_be_made_gets_one_sentence(tmp_path: Path, words: 
 
 def _commands(project: Path) -> Iterator[list[str]]:
     """Yield what the targets of the Makefile run, and what the README shows."""
-    targets = re.findall(r"^([a-z]+):.*## ", (project / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(r"^([a-z_]+):.*## ", (project / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     done = subprocess.run(["make", "-n", *targets], cwd=project, capture_output=True, text=True, check=True)
     yield from (shlex.split(line) for line in done.stdout.splitlines() if line.startswith("haltung "))
     shown = re.findall(r"`(haltung \w+ [^`]*=[^`]*)`", (project / "README.md").read_text(encoding="utf-8"))
@@ -92,7 +92,7 @@ def _commands(project: Path) -> Iterator[list[str]]:
 def test_each_command_of_a_project_composes(project: Path) -> None:
     """With the project's own config."""
     commands = [words[1:] for words in _commands(project)]
-    assert {words[0] for words in commands} == {"prepare", "train", "evaluate", "predict", "runs", "agree", "report"}
+    assert {words[0] for words in commands} == {"suggest", "annotate", "prepare", "train", "evaluate", "predict", "runs", "agree", "report"}
     for command, *words in commands:
         rest = [word for word in words if word not in ("--config-dir", "configs")]
         own = project / "configs" if len(rest) < len(words) else None
@@ -158,7 +158,8 @@ def test_doctor_survives_a_machine_that_says_nothing(monkeypatch: pytest.MonkeyP
         raise OSError("not here")
 
     monkeypatch.setattr(metadata, "requires", fail)
-    for name in ("processor", "has_bf16", "memory", "disk_usage", "preferred"):
+    monkeypatch.setattr(resources, "memory", fail)
+    for name in ("processor", "has_bf16", "disk_usage", "preferred"):
         monkeypatch.setattr(machine, name, fail)
     monkeypatch.setenv("PATH", "")
     done = run_here("doctor", cwd=tmp_path)
@@ -200,7 +201,7 @@ def test_a_hub_that_does_not_answer_costs_no_more_than_its_time(monkeypatch: pyt
 @pytest.mark.usefixtures("no_hub")
 def test_little_memory_asks_for_the_linear_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """An encoder's training would be killed."""
-    monkeypatch.setattr(machine, "memory", lambda: 3.9)
+    monkeypatch.setattr(resources, "memory", lambda: 3.9)
     assert machine.look(0)["recipe"] == "haltung train model=linear"
 
 

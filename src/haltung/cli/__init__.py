@@ -20,6 +20,7 @@ _MODULES = {name: module for name, module, _ in _ROWS}
 _HELP = ("--help", "-h", "help")
 _DEFAULTS = re.compile(r"^defaults:\n(  .*\n)*", re.MULTILINE)  # what a config is made of
 _SHELLS = ("bash", "zsh", "fish")
+_LABEL = ": haltung annotate is for labelling by hand, predict for labels by a model, issues for labels that look wrong"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +59,8 @@ def _run(words: list[str]) -> int:
     elif command == "__complete":
         print("\n".join(_candidates(rest[0] if rest else "")), flush=True)
     elif command not in COMMANDS:
-        raise UserError(f"unknown command '{command}'{nearest(command, COMMANDS)}; the commands are {listed(COMMANDS)}")
+        meant = _LABEL if command == "label" else nearest(command, COMMANDS)
+        raise UserError(f"unknown command '{command}'{meant}; the commands are {listed(COMMANDS)}")
     elif any(word in _HELP for word in rest):
         print(_help(command, rest), end="")
     elif command == "completion":

@@ -18,7 +18,7 @@ from haltung.cli.config import Request
 from haltung.corpus.parsing.rows import Reading, read_unlabelled, source_files
 from haltung.corpus.split import SPLITS
 from haltung.corpus.store import REASONS, Prepared, label_rows
-from haltung.errors import UserError, writing
+from haltung.errors import UserError, listed, writing
 from haltung.evaluation.metrics.agreement import agreement
 from haltung.evaluation.predictions import read_predictions
 from haltung.evaluation.report import agreement as report
@@ -141,10 +141,14 @@ def issues(request: Request, *, run: str | None, n: Annotated[int, Field(ge=1)],
     whole = {**record.config["corpus"], "split": {**record.config["corpus"]["split"], "fold": 0}}
     corpus = corpus_of({**request.settings, "corpus": whole}, request.config_dir, drafts=False)
     split = read_predictions(tracking.artifact(record, f"evaluation/{FOLDS}/{PREDICTIONS}"))
-    segments = corpus.segments("train")
+    folds = [one for one in tracking.children(record) if "haltung.bundle" in one.tags and not one.of_all_rows]
+    judges = {tracking.bundle_folder(one): read_predictions(tracking.artifact(one, f"evaluation/test/{PREDICTIONS}")).ids for one in folds}
+    details = {"run": record.id, "command": " ".join(["haltung", *request.command])}
     folder = Path(output or f"experiments/reports/issues-{record.name}")
     with writing(folder):
-        count = doubts.write(folder, split, segments, n, language, {"run": record.id, "command": " ".join(["haltung", *request.command])})
+        count = doubts.write(folder, split, corpus.segments("train"), n, language, details, judges)
+    if several := [task.title(language) for task in split.tasks if task.kind == "multi"]:
+        print(f"{word('issues_several', language)}: {listed(several)}")
     hint("page", str(folder / doubts.PAGE))
     again = f"haltung train table={folder / doubts.SHEET} 'label=[{','.join(corpus.scheme.names)}]' labels={whole['labels']}"
     hint("to correct", f"{count} labels at the top of {folder / doubts.SHEET}; then: {again}; or label {folder / doubts.ROWS} anew")

@@ -110,7 +110,7 @@ def clicked(address: str, project: int, task: int) -> None:
         assert page.title() != "evil"
 
 
-def test_what_two_people_label_in_label_studio_comes_back(server: str, tmp_path: Path) -> None:
+def test_what_two_people_label_in_label_studio_comes_back(server: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Tasks and interface by ``suggest``, answers by click and by its API, its export by
     ``prepare`` and ``agree``: the same segments, whose labels are those chosen, in their order.
     """
@@ -118,6 +118,7 @@ def test_what_two_people_label_in_label_studio_comes_back(server: str, tmp_path:
     done = run_here("suggest", *SOURCE, "n=100", "format=labelstudio", "language=de", "output=tasks.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     anna = httpx.Client(base_url=server, headers={"Authorization": f"Token {TOKEN}"}, trust_env=False, timeout=PATIENCE)
+    request.addfinalizer(anna.close)
     config = (tmp_path / "tasks.config.xml").read_text(encoding="utf-8")
     project = asked(anna, "POST", "/api/projects", json={"title": "Haltung", "label_config": config})["id"]
     given = json.loads((tmp_path / "tasks.json").read_text(encoding="utf-8"))
@@ -125,6 +126,7 @@ def test_what_two_people_label_in_label_studio_comes_back(server: str, tmp_path:
     tasks = asked(anna, "GET", "/api/tasks", params={"project": project, "page_size": 100, "fields": "all"})["tasks"]
     ids = {task["data"]["id"]: task["id"] for task in tasks}
     ben = signed_up(server, asked(anna, "GET", "/api/invite")["invite_url"], "ben@example.org")
+    request.addfinalizer(ben.close)
 
     # The last task first, so that the order of time is not that of rows; nobody answers the first.
     order = [item["data"]["id"] for item in given[:0:-1]]

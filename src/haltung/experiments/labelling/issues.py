@@ -1,29 +1,37 @@
 """Labels that are likely wrong, with reasons: a page, a sheet to correct, and rows to relabel."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from haltung.corpus.parsing.rows import Reading
 from haltung.errors import UserError
-from haltung.evaluation.error_analysis.analysis import label_issues
+from haltung.evaluation.error_analysis.analysis import LabelIssue, Mistake, label_issues, mistakes
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report.agreement import write_open
 from haltung.evaluation.report.page import rendered, report_folder
+from haltung.experiments.explain import explained
 from haltung.experiments.labelling.suggest import text_vectors
 from haltung.experiments.labelling.suggest import write as write_tasks
+from haltung.models import bundle
 from haltung.records import Segment
 
 PAGE, SHEET, ROWS = "issues.html", "issues.xlsx", "issues.jsonl"
+EXPLAINED = 20  # issues have the words that spoke for the model's label, for each of which it reads the sentence again
+Judges = Mapping[Path, Collection[str]]
 
 
-def write(folder: Path, split: ScoredSplit, segments: Sequence[Segment], n: int, language: str, details: Mapping[str, str]) -> int:
+def write(
+    folder: Path, split: ScoredSplit, segments: Sequence[Segment], n: int, language: str, details: Mapping[str, str],
+    judges: Judges,
+) -> int:  # fmt: skip
     """Write up to ``n`` labels of a corpus that its out-of-fold predictions contradict, the
     likeliest errors first; return how many there are.
 
-    The sheet has all segments, the doubtful ones on top, without the labels in doubt. Raises
-    ``UserError`` if the segments are others than those of ``split``, or as ``report_folder``.
+    The sheet has all segments, the doubtful ones on top, without the labels in doubt. ``judges``
+    are the folds' bundles, with the ids that each has not learned from. Raises ``UserError`` if the
+    segments are others than those of ``split``, or as ``report_folder``.
     """
     rows, known = {id: row for row, id in enumerate(split.ids)}, {one.id: one for one in segments}
     if rows.keys() != known.keys():
@@ -37,14 +45,23 @@ def write(folder: Path, split: ScoredSplit, segments: Sequence[Segment], n: int,
         near = (other for other in (vectors @ -vectors[row].T).toarray().ravel().argsort() if split.groups[other] != split.groups[row])
         others = (known[split.ids[other]] for other in near)
         shown.append((one, likely, list(islice((other for other in others if other.labels.get(one.task)), 3))))
+    reasons = _reasons(found[:EXPLAINED], split, [known[id] for id in split.ids], judges)
     votes = {id: {"before": dict(one.labels), "model": dict(one.labels)} for id, one in known.items()}
     for one in found:
         votes[one.id]["model"][one.task] = one.suggested
         known[one.id] = replace(known[one.id], labels={**known[one.id].labels, one.task: None})
     with report_folder(folder, PAGE, "list of issues", language) as scratch:
-        page = rendered("issues.html.j2", language, {}, shown=shown, scheme=split.scheme, corpus=split.corpus, details=details)
+        page = rendered("issues.html.j2", language, {}, shown=shown, reasons=reasons, split=split, details=details)
         (scratch / PAGE).write_text(page, encoding="utf-8")
         doubtful = list(dict.fromkeys(one.id for one in found))
         write_open(scratch / SHEET, Reading(tuple(known.values()), votes=votes), ("before", "model"), split.tasks, doubtful)
         write_tasks(scratch / ROWS, [known[id] for id in doubtful], split.scheme, "jsonl")
     return len(found)
+
+
+def _reasons(found: Sequence[LabelIssue], split: ScoredSplit, corpus: Sequence[Segment], judges: Judges) -> dict[tuple[str, str], Mistake]:
+    """Return by task and id the weights of words for the label of who judged a segment."""
+    asked = {(one.task, one.id) for one in found}
+    wrong = [one for task in split.tasks for one in mistakes(split, corpus, task, len(split)) if (one.task, one.id) in asked]
+    judged = (explained(bundle.load(path), corpus, [own for own in wrong if own.id in ids]) for path, ids in judges.items())
+    return {(one.task, one.id): one for some in judged for one in some}
