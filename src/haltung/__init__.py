@@ -17,7 +17,6 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.2.0.dev0"
-
 __all__ = [
     "ArticleResult", "ComparedRuns", "EvaluatedRun", "LoadedModel", "TextResult", "TrainedRun", "UserError", "compare", "evaluate", "load",
     "train",

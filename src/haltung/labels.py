@@ -14,16 +14,12 @@ import yaml
 from haltung.errors import UserError, first_line, kind, listed, nearest, short
 
 KINDS = ("single", "multi")
-
 STANCE, NEUTRAL = "stance", "neutral"  # the task whose labels dyads have, and its label for none
-
 # Columns of a corpus and words of the configs, which are no names for tasks.
 RESERVED = (
     "id", "text", "context", "target", "article", "date", "source", "genre", "dyads", "soft", "split", "probabilities", "default", "mean",
 )  # fmt: skip
-
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
-
 _MAX_BYTES = 1_000_000  # our largest has 10,000; YAML takes minutes for 50 MB
 _MAX_LABELS, _MAX_DEPTH = 10_000, 20  # of a task, and of lists and mappings in each other
 

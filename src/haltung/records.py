@@ -16,16 +16,11 @@ if TYPE_CHECKING:
 Record = TypeVar("Record")
 Key = TypeVar("Key")
 Item = TypeVar("Item")
-
 Span = tuple[int, int]  # of a text: the positions of its first character and behind its last
-
 Answer = str | tuple[str, ...] | None  # a label, several (multi-label), or None if unlabelled
-
 Shares = Mapping[str, Mapping[str, float]]  # of annotators, by task and label
-
 # The columns of text of every corpus; each task of its scheme adds one, and there is ``position``.
 TEXT_COLUMNS = ("id", "text", "context", "target", "article", "headline", "date", "source", "genre")
-
 MULTI_THRESHOLD = 0.5  # the probability from which a label of a multi-label task is predicted
 
 

@@ -16,7 +16,6 @@ from haltung.files import patterns
 from haltung.records import Span, by_key
 
 MAX_CANDIDATES = 6  # of a sentence
-
 # What a candidate may be a side as; somebody inside its state has one of these endings.
 ITSELF, STATE = "itself", "state"
 ENDINGS: Mapping[str, str] = {
@@ -25,11 +24,9 @@ ENDINGS: Mapping[str, str] = {
 }  # fmt: skip
 ROLES = (ITSELF, STATE, *ENDINGS)
 _ROLE_OF = {"": STATE} | {ending: role for role, ending in ENDINGS.items()}
-
 _WINDOW = 3  # words before a name that may hold its preposition and article
 _BEGINNING = 30  # a name that begins before this character begins the sentence
 _FAR = 5  # up to which numbers of sentences and ranks are told apart
-
 _RE = patterns("haltung.actors", "candidates")
 _TOKEN = re.compile(r"[\w-]+|[„“,.:]")
 

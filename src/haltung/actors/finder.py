@@ -23,7 +23,6 @@ from haltung.actors.phrases import add_role, phrases
 from haltung.files import patterns, shipped, table
 
 __all__ = ["Actors", "Mention", "codes"]
-
 _NAME = r"(?:(?:von|van|de|der|den|di|da|du|al|bin|ibn|el|ben|zu)[ -]){0,2}[A-ZÄÖÜÁÉÍÓÚÇŠŽŁİŞĐØÅ][\w’'.-]*"
 _AFTER = re.compile(rf" (?:Dr\. |Prof\. )?((?:{_NAME} ){{0,2}}{_NAME})")
 _BEFORE_COMMA = re.compile(rf"((?:{_NAME} ){{1,2}}{_NAME}), (?:der|die|das|ein|eine)? ?(?:[a-zäöüß]+(?:e|er|en) )?$")

@@ -20,7 +20,6 @@ _COLUMNS = [*table("haltung.actors", "tables.tsv")]
 TABLES = {name: tuple(column for of, column, *_ in _COLUMNS if of == name) for name, *_ in _COLUMNS}
 _KEYS = {name: tuple(column for of, column, key, _ in _COLUMNS if of == name and key == "key") for name in TABLES}
 CHOICES = {(name, column): choices.split("|") for name, column, _, choices in _COLUMNS if choices != "any"}
-
 FIRST, LAST = "0001-01-01", "9999-12-31"
 _DATE = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 

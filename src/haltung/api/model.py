@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Tracking = Literal["local", "server"]
-
 _CALLS = "<p><code>.predict(text)</code>, <code>.predict(table)</code>, <code>.read(article)</code></p>"
 
 

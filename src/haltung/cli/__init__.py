@@ -16,7 +16,6 @@ from haltung.errors import UserError, listed, nearest, writing
 _ROWS = list(files.table("haltung.cli", "commands.tsv"))
 COMMANDS = {name: text for name, _, text in _ROWS}
 _MODULES = {name: module for name, module, _ in _ROWS}
-
 _HELP = ("--help", "-h", "help")
 _DEFAULTS = re.compile(r"^defaults:\n(  .*\n)*", re.MULTILINE)  # what a config is made of
 _SHELLS = ("bash", "zsh", "fish")

@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
 Language = Literal["en", "de"]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-
 Options = TypeVar("Options")
-
 # What pydantic calls a type, as the start of its error's name, and what the message asks for.
 _EXPECTED = {
     "int": "a whole number", "float": "a number", "bool": "true or false", "string": "text", "list": "a list", "tuple": "a list",

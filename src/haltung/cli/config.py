@@ -27,17 +27,13 @@ from haltung import files, labels
 from haltung.errors import UserError, first_line, listed, nearest
 
 _MOST_COMBINATIONS = 200
-
 # Mappings whose keys the user chooses (tasks, columns, labels), so that a new one needs no +.
 _OPEN = ("corpus.reads", "corpus.pooling", "corpus.reader.columns", "corpus.reader.labels", "corpus.reader.tasks", "fsdp")
-
 # What a config of others may have. Nothing of $, { and \ stands beside it: what it stands for could
 # become another one by that, which is resolved in its turn.
 _REFERENCE = r"(?<![$\\])\$\{(?:(\.*)([\w\[-][\w.\[\]-]*)|shipped:[\w./-]*%s)\}(?![$\\{])"
 _MOST_CHARACTERS = 1_000_000
-
 _SIGNS = ("separator", "list_separator", "quotechar")  # one character each, which may mean something in an override
-
 _PLAIN = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 
 

@@ -32,7 +32,6 @@ from haltung.records import Prediction, label_ids
 from haltung.serving.engine import Settings, open_engine
 
 Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
-
 GPU = Path("/dev/nvidiactl")  # is there where torch can use one of NVIDIA
 _MANY = 256  # texts, from which on it is worth the time that the faster runtime takes to load
 _SHOWN = 3  # of a task's labels have their probabilities shown

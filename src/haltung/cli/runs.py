@@ -21,9 +21,7 @@ from haltung.tracking.store import serve_pages
 
 Kind = Literal["train", "seeds", "ensemble", "sweep", "trial", "folds", "curve", "compare"]
 Status = Literal["running", "finished", "failed", "killed", "pruned"]
-
 _SORTED_BY = ("when", "name", "kind", "corpus", "seed", "status")
-
 _WIDTH = 130
 _UNITS = {"d": "days", "h": "hours", "w": "weeks"}
 

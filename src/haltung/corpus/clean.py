@@ -13,7 +13,6 @@ from haltung.labels import Scheme
 from haltung.records import Segment, label_ids, well_formed
 
 _READ = ("text", "context", "target", "headline")  # the fields that models read
-
 _MARKUP = patterns("haltung.corpus", "markup")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 # Tags that begin a new line or cell: the words on both sides are separate.

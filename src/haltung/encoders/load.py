@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 # Description and weights of a trained bundle, whose encoder another training may start from.
 _BUNDLE, _WEIGHTS, _PART = "haltung.json", "model.safetensors", "encoder."
-
 KEPT = "kept_layers"  # in a cut encoder's config.json: its layers' numbers in the whole one
-
 # The files that a fast tokenizer can be made from.
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "spm.model", "sentencepiece.bpe.model")
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 # What precedes the text as the first half of a pair; "target+context" is both, in this order.
 Reads = Literal["text", "context", "target", "target+context"]
-
 _MIN_CONTEXT = 4  # fewer tokens of context carry no information
 
 

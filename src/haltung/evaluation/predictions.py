@@ -16,7 +16,6 @@ from haltung.records import MULTI_THRESHOLD, TEXT_COLUMNS, Answer, Prediction, S
 
 UNLABELLED = -1  # stands in gold where a row was not labelled for the task
 _META = b"haltung"  # key of scheme, corpus and split in the metadata of a predictions file
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]

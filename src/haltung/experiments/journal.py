@@ -16,7 +16,6 @@ from haltung import __version__, files
 from haltung.errors import UserError, writing
 
 Item = TypeVar("Item")
-
 JOURNAL, BROKEN = ".journal", ".broken.jsonl"  # behind the output's name; what could not be used
 LEFT = (JOURNAL, BROKEN, ".partial", f"{BROKEN}.partial", ".merged")  # all that a stopped run leaves there
 

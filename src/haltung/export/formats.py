@@ -20,9 +20,7 @@ from haltung.records import Prediction
 
 # What writes each kind, in a module of ``graphs`` that is imported late, since it needs torch.
 _GRAPHS = {"linear": "linear:write", "network": "neural:write", "article": "neural:write_articles"}
-
 SIDES = ("source", "target")  # what a model that finds dyads says besides tasks
-
 MAX_DIFFERENCE = 1e-4  # of a probability in fp32, where only rounding may differ
 MAX_FLIPS = 0.01  # the share of a task's labels that a reduced precision may change
 MAX_LOSS = 0.005

@@ -45,7 +45,6 @@ _FAMILIES = {
 # large as they get, 2e-6 of it is lost. With a smaller factor float16, in which services compute,
 # would lose more: below 2^-14 its numbers have fewer digits.
 _SMALL = 2.0**-13
-
 _CONFIG, _WEIGHTS, _MARK = "config.json", "model.safetensors", "haltung"
 # What a model of another kind says its labels by.
 _LOST = {"article": "the article's other sentences and dyads", "linear": "counts of words", "ensemble": "several members"}

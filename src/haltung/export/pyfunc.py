@@ -30,7 +30,6 @@ with warnings.catch_warnings():
 
 # The optional columns of text; a model of articles has a use for article, headline and position.
 _COLUMNS = ("id", "context", "target", "article", "headline")
-
 Classify = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]  # segments to predictions
 
 

@@ -25,7 +25,6 @@ from haltung.models.predictor import Model
 from haltung.records import Segment
 
 TOLERANCE = 1e-3  # within which clients have to agree with the golden answers if they run fp32
-
 # A task of one of these names would clash with an input of the graph, or another of its outputs.
 _TAKEN = ("input_ids", "attention_mask", "own_mask", "token_type_ids", "numbers", "counts")
 _TAKEN_BY_ARTICLES = ("positions", "sentence", "place", "kind", *VECTORS, *SIDES)

@@ -28,7 +28,6 @@ _PACKED = 256  # sentences that are read at once
 # Tokens in a row of them: what attention costs grows with it. Few sentences fill some better.
 _WIDTHS, _FEW = range(64, 92, 4), 100
 _SENTENCES = 1024  # of articles are read at once at most; their tokens' vectors are kept
-
 _JOINED = 4 * CUES  # cues joined with a stance: several may share a number
 _ACTOR_WIDTH = 128
 _ACTOR_DROPOUT = 0.3  # by dev: some thousand sentences are few for so many weights

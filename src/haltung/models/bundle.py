@@ -33,7 +33,6 @@ DESCRIPTION = "haltung.json"
 LEARNED = "learned.txt"  # hashes of the segments that the model was trained or chosen on
 THRESHOLDS = "dyads.json"  # thresholds of dyads, tuned on dev at the end of a training
 _MEMBERS = "members"
-
 # The model of each kind that can be exported, its weights, and the library that reads them.
 _EXPORTABLE = {
     "network": ("haltung.models.neural:NeuralModel", "model.safetensors", "torch"),
@@ -41,7 +40,6 @@ _EXPORTABLE = {
     "linear": ("haltung.models.linear:LinearModel", "linear.safetensors", "scikit-learn"),
 }
 KINDS = (*_EXPORTABLE, EnsembleModel.kind)
-
 _FASTEST = ("int8", "bf16", "fp32")  # first; a bundle lacks those that the export has refused
 ACTORS = "onnx/actors.onnx"  # the graph that scores the sides of dyads
 _BROKEN = (LookupError, TypeError, AttributeError, ValueError, OSError, RuntimeError, ArithmeticError, AssertionError, MemoryError)
@@ -49,7 +47,6 @@ _BROKEN = (LookupError, TypeError, AttributeError, ValueError, OSError, RuntimeE
 _LONG = Segment("", "Wort " * 200, context="davor", target="Ziel", article="a", headline="davor", position=0)
 _FIRST = (_LONG, Segment("", "Wort"), Segment("", "Wort", context="davor", target="Ziel"))
 VECTORS = ("tokens", "vectors", "likely")  # what a graph of articles says besides probabilities
-
 _Exported = TypeVar("_Exported", bound="ExportedModel")
 
 

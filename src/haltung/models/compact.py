@@ -26,7 +26,6 @@ DEFAULT = "news_de"
 HUB = "hub:"
 ENTRY_POINTS = "haltung.models"
 WEIGHTS = "model.safetensors"
-
 # Of a compact model: what was learned, what is needed to rebuild the bundle, and its files.
 _DIFFERENCE, _PLAN, _FILES = "difference.safetensors", "compact.json", "bundle"
 _ENCODER = "encoder."
@@ -35,7 +34,6 @@ _LAYERS, _LAYER = "#layers", "encoder.layer."
 _BITS = 6
 _LARGEST = 2 ** (_BITS - 1) - 1
 _SMALL = 4096  # smaller tensors (biases, norms) are kept in float32, and where they are
-
 Weights = dict[str, np.ndarray]
 Hole = tuple[int, str, bool]  # a lost tensor's place, its name, and whether it was transposed
 

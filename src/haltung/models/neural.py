@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 WEIGHTS = "model.safetensors"
-
 _Net = TypeVar("_Net", bound=nn.Module)
 
 

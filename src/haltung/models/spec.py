@@ -13,7 +13,6 @@ from haltung.labels import Scheme
 
 Count = Annotated[int, Field(ge=1)]
 Part = Annotated[float, Field(ge=0, lt=1)]
-
 _CHECKED = ConfigDict(extra="forbid")  # a bundle's keys are checked as those of a config are
 
 

@@ -15,7 +15,6 @@ from haltung.records import ActorAnswer, Segment
 
 SLOTS = MAX_CANDIDATES + 1  # of a sentence's candidates the first is nobody
 CUES = 8192  # cues are numbers below it (0: none), of their CRC-32, so that no vocabulary is kept
-
 Array = TypeVar("Array")
 
 

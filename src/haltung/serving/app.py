@@ -32,22 +32,18 @@ from haltung.serving.middleware import Entrance, failure
 from haltung.serving.service import Service
 
 PAGE = Path(__file__).with_name("page")
-
 _ABOUT = (
     "Topics and stances of German political news. An error is one sentence, as the value of 'error'. "
     "No text that is sent here is stored, or written to a log."
 )
-
 # In place of Starlette's phrases for an address without a route.
 _NO_ROUTE = {
     404: "there is nothing at this address; GET /docs lists what there is",
     405: "this address does not take that method; GET /docs lists what it takes",
 }
-
 # Seconds without a request on a connection; uvicorn itself ends those that have had one and are
 # silent after 20, and waits for ever for the end of headers and for those who don't read.
 _IDLE_SECONDS = 30.0
-
 # Seconds for the requests on connections made just before the listening socket was closed.
 _LAST_CALL = 0.1
 

@@ -13,10 +13,8 @@ from haltung.files import rendered
 from haltung.labels import Scheme
 
 MOST = 200  # for a person; an archive is for output=FILE.jsonl
-
 _STYLES = ("theme.css", "haltung.css", "result.css", "arrows.css")  # in this order
 _ENTRY = "standalone.js"
-
 _IMPORT = re.compile(r'^import (?:[^"\n]+ from )?"\./([a-z_]+\.js)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export ", re.MULTILINE)
 

@@ -14,11 +14,8 @@ from haltung.models.bundle import ExportedModel, broken_parts, first_loaded, gra
 from haltung.models.units import Unit
 
 KEY_VARIABLE = "HALTUNG_API_KEY"  # so that no list of processes shows the key
-
 _MAX_TOKENS = 512  # the longest estimate for a linear model, which reads a text of any length
-
 _SIMILAR = 0.8  # the least share of a group's longest text: padding costs less than more runs
-
 Count = Annotated[int, Field(ge=1)]
 
 

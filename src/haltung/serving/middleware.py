@@ -18,19 +18,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from haltung.serving.metrics import Metrics
 
 log = logging.getLogger("haltung.serving")
-
 # Of a body that is too large this many times the limit is read and dropped: a client that is still
 # sending would not see the answer.
 _DROPPED = 8
-
 # A client that takes longer to send its body is not waited for.
 _BODY_SECONDS = 20.0
-
 # Counted for a client that went away before there was an answer (as nginx does); never sent.
 _CLIENT_GONE = 499
-
 _METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
-
 _HEADERS = [
     # Only the server's own files: no inline script or style, no frame, no other host.
     (b"content-security-policy", b"default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"),
@@ -40,7 +35,6 @@ _HEADERS = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 ]
-
 # These reveal no text and cost nothing, so a browser and a supervisor need no key for them.
 _OPEN = ("/health/live", "/health/ready", "/docs", "/openapi.json", "/")
 

@@ -29,9 +29,7 @@ from haltung.models.units import Unit
 from haltung.serving.metrics import Metrics
 
 log = logging.getLogger("haltung.serving")
-
 _TURN = 8  # texts of one request stand together in a batch at most while others wait too
-
 _NEWEST = 0.2  # weight of the newest batch in the estimate of texts per second
 
 

@@ -28,14 +28,11 @@ from haltung.serving.metrics import CONTENT_TYPE
 from haltung.serving.service import Service
 
 _FIELDS = ("text", "context", "target")  # of a text; "" where there is none
-
 _EXAMPLE = '{"text": "…"}'
-
 _EXPECTED = {
     "string_type": "text", "list_type": "a list", "dict_type": "an object",
     "model_type": "an object", "model_attributes_type": "an object", "float_type": "a number",
 }  # fmt: skip
-
 # What a status means; the body is {"error": "one sentence"}.
 _STATUS = {
     401: "The key is missing or wrong",
@@ -49,7 +46,6 @@ _STATUS = {
     503: "The server is starting or stopping",
     504: "The answer took too long",
 }
-
 _REFUSALS = (401, 408, 413, 415, 422, 429, 500, 503, 504)  # of every request with texts
 
 

@@ -24,19 +24,14 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 _PACKAGE = Path(__file__).resolve().parents[1]  # MLflow copies modules of this project as files
-
 NAME = "bundle"  # of the model in its run (`runs:/RUN/bundle`), and of its artifact
-
 EXPORTED = "exported"  # the name of an exported model, and its versions' tag `haltung.form`
-
 # The libraries that a bundle's predictions depend on, by kind; an ensemble may have any members.
 _TORCH = ("torch", "transformers", "tokenizers", "safetensors")
 _LIBRARIES = {"network": _TORCH, "article": _TORCH, "linear": ("scikit-learn",), "ensemble": (*_TORCH, "scikit-learn")}
-
 # The input examples where no text of a corpus may be stored: an article of our own.
 _ARTICLE = ("Die Insel will ihren Zoll senken.", "Ihr Nachbar begrüßt das.", "Die Opposition warnt vor den Kosten.")
 _EXAMPLES = tuple(Segment(str(n), text, article="Zoll", headline="Streit um Zölle", position=n) for n, text in enumerate(_ARTICLE))
-
 _COLUMNS = ("id", "text", "context", "target")  # and those of a model of articles besides
 _ARTICLE_COLUMNS = ("article", "headline", "position")
 

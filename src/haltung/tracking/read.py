@@ -18,16 +18,13 @@ from haltung.tracking.store import Connection, Store, mlflow, mlflow_errors, ope
 from haltung.tracking.write import CONFIG, Run
 
 MEMBERS = "haltung.members"  # a tag with the ids of seeds, of which one may be another's child
-
 UNFINISHED, _STOPPED = ("RUNNING", "SCHEDULED"), ("FAILED", "KILLED")  # as MLflow calls them
-
 # Kinds of runs that hold no model, and what to name instead; their parts are listed behind it.
 _WITHOUT_MODEL = {
     "folds": "a cross-validation; compare such runs with split=folds, train with final=true for a model of all rows, or name a fold",
     "compare": "a comparison and holds no model; name the runs that it compares",
     "curve": "a learning curve, and its runs have learned from different shares of the train split; name one of them",
 }
-
 _SEARCHED, _LISTED = 500, 5  # of the newest runs: for a near name, and in a message
 
 

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SQLITE = "sqlite:///"
-
 _CREATE_TIMEOUT = 300.0  # seconds; a database takes minutes on a slow network disk
-
 # How often a server that has gone away is asked again: within a minute it may have been started
 # anew. By itself MLflow would ask for four minutes, once for what fails and once to mark the run.
 _RETRIES, _AGAIN = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5"

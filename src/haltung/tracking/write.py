@@ -28,10 +28,8 @@ from haltung.tracking.models import LoggedModel, log_bundle
 from haltung.tracking.store import Connection, Store, asking_once, expected, mlflow_errors, open_store
 
 log = logging.getLogger(__name__)
-
 CONFIG = "config.yaml"  # an artifact, since parameters are cut to MLflow's limits
 MARK = "haltung.mark"  # a tag by which ``mark_killed`` finds a run, however soon it is killed
-
 SEEN = "haltung.seen"  # of tags SEEN.SPLIT: how many segments are known from training
 
 

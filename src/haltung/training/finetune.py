@@ -40,7 +40,6 @@ from haltung.training.recipe import Training, last_checkpoint, place
 
 # Newer releases of transformers have another name for it, and warn about the old one.
 _CHECKPOINTING = "activation_checkpointing" if hasattr(TrainingArguments, "activation_checkpointing") else "gradient_checkpointing"
-
 # A point of the learning curve: {"epoch": 1.0, "step": 145, "loss": …}, or with dev_TASK_macro_f1.
 Point = dict[str, float]
 

@@ -16,7 +16,6 @@ from haltung.corpus.parsing.rows import SPLITS, Fault, SourceRow
 from haltung.errors import UserError, first_line, kind, nearest, short
 
 MAX_LINE_BYTES = 10_000_000  # longer lines mean another format, refused before it fills memory
-
 MAX_DOCUMENT_BYTES = 500_000_000  # a JSON document is read as a whole, which takes as much memory
 
 

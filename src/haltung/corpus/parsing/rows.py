@@ -11,9 +11,7 @@ from haltung.labels import Scheme
 from haltung.records import Answer, Segment
 
 Votes = Mapping[str, Mapping[str, Answer]]  # the answer of each annotator to each task
-
 MOST_TOLD = 30  # of the faults of a source
-
 # Names of splits in sources → our names.
 SPLITS = {"train": "train", "dev": "dev", "test": "test", "valid": "dev", "validation": "dev", "val": "dev"}
 

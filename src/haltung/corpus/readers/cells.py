@@ -30,7 +30,6 @@ resource.setrlimit(resource.RLIMIT_AS, (min(bytes, most) if most > 0 else bytes,
 book = reader.CalamineWorkbook.from_path(sys.argv[1]); [book.get_sheet_by_name(name) for name in book.sheet_names]"""
 _MAX_MEMORY = 3_000_000_000
 _CELL = re.compile(rb'\br="([A-Z]{1,3}[0-9]+)"')
-
 Row = tuple[int, Sequence[Any]]
 Known = Callable[[str], object]  # whether a text is the name of a column of ours
 

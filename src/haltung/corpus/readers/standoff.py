@@ -19,13 +19,10 @@ PUBLIC = {  # where to get the texts of each kind
     "wikinews": "the Wikinews articles are at github.com/uhh-lt/german-news-quotation-attribution-2024",
     "bundestag": "the speeches are the files *.txt of github.com/mathias-goebel/plenarsitzungsprotokolle",
 }
-
 # "10022 - Neil Armstrong wird 75 (2005-08-05)"
 _TITLE = re.compile(r"^(?:\d+ - )?(?P<headline>.*?)(?: \((?P<date>\d{4}-\d{2}-\d{2})\))?$", re.DOTALL)
-
 # "B_NDNIS_90_DIE_GR_NEN-Mihalic-ID20100300-898c4f.txt"; only some names end in a digest.
 _SPEECH_FILE = re.compile(r"^(?P<speaker>.+)-(?P<id>ID\d+)(?:-[0-9a-f]+)?\.txt$")
-
 # Its file names have _ for whatever is neither an ASCII letter nor a digit.
 _PARTIES = {"CDU_CSU": "CDU/CSU", "B_NDNIS_90_DIE_GR_NEN": "Bündnis 90/Die Grünen", "DIE_LINKE": "Die Linke"}
 

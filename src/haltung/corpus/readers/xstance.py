@@ -13,7 +13,6 @@ from haltung.labels import Scheme
 
 # The parts of the published test split.
 TEST_SETS = ("new_comments", "new_questions", "new_topics", "all")
-
 _COLUMNS = {"text": "comment", "target": "question", "stance": "label"}
 _PUBLIC = "x-stance is at github.com/ZurichNLP/xstance, and on the hub (corpus=xstance_hub)"
 _LOCAL = {"train": ("valid.jsonl", "train_fewshot.jsonl"), "test": ("test_new_comments.jsonl",)}

@@ -20,16 +20,13 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 STEPS = (10, 20, 40, 80)  # of actors that a page offers; it begins with 40, on a phone with 20
-
 # Line styles that distinguish stances without colours: siding, asking or warning, opposing.
 FAMILIES: Mapping[str, str] = {
     "support": "sides", "cooperation": "sides", "concession": "sides", "request": "asks", "warning": "asks",
     "threat": "opposes", "criticism": "opposes", "rejection": "opposes", "coercion": "opposes", "neutral": "neutral",
 }  # fmt: skip
-
 UNCLASSED = 0  # the class of events without one in PLOVER, which are warnings
 CLASSES = (*crosswalk.QUADS, UNCLASSED)
-
 Point = tuple[float, float]
 
 

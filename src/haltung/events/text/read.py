@@ -33,7 +33,6 @@ _ROW = re.compile(r'\s*\{\s*"')
 _SHORTEST_PAGE = 50  # shorter texts on a web page are no article: trafilatura then returns a menu
 _HEADLINE = 160  # a first line that is longer, or ends as a sentence does, is no headline
 _SENTENCE_END = re.compile(r"[.:;,][\"“”«»)]*$")
-
 # Longer encodings first: the mark of UTF-32 begins like that of UTF-16.
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF8: "utf-8-sig",
@@ -45,7 +44,6 @@ _ESCAPED = re.compile("[\udc80-\udcff]+")  # what Python makes of bytes that are
 # In a text without a mark, every other byte of UTF-16 is 0 where the text is in Latin letters.
 _UTF16_SHARE = 0.3
 _LOST_SHARE = 0.05  # a file with a larger share of unreadable characters is no text
-
 # The candidates: languages of Germany's neighbours and those common in archives beside German.
 # Among all languages, short texts are often taken for Luxembourgish or Low German.
 LANGUAGES = ("de", "en", "fr", "it", "es", "pt", "nl", "da", "sv", "pl", "cs", "hu", "ro", "hr", "tr", "ru", "uk", "ar", "zh")

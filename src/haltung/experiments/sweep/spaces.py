@@ -12,14 +12,10 @@ from haltung.errors import UserError, listed, nearest
 from haltung.experiments.train import Plan
 
 Value = str | int | float | bool | None  # of a config key; None is YAML's null
-
 _RANGE_KEYS = ("low", "high", "log", "step")
-
 # What may be searched: the recipe, and what is read of a corpus; trials are compared on the rest.
 GROUPS = ("training", "model", "encoder")
 _WITHIN = (*(f"{group}." for group in GROUPS), "corpus.reads.", "corpus.pooling.", "corpus.max_length")
-
-
 # A list of values has no order; a range is of whole numbers if its ends are.
 Space = CategoricalDistribution | IntDistribution | FloatDistribution
 

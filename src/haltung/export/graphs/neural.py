@@ -26,7 +26,6 @@ from haltung.models.neural import Batch, EncoderModel, MultiTaskNetwork, NeuralM
 from haltung.models.predictor import Calibration
 
 OPSET = 18  # which all recent runtimes read; from 17 on LayerNormalization is one operator
-
 # The graph's inputs of each view, in order; the types only if the tokenizer has them.
 PARTS = ("input_ids", "attention_mask", "own_mask", "token_type_ids")
 # Those of a graph of articles, and those of its graph of actors.
