@@ -214,8 +214,10 @@ def test_the_commands_of_the_readme_run(reader: Reader, monkeypatch: pytest.Monk
 
 
 @pytest.mark.slow
-@pytest.mark.system("curl")
-@pytest.mark.parametrize("page", [page for page in PAGES if page != "README.md"])
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(one, marks=pytest.mark.system("curl") if "serving" in one else ()) for one in PAGES if one != "README.md"],
+)
 def test_the_commands_of_a_page_run(page: str, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each ends with exit code 0 and leaves what the next one reads."""
     monkeypatch.chdir(reader.folder)

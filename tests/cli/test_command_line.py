@@ -264,7 +264,8 @@ def test_no_sentence_is_printed_or_tracked(trained: Path) -> None:
     """Of a network: neither on the terminal nor in a file of its runs; what lies here has them."""
     printed = ("train.txt", "train.err", "evaluate.txt")
     assert files_with_texts(trained, "experiments/artifacts", "experiments/mlflow.db", *printed) == set()
-    assert "predictions.parquet" in files_with_texts(trained, "experiments/reports")
+    # Else there is nothing that could have been seen in what is tracked.
+    assert {"predictions.parquet", "report.html", "examination.json"} <= files_with_texts(trained, "experiments/reports")
 
 
 def test_nothing_is_left_outside_the_folders_of_data_and_experiments(trained: Path) -> None:

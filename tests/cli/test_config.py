@@ -70,10 +70,11 @@ def test_lists_of_runs_and_texts_need_no_quotes() -> None:
 
 
 @pytest.mark.parametrize("sign", [";", ",", "'", '"', "|", "\t", ":"])
-@pytest.mark.parametrize("key", ["separator", "quotechar"])
+@pytest.mark.parametrize("key", ["separator", "quotechar", "list_separator"])
 def test_a_separator_needs_no_quotes(sign: str, key: str) -> None:
     """Of a corpus of one's own as of a sheet, though Hydra gives most of these a meaning."""
-    for words in (["corpus=csv", "corpus.reader.path=x.csv", f"corpus.reader.{key}={sign}"], ["table=x.csv", f"{key}={sign}"]):
+    of_table = [] if key == "list_separator" else [["table=x.csv", f"{key}={sign}"]]
+    for words in (["corpus=csv", "corpus.reader.path=x.csv", f"corpus.reader.{key}={sign}"], *of_table):
         (request,) = each("prepare", words)
         assert request.settings["corpus"]["reader"][key] == sign
 

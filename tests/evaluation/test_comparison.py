@@ -165,6 +165,7 @@ def test_a_folder_holds_page_tables_and_plot(found: Comparison, tmp_path: Path) 
     files = tables.write(tmp_path / "out", found, SCHEME, "de", {"command": "haltung <compare>"})
     assert sorted(files) == sorted((tmp_path / "out").iterdir())
     text = (tmp_path / "out" / "comparison.html").read_text(encoding="utf-8")
+    assert "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri" in text
     page = _Page(text)
     pictures = [source[:22] for source in page.sources if not source.startswith("#term-")]
     assert (page.open, pictures) == ([], ["data:image/png;base64,"])

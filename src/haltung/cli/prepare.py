@@ -99,7 +99,7 @@ def agree(request: Request, *, answers: tuple[Path, ...], settle: str | None, la
         with writing(sheet):
             rows = report.write_open(sheet, reading, result.coders, [scheme[name] for name in result.tasks])
         hint("to settle", f"{rows} rows at the top of {sheet}; then: haltung train table={sheet} 'label=[{','.join(result.tasks)}]'")
-    if any(task.measures["percent"].value != 1 for task in result.tasks.values()):
+    if any(task.measures["percent"].value not in (None, 1) for task in result.tasks.values()):
         words = [word for word in request.command[1:] if word.partition("=")[0] not in ("answers", "settle", "language", "output")]
         hint("on a page", shlex.join(["haltung", "annotate", *words, "coder=NAME", f"settle=[{','.join(map(str, files))}]"]))
 

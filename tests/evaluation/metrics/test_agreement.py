@@ -178,6 +178,7 @@ def test_a_sheet_of_coders_becomes_a_page_and_a_sheet_to_settle(language: str, t
     stored = json.loads((folder / "agreement.json").read_text(encoding="utf-8"))["tasks"]["stance"]
     assert stored["measures"]["percent"]["value"] == pytest.approx((both.Anna == both.Ben).mean())
     page = (folder / "agreement.html").read_text(encoding="utf-8")
+    assert "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri" in page
     assert (page.count("data:image/png"), "Krippendorff (2004" in page) == (2, True)
     until, part = list(stored["course"].items())[1]
     assert until == str(stored["n"] * 2 // (stored["n"] // 10))

@@ -45,6 +45,7 @@ def test_a_wrong_label_is_found_and_taken_out(judged, tmp_path):
     segments, split, right = judged
     assert write(tmp_path / "issues", split, segments, 10, "en", {}, {}) == 1
     page = (tmp_path / "issues" / PAGE).read_text(encoding="utf-8")
+    assert "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri" in page
     assert segments[WRONG].text in page
     assert f"→ {right}?" in page
     assert f"{right} 0.90" in page
