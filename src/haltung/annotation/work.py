@@ -236,4 +236,5 @@ def _pairs(row: Row) -> tuple[tuple[str, str, str], ...]:
 
 def _joined(*rows: Row, judge: str) -> Row:
     coders, comments = ([row[name] for row in rows if row[name]] for name in ("coder", "comment"))
-    return {**rows[0], "coder": ", ".join(coders), "comment": " / ".join(comments), "judge": judge}
+    said = {name: cell for row in reversed(rows) for name, cell in row.items() if cell}  # by the first one who said anything
+    return {**rows[0], **said, "coder": ", ".join(coders), "comment": " / ".join(comments), "judge": judge}

@@ -83,7 +83,8 @@ def _help(command: str = "", words: Sequence[str] = ()) -> str:
 
         text = path.read_text(encoding="utf-8")
         groups = [pair for item in yaml.safe_load(text).get("defaults", []) if item != "_self_" for pair in item.items()]
-        own = next((Path(folder) for option, folder in pairwise(words) if option in ("--config-dir", "-cd")), None)
+        parts = [part for word in words for part in (word.split("=", 1) if word.startswith("--config-dir=") else [word])]
+        own = next((Path(folder) for option, folder in pairwise(parts) if option in ("--config-dir", "-cd")), None)
         given = (word.partition("=") for word in with_table(command, words))
         chosen = {f"{group}={name}": shipped_or_own(group, name, own) for group, _, name in given if name and group in dict(groups)}
         config = {

@@ -60,7 +60,8 @@ def run(
     if input is None:
         raise UserError("name what to read: input=FILE, a folder, 'news/*.txt', or input=- for standard input, or a sheet: table=FILE.xlsx")
     named = {Path(given).expanduser().resolve() for given in (output, table, page) if given}
-    files, others = find(input, lambda path: path.name.endswith(LEFT) or (path.resolve() in named and _is_result(path)))
+    is_ours = lambda path: (path.resolve() in named or path.suffix == ".csv") and _is_result(path)  # noqa: E731
+    files, others = find(input, lambda path: path.name.endswith(LEFT) or is_ours(path))
     outputs = [output_file(given or None, files) for given in (output, table, page)]
     paths = [path for path in outputs if path]
     if twice := [path for number, path in enumerate(paths) if path.resolve() in {other.resolve() for other in paths[:number]}]:

@@ -1,6 +1,7 @@
 """``haltung prepare``, ``annotate``, ``agree``, ``suggest``, ``issues``: texts and their labels."""
 
 import shlex
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -142,7 +143,10 @@ def issues(request: Request, *, run: str | None, n: Annotated[int, Field(ge=1)],
     corpus = corpus_of({**request.settings, "corpus": whole}, request.config_dir, drafts=False)
     split = read_predictions(tracking.artifact(record, f"evaluation/{FOLDS}/{PREDICTIONS}"))
     folds = [one for one in tracking.children(record) if "haltung.bundle" in one.tags and not one.of_all_rows]
-    judges = {tracking.bundle_folder(one): read_predictions(tracking.artifact(one, f"evaluation/test/{PREDICTIONS}")).ids for one in folds}
+    judges = {}
+    for one in folds:
+        with suppress(UserError):  # without its model, a fold's labels have no words
+            judges[tracking.bundle_folder(one)] = read_predictions(tracking.artifact(one, f"evaluation/test/{PREDICTIONS}")).ids
     details = {"run": record.id, "command": " ".join(["haltung", *request.command])}
     folder = Path(output or f"experiments/reports/issues-{record.name}")
     with writing(folder):

@@ -5,8 +5,10 @@ Barbaresi 2021, "Trafilatura: A Web Scraping Library and Command-Line Tool", ACL
 """
 
 import codecs
+import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -122,10 +124,12 @@ def read(files: Sequence[Path], longest: int = LONGEST, sheet: Sheet | None = No
     article has at most ``longest`` characters. Raises ``UserError`` if there is a web page, and
     trafilatura is not installed, or the only file is a sheet that can't be read.
     """
-    seen: dict[str, str] = {}
+    seen, stems = dict[str, str](), Counter(path.stem for path in files)
     for path in files:
         of_sheet = path.suffix.lower() in SHEETS
-        for one in _sheet(replace(sheet or Sheet(""), path=str(path)), len(files) == 1) if of_sheet else _file(path):
+        # In several folders files may have the same name.
+        name = path.stem if stems[path.stem] == 1 else path.relative_to(os.path.commonpath(files)).with_suffix("").as_posix()
+        for one in _sheet(replace(sheet or Sheet(""), path=str(path)), len(files) == 1) if of_sheet else _file(path, name):
             if isinstance(one, Failure):
                 yield one
             elif len(one.text) > longest:
@@ -136,9 +140,9 @@ def read(files: Sequence[Path], longest: int = LONGEST, sheet: Sheet | None = No
                 yield one
 
 
-def _file(path: Path) -> Iterator[Article | Failure]:
+def _file(path: Path, name: str) -> Iterator[Article | Failure]:
     from_input = str(path) == STANDARD_INPUT
-    where, name, suffix = ("standard input", "input", "") if from_input else (str(path), path.stem, path.suffix.lower())
+    where, name, suffix = ("standard input", "input", "") if from_input else (str(path), name, path.suffix.lower())
     try:
         with nullcontext(sys.stdin.buffer) if from_input else path.open("rb") as file:
             first = file.readline()
