@@ -74,8 +74,8 @@ def prepare(
         rules=asdict(rules),
         split={"kind": type(split).__name__, **json.loads(json.dumps(vars(split), default=str))},
         digests={part: store.split_digest(splits[part], scheme) for part in SPLITS}, digest=store.corpus_digest(splits, scheme),
-        sources=sources, files={}, fingerprint=fingerprint, haltung=haltung.__version__,
-        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), agreement=agreement() if reading.votes else {},
+        sources=sources, files={}, agreement=agreement() if reading.votes and hasattr(reader, "annotators") else {},
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), fingerprint=fingerprint, haltung=haltung.__version__,
     )  # fmt: skip
     with status(f"{name}: writing"):
         _write(out / name, manifest, scheme, splits, dropped, cleaned.repaired)

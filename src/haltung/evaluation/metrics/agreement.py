@@ -91,9 +91,7 @@ def agreement(corpus: str, reading: Reading, scheme: Scheme) -> Agreement:
 
 def recorded(reader: Any, scheme: Scheme) -> dict[str, Any]:
     """Return how a source's coders agree and are settled, for a manifest; {} if unknown."""
-    if not hasattr(reader, "annotators"):  # a union, whose reading lacks segments with ties
-        return {}
-    reading = replace(reader, annotators="first").read(scheme)
+    reading = replace(reader, annotators="first").read(scheme)  # with ties, which a union's reading lacks
     try:
         found = agreement("", reading, scheme)
     except UserError:
