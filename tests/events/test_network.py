@@ -187,7 +187,7 @@ def test_the_page_has_every_event_and_fetches_nothing(here: Path, capsys: pytest
         "6 articles", "7 articles"
     )
     page = (here / "n.html").read_text(encoding="utf-8")
-    assert "default-src &#39;none&#39;" in page
+    assert "default-src 'none'" in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)
     data = drawn(here / "n.html")
     assert [code for code, _ in data["actors"]] == ["USA", "RUS", "DEU", "FRA"]

@@ -129,12 +129,15 @@ def test_texts_stand_beside_the_predictions_on_this_machine_alone(linear_home: P
     record = tracking.find(store_in(linear_home), "plain-1")
     corpus = load(linear_home / "data/prepared/jsonl")
     (done,), _ = evaluate(models_of(record), corpus, "dev", own_corpus=True, folder=linear_home / "texts", errors=False)
-    own = pq.read_table(done.report / "predictions.parquet")
-    assert own["text"].to_pylist() == [segment.text for segment in corpus.segments("dev")]
-    assert own["article"].to_pylist() == [segment.article for segment in corpus.segments("dev")]
-    assert {"headline", "source", "date", "position"} < set(own.column_names)
-    logged = pq.read_table(tracking.artifact(record, "evaluation/dev/predictions.parquet"))
-    assert {"text", "headline", "context"}.isdisjoint(logged.column_names)
+    (trained,) = (linear_home / "experiments/runs").glob("plain-1-*")
+    for folder in (done.report, trained / "dev"):
+        own = pq.read_table(folder / "predictions.parquet")
+        assert own["text"].to_pylist() == [segment.text for segment in corpus.segments("dev")]
+        assert own["article"].to_pylist() == [segment.article for segment in corpus.segments("dev")]
+        assert {"headline", "source", "date", "position"} < set(own.column_names)
+    for folder in ("evaluation/dev", "dev"):
+        logged = pq.read_table(tracking.artifact(record, f"{folder}/predictions.parquet"))
+        assert {"text", "headline", "context"}.isdisjoint(logged.column_names)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from command_line import LINEAR, find_run, run_here, write_corpus
 from haltung.corpus.store import Manifest
 from haltung.errors import UserError
 from haltung.evaluation.metrics.dyads import WHOLE, Match
-from haltung.evaluation.report.i18n import count, number
+from haltung.evaluation.report.i18n import count, estimate, number
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.experiments.methods import _dyads, methods
 from haltung.models import bundle
@@ -25,23 +25,30 @@ from haltung.records import read_record
 from haltung.tracking import RunRecord, Store, bundle_folder, children
 
 ROOT = Path(__file__).resolve().parents[2]
+CODED = ("table=codes.csv", "coders=[Anna,Ben]", "label=Haltung")
 DYADS = (Match(4, 4, 2, Interval(0.25, 0.75)), Match(4, 4, 4, Interval(0.5, 1.0)))
 NUMBER = re.compile(r"(?<![\w.,-])−?\d+(?:[.,]\d+)*(?![\w-])")
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], Store]) -> Path:
-    """A folder with two seeds and two cross-validations, evaluated and compared, and a training
-    whose test split was not opened.
+    """A folder with two seeds and two cross-validations, evaluated and compared, and two trainings
+    whose test split was not opened, one of what two coders gave.
     """
     folder = tmp_path_factory.mktemp("methods")
-    write_corpus(folder, 240)
+    segments = map(json.loads, write_corpus(folder, 240).read_text(encoding="utf-8").splitlines())
+    rows = ["Satz;Artikel;Anna;Ben"]
+    for at, one in enumerate(segments):
+        other = "threat" if one["stance"] == "neutral" else "neutral"
+        rows.append(f"{one['text']};{one['article']};{one['stance']};{one['stance'] if at % 6 else other}")
+    (folder / "codes.csv").write_text("\n".join(rows), encoding="utf-8")
     new_store(folder)
     for words in (
         ("train", *LINEAR, "name=own", "seed=1,2", "folds=1"),
         ("train", *LINEAR, "name=fresh", "folds=1"),
         ("train", *LINEAR, "name=cv", "folds=2"),
         ("train", *LINEAR, "name=part", "folds=2", "corpus.tasks=[stance]"),
+        ("train", *CODED, "annotators=majority", "corpus.rules.near=0", "model=linear", "name=coded", "folds=1"),
         ("evaluate", "run=own", "split=test", "error_analysis=false"),
         ("compare", "runs=[own-1,own-2]"),
         ("compare", "runs=[cv-folds-42,part-folds-42]", "split=folds", "correction=none"),
@@ -82,7 +89,7 @@ def _stored(home: Path, run: RunRecord) -> set[str]:
     return out
 
 
-@pytest.mark.parametrize("name", ["own-1", "own", "cv-folds-42", "part-folds-42"])
+@pytest.mark.parametrize("name", ["own-1", "own", "cv-folds-42", "part-folds-42", "coded-42"])
 def test_every_number_is_stored_with_the_run(home: Path, name: str) -> None:
     """Those of one training, of two seeds, of a cross-validation; references name their years."""
     run = find_run(home, name)
@@ -130,6 +137,53 @@ def test_the_source_of_each_split_is_said(home: Path, monkeypatch: pytest.Monkey
     assert "so is the development set, if the source has one; otherwise" in text
     assert "Part of the training set comes from other sources" in text
     assert "Ein Teil der Trainingsmenge stammt aus weiteren Quellen" in methods(find_run(home, "fresh-42"), "de")
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_the_agreement_of_coders_is_that_of_the_source(home: Path, language: str) -> None:
+    """Also of segments that were dropped since they differ; without coders it is to be added."""
+    done = run_here("agree", *CODED, "output=agreed", cwd=home)
+    assert done.returncode == 0, done.stderr
+    stored = json.loads((home / "agreed/agreement.json").read_text(encoding="utf-8"))["tasks"]["stance"]
+    alpha, interval = stored["measures"]["alpha"]["value"], Interval(**stored["measures"]["alpha"]["interval"])
+    text, asked = methods(find_run(home, "coded-42"), language), {"en": "with what agreement", "de": "mit welcher Übereinstimmung"}
+    assert f"{estimate(alpha, interval, language)} (Haltung, 240 " in text
+    assert {"en": "by 2 coders", "de": "haben 2 Kodierende"}[language] in text
+    assert {"en": "40 (annotators differ", "de": "40 (die Kodierenden sind uneins"}[language] in text
+    assert {"en": "segments without a majority were excluded", "de": "Segmente ohne Mehrheit wurden ausgeschlossen"}[language] in text
+    assert "Krippendorff, K. (2004)" in text
+    assert asked[language] not in text
+    assert asked[language] in methods(find_run(home, "fresh-42"), language)
+
+
+@pytest.mark.parametrize(
+    ("found", "english", "german"),
+    [
+        ({"settled": "soft"}, "differed, the model was trained on the shares of", "unterschieden, wurde mit den Anteilen ihrer"),
+        ({"settled": "first"}, "differed, the label of the coder who comes first", "unterschieden, galt das Label der Person"),
+        ({"settled": "first", "decided": True}, "otherwise the label of the coder", "sonst galt das Label der Person"),
+        ({"settled": "error", "decided": True}, "differed, the decision recorded in the data", "unterschieden, galt die in den Daten"),
+        ({"settled": "error"}, "(Haltung, 240 segments). Brackets", "(Haltung, 240 Segmente). In eckigen"),
+        ({"alone": True}, "from a bootstrap over segments.", "nach einem Bootstrap über Segmente."),
+        ({"tasks": {"stance": {"n": 240, "value": None, "interval": None}}}, "was not defined (Haltung,", "nicht definiert (Haltung,"),
+    ],
+)
+def test_how_coders_are_settled_is_said(
+    home: Path, found: dict[str, object], english: str, german: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a decision first, if the source has any."""
+
+    def changed(path: Path, kind: type, *more: object) -> object:
+        read = read_record(path, kind, *more)
+        return dataclasses.replace(read, agreement={**read.agreement, **found}) if kind is Manifest else read
+
+    monkeypatch.setattr("haltung.experiments.methods.read_record", changed)
+    run = find_run(home, "coded-42")
+    english_text, german_text = methods(run), methods(run, "de")
+    assert english in english_text
+    assert german in german_text
+    said = "Where coders differed" in english_text, "Wo Kodierende sich" in german_text
+    assert said == ((found != {"settled": "error"},) * 2)
 
 
 def test_a_test_split_that_was_not_opened_is_not_hidden(home: Path) -> None:

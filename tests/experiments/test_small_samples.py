@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 import tiny
 from command_line import LINEAR, run_here, store_in, write_corpus
@@ -123,6 +124,13 @@ def test_a_small_corpus_is_held_out_in_turn_and_then_trained_on_as_a_whole(home:
     held_out = read_predictions(tracking.artifact(final, "evaluation/folds/predictions.parquet"))
     learned = (tracking.bundle_folder(final) / "learned.txt").read_text(encoding="ascii").split()
     assert len(learned) == len(held_out) == 20
+    given = {row["id"]: row["text"] for row in map(json.loads, (home / "texts.jsonl").read_text(encoding="utf-8").splitlines())}
+    on_disk = [*(home / "experiments/runs").rglob("folds/predictions.parquet")]
+    assert len(on_disk) == 2
+    for path in on_disk:
+        assert {row["id"]: row["text"] for row in parquet.read_table(path).to_pylist()} == given
+    for record in (parent, final):
+        assert "text" not in parquet.read_schema(tracking.artifact(record, "evaluation/folds/predictions.parquet")).names
     page = tracking.artifact(final, "evaluation/folds/report.html").read_text(encoding="utf-8")
     assert "These figures are out-of-fold" in page
     assert "No temperature and no thresholds were fitted" in page

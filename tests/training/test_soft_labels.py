@@ -53,6 +53,8 @@ def test_a_sheet_keeps_shares_in_the_prepared_corpus(tmp_path: Path) -> None:
     prepared = load(tmp_path / "data/prepared/codes_Haltung")
     segments = {segment.id: segment for split in ("train", "dev", "test") for segment in prepared.segments(split)}
     assert len(segments) == 24
+    agreed = prepared.manifest.agreement
+    assert (agreed["coders"], agreed["settled"], agreed["decided"]) == (2, "soft", True)
     for number in range(24):
         one, divided = segments[str(number)], number % 4 == 1
         assert one.soft == ({"stance": {"dafür": 0.5, "dagegen": 0.5}} if divided else {})

@@ -226,6 +226,7 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, drafts: bool
     from haltung.corpus.parsing.rows import source_files
     from haltung.corpus.prepare import fingerprint, is_current, prepare
     from haltung.corpus.store import load
+    from haltung.evaluation.metrics.agreement import recorded
 
     corpus, folders = settings["corpus"], typed(CorpusFolders, settings)
     options = typed(CorpusOptions, corpus, "corpus")
@@ -243,7 +244,7 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, drafts: bool
         return load(out / name).only(tasks)
     rules, splitter = make(options.rules, "corpus.rules"), make(split, "corpus.split")
     unlabelled = unlabelled or settings.get("model", {}).get("description", 0) > 0
-    return prepare(name, reader, scheme, rules, splitter, out, mark, unlabelled).only(tasks)
+    return prepare(name, reader, scheme, rules, splitter, out, mark, unlabelled, lambda: recorded(reader, scheme)).only(tasks)
 
 
 def recipe_of(settings: Mapping[str, Any]) -> Recipe:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,13 @@ class CleanedSegments(Reading):
 
 def prepare(
     name: str, reader: Reader, scheme: Scheme, rules: CleaningRules, split: Split, out: Path, fingerprint: str = "",
-    unlabelled: bool = False,
+    unlabelled: bool = False, agreement: Callable[[], Mapping[str, Any]] = dict,
 ) -> Prepared:  # fmt: skip
     """Prepare the corpus ``name`` in the folder ``out/name`` and return it.
 
-    The manifest records the digests of the reader's files, and ``fingerprint`` for ``is_current``.
-    The source may be ``unlabelled``. Raises ``UserError`` if the name is no name of a folder; the
-    source is broken, can't be split like this, or leaves nothing; or nothing can be written.
+    The manifest records the digests of the reader's files, ``fingerprint`` for ``is_current``, and
+    the ``agreement`` of coders. The source may be ``unlabelled``. Raises ``UserError`` if the name
+    names no folder; the source is broken, can't be split so, or is empty; or it can't be written.
     """
     from rich.console import Console
 
@@ -75,8 +75,8 @@ def prepare(
         rules=asdict(rules),
         split={"kind": type(split).__name__, **json.loads(json.dumps(vars(split), default=str))},
         digests={part: store.split_digest(splits[part], scheme) for part in SPLITS}, digest=store.corpus_digest(splits, scheme),
-        sources=sources, files={}, fingerprint=fingerprint, haltung=haltung.__version__,
-        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        sources=sources, files={}, agreement=agreement() if reading.votes and hasattr(reader, "annotators") else {},
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), fingerprint=fingerprint, haltung=haltung.__version__,
     )  # fmt: skip
     with status(f"{name}: writing"):
         _write(out / name, manifest, scheme, splits, dropped, cleaned.repaired)

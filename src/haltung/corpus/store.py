@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,7 +36,8 @@ class Manifest:
 
     ``segments``, ``articles`` and ``digests`` (of ids, texts and labels) map a split to a value;
     ``labels`` maps task, split and label to a count, "" being no label. ``digest`` covers the rows
-    with all columns; ``files`` maps a file of the folder to its SHA-256.
+    with all columns; ``files`` maps a file of the folder to its SHA-256. ``agreement`` of
+    several coders is empty where it is not known (see ``agreement.recorded``), as in older ones.
     """
 
     format: int
@@ -58,6 +59,7 @@ class Manifest:
     fingerprint: str
     haltung: str
     created: str
+    agreement: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from haltung.errors import UserError
 from haltung.evaluation.metrics import classification
 from haltung.evaluation.metrics.calibration import measure
 from haltung.evaluation.metrics.results import EvaluationResult, Summary
-from haltung.evaluation.predictions import ScoredSplit
+from haltung.evaluation.predictions import ScoredSplit, write_predictions
 from haltung.evaluation.report import page
 from haltung.evaluation.report.i18n import word
 from haltung.experiments.compare import FOLDS
@@ -69,8 +69,8 @@ def cross_validate(
     plans = [replace(plan, name=f"{plan.name}-fold-{fold}") for fold, plan in enumerate(plans, start=1)]
     directory = directory_of(f"{name}-{first.seed}", plans)
     held_out = [plan.corpus.segments("test") for plan in plans]
-    ids = [segment.id for part in held_out for segment in part]
-    if len(set(ids)) < len(ids):
+    rows = sorted((segment for part in held_out for segment in part), key=lambda segment: segment.id)  # as joined
+    if len({segment.id for segment in rows}) < len(rows):
         raise UserError("two folds hold out the same segment; all folds need the same splits@corpus.split=kfold, with one seed")
     scheme, whole = first.corpus.scheme, [plan.corpus.whole() for plan in plans]
     tags = {
@@ -84,8 +84,7 @@ def cross_validate(
         for plan, segments in zip(plans, held_out, strict=True):
             trained = train(plan, store, parent)
             model = TrainedModel(plan.title, trained.bundle, tracking.find(store, trained.run))
-            folder = trained.bundle.parent / "test"
-            folds.append(evaluate_model(model, segments, plan.corpus, "test", folder, plan.command, plan.language))
+            folds.append(evaluate_model(model, segments, plan.corpus, "test", trained.bundle.parent / "test", plan.command, plan.language))
             callback(folds[-1].result)
             bare.append(recalibrated(folds[-1].scored, bundle.load(trained.bundle).calibration, Calibration()))
             costs.append({key: value for key, value in tracking.find(store, trained.run).metrics.items() if key.startswith("cost/")})
@@ -100,6 +99,7 @@ def cross_validate(
         page.write(directory / FOLDS, result, scored, language=first.language, title=name, details=details, calibration=report)
         parent.metrics({FOLDS: {**result.headline(), **summary.metrics(), **report.metrics()}})
         parent.artifact(directory / FOLDS, f"evaluation/{FOLDS}")
+        write_predictions(directory / FOLDS / page.PREDICTIONS, scored, rows)  # behind the run's copy, as evaluate does
         outcome = None
         if final:
             means = {key: float(np.mean([cost[key] for cost in costs])) for key in costs[0] if all(key in cost for cost in costs)}

@@ -202,10 +202,12 @@ def save(
     )  # fmt: skip
     primer = primer_of(model)
     run.history(history)
-    found = {split: {**result.headline(), **calibration.metrics()}, "cost": dict(cost or {})}
+    found = {split: {**result.headline(), **calibration.metrics()}, "cost": dict(cost or {}), "primer": primer.metrics() if primer else {}}
     run.metrics({name: values for name, values in found.items() if values})
-    run.metrics({"primer": primer.metrics()} if primer else {})
     run.artifact(directory / split, "dev" if split == "dev" else f"evaluation/{split}")
+    # Behind the run's copy: the texts stay on this machine.
+    texts = {one.id: one for one in (*learned, *dev_split)}
+    write_predictions(directory / split / page.PREDICTIONS, scored, [texts[id] for id in scored.ids])
     run.bundle(folder, learned[:3])
     return TrainingOutcome(run.id, run.where, folder, result, primer)
 

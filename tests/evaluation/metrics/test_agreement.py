@@ -238,6 +238,12 @@ def test_coders_who_differ_are_settled_as_told(table: str, tmp_path: Path) -> No
     ties = sum(len(set(row)) == len(row) for row in given)
     assert [one["reason"] for one in dropped] == ["disagreement"] * ties
     assert ties > 0
+    numbers = frame[["Anna", "Ben", "Çem"]].replace({"": np.nan, **{name: at for at, name in enumerate(STANCES)}}).to_numpy(float)
+    told = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["agreement"]
+    (task,) = told.pop("tasks").values()
+    assert told == {"coders": 3, "settled": "majority", "decided": False, "alone": False}
+    assert (task["n"], task["value"]) == (60, pytest.approx(alpha_of(numbers)))
+    assert task["interval"]["low"] < task["value"] < task["interval"]["high"]
     prepared = pd.concat(pd.read_parquet(folder / f"{split}.parquet") for split in ("train", "dev", "test"))
     found: Mapping[str, str] = dict(zip(prepared.text, prepared["label" if table == "wolf.csv" else "stance"], strict=True))
     assert len(found) == 60 - ties

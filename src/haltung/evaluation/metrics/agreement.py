@@ -9,13 +9,15 @@ agreement on one label: Cicchetti and Feinstein (Journal of Clinical Epidemiolog
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import combinations, pairwise
+from typing import Any
 
 import numpy as np
 
 from haltung.corpus.parsing.rows import Reading
+from haltung.corpus.parsing.votes import settle
 from haltung.errors import UserError
 from haltung.evaluation.metrics.results import Stored
 from haltung.evaluation.predictions import Bools, Floats
@@ -85,6 +87,19 @@ def agreement(corpus: str, reading: Reading, scheme: Scheme) -> Agreement:
         found = f"{corpus}: no segment has labels of two coders; name their columns, as in coders=[Anna,Ben], or answers=[A.jsonl,B.jsonl]"
         raise UserError(f"{found}, or have a row for each segment and coder, with columns called Coder and ID (or id=COLUMN)")
     return Agreement(corpus, coders, not any(segment.article for segment in segments), tasks)
+
+
+def recorded(reader: Any, scheme: Scheme) -> dict[str, Any]:
+    """Return how a source's coders agree and are settled, for a manifest; {} if unknown."""
+    reading = replace(reader, annotators="first").read(scheme)  # with ties, which a union's reading lacks
+    try:
+        found = agreement("", reading, scheme)
+    except UserError:
+        return {}
+    given = [(one.labels, [*reading.votes[one.id].values(), one.labels]) for one in reading.segments if one.id in reading.votes]
+    decided = any(settle(votes, scheme, "first") != labels for labels, votes in given)  # by someone else, in the source
+    tasks = {name: {"n": task.n, **asdict(task.measures["alpha"])} for name, task in found.tasks.items()}
+    return {"coders": len(found.coders), "settled": reader.annotators, "decided": decided, "alone": found.alone, "tasks": tasks}
 
 
 def differing(reading: Reading, task: Task) -> list[str]:
