@@ -269,3 +269,13 @@ def test_all_wikinews_articles_are_read_split_and_german(tmp_path: Path, shared:
     for article in articles[::10]:
         assert isinstance(article, Article)
         assert split(article.text)
+
+
+def test_files_of_several_folders_may_have_the_same_name(tmp_path: Path) -> None:
+    """Their articles are called by folder then; others by their name alone."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "01.txt").write_text("Peru warnt Chile.", encoding="utf-8")
+    (tmp_path / "a/02.txt").write_text("Peru lobt Chile.", encoding="utf-8")
+    files, _ = reading.find(str(tmp_path / "*/*.txt"))
+    assert [one.id for one in reading.read(files) if isinstance(one, Article)] == ["a/01", "02", "b/01"]
