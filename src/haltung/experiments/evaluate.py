@@ -5,7 +5,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -198,22 +197,21 @@ def evaluate_model(
     if errors:
         with Console(stderr=True, force_jupyter=False).status(f"analysing {len(segments)} segments: slices, names, errors"):
             analysis = analyse_errors(model, segments, scored)
-    title = record.name if record else ""
-    write = partial(page.write, result=result, split=scored, language=language, title=title, details=details, calibration=calibration)
-    write(folder, analysis=analysis)
-    if record is not None:
-        run = tracking.attach(record)
-        key = split if corpus.name == record.tags.get("haltung.corpus") else f"{corpus.name}.{split}"
-        more = analysis.metrics() if analysis else {}
-        dyads = {f"dyads_{part.replace(', ', '_')}": rows for part, rows in result.dyad_phenomena.items()}
-        run.metrics({key: {**result.headline(), **calibration.metrics(), **more, **minimal_pairs.flat({**result.phenomena, **dyads})}})
-        run.metrics({"primer": primer.metrics()} if primer else {})
-        run.tags({f"haltung.digest.{key}": corpus.manifest.digests[split], f"{tracking.SEEN}.{key}": seen})
-        with tempfile.TemporaryDirectory() as scratch:
-            stored = folder
-            if analysis and not run.connection.store.log_texts:
-                write(stored := Path(scratch) / "report", analysis=analysis.without_texts())
-            run.artifact(stored, f"evaluation/{key}")
+    run = tracking.attach(record) if record else None
+    with tempfile.TemporaryDirectory() as scratch:
+        public = Path(scratch) / "report" if run and analysis and not run.connection.store.log_texts else None
+        page.write(
+            folder, result, scored, language=language, title=record.name if record else "", details=details, calibration=calibration,
+            analysis=analysis, without_texts=public,
+        )  # fmt: skip
+        if record and run:
+            key = split if corpus.name == record.tags.get("haltung.corpus") else f"{corpus.name}.{split}"
+            more = analysis.metrics() if analysis else {}
+            dyads = {f"dyads_{part.replace(', ', '_')}": rows for part, rows in result.dyad_phenomena.items()}
+            run.metrics({key: {**result.headline(), **calibration.metrics(), **more, **minimal_pairs.flat({**result.phenomena, **dyads})}})
+            run.metrics({"primer": primer.metrics()} if primer else {})
+            run.tags({f"haltung.digest.{key}": corpus.manifest.digests[split], f"{tracking.SEEN}.{key}": seen})
+            run.artifact(public or folder, f"evaluation/{key}")
     # Behind the run's copy, so that the texts stay on this machine.
     write_predictions(folder / page.PREDICTIONS, scored, segments)
     return ModelEvaluation(trained.name, folder, result, scored, primer)

@@ -1,6 +1,7 @@
 """The report of an evaluation: a folder with metrics, predictions, plots, and one HTML page."""
 
 import base64
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -23,14 +24,15 @@ _MOST_CONFUSED = 12  # confusions have a button on the page
 def write(
     folder: Path, result: EvaluationResult, split: ScoredSplit, *, language: str = "en", history: Sequence[Mapping[str, float]] = (),
     title: str = "", details: Mapping[str, str] | None = None, calibration: CalibrationReport | None = None,
-    analysis: ErrorAnalysis | None = None,
+    analysis: ErrorAnalysis | None = None, without_texts: Path | None = None,
 ) -> list[Path]:  # fmt: skip
     """Write the report and return its files: page, metrics, predictions, and plots as PNG.
 
     The folder appears whole or not at all, and replaces an older report there. ``title`` is what
     was evaluated, such as the run's name; ``details`` are facts for the foot of the page. Further
     parts are the training's curves of ``history`` (see ``plots.curves``), reliability and
-    abstention of ``calibration``, and slices, masked names and errors of ``analysis``.
+    abstention of ``calibration``, and slices, masked names and errors of ``analysis``; the same
+    report, with ids for the texts of that, is also written into the new folder ``without_texts``.
 
     Raises ``UserError`` if the language is unknown, or the folder has something else in it.
     """
@@ -41,15 +43,19 @@ def write(
         if history:
             saved["", "curves"] = style.save(plots.curves(history, title, language, scheme), scratch / "curves")
         facts = {**(details or {}), word("scheme", language): f"{result.scheme} ({result.scheme_digest})"}
-        text = rendered(
-            "report.html.j2", language, saved, title=title, result=result, scheme=scheme, calibration=calibration, analysis=analysis,
+        page = partial(
+            rendered, "report.html.j2", language, saved, title=title, result=result, scheme=scheme, calibration=calibration,
             details=facts, tables=tables, coloured=_coloured, confused=_confused,
         )  # fmt: skip
-        texts = {PAGE: text, METRICS: result.to_json()} | ({CALIBRATION: calibration.to_json()} if calibration else {})
-        texts |= {ERROR_ANALYSIS: analysis.to_json()} if analysis else {}
-        for name, text in texts.items():
-            (scratch / name).write_text(text, encoding="utf-8")
         write_predictions(scratch / PREDICTIONS, split)
+        texts = {PAGE: "", METRICS: result.to_json()} | ({CALIBRATION: calibration.to_json()} if calibration else {})
+        both = [(scratch, analysis)]
+        if without_texts:
+            both.insert(0, (shutil.copytree(scratch, without_texts), analysis and analysis.without_texts()))
+        for to, shown in both:
+            texts |= {PAGE: page(analysis=shown)} | ({ERROR_ANALYSIS: shown.to_json()} if shown else {})
+            for name, text in texts.items():
+                (to / name).write_text(text, encoding="utf-8")
     return [folder / name for name in (*texts, PREDICTIONS, *(path.name for path in saved.values()))]
 
 
