@@ -629,6 +629,7 @@ def test_short_keys_stand_for_long_ones() -> None:
     assert words[-3:] == ["corpus.reader.label=['Haltung [1-5]']", "--config-dir", "label"]
 
 
+@pytest.mark.slow
 def test_from_a_sheet_to_a_bundle_in_six_commands(tmp_path: Path) -> None:
     """141 sentences with one mistyped label: trained, compared, applied and exported; nothing but
     that label is refused. The README names each key.
