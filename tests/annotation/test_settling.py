@@ -87,6 +87,16 @@ def test_the_result_has_all_segments_and_says_whose_they_are(folder: Path) -> No
     assert "5 segments of 2 articles" in done.stdout  # and two that have markup
 
 
+def test_halves_of_two_coders_become_one_answer(tmp_path: Path) -> None:
+    """Where one labelled one task and the other another, none is lost."""
+    write(tmp_path)
+    answer(work(tmp_path, "anna"), 0, topic=None)
+    answer(work(tmp_path, "ben"), 0, themes=None)
+    assert work(tmp_path, "judge", FILES).described()["numbers"] == []
+    (row,) = rows(tmp_path / "judge.jsonl")
+    assert (row["topic"], row["stance"], row["coder"]) == (GOOD["topic"], GOOD["stance"], "anna, ben")
+
+
 def test_what_coders_do_meanwhile_is_taken_over(folder: Path) -> None:
     """New agreement, and a changed answer that makes it a dispute; a decision stays."""
     judge = work(folder, "judge", FILES)

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -295,12 +296,15 @@ def test_a_table_is_one_run_s(haltung: Command, tmp_path: Path, model: Path, mon
 
 
 def test_a_folder_holds_its_own_results(haltung: Command, tmp_path: Path, model: Path) -> None:
-    """The next run reads neither them nor what was broken, and another file of the name is left."""
+    """The next run reads neither them nor what was broken nor an older table, and another file of
+    the name is left.
+    """
     archive(tmp_path)
     words = ("events", f"bundle={model}", "input=.", "output=e.jsonl", "table=e.csv", "page=e.html")
     first = haltung(*words, cwd=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*WRITTEN, "a.jsonl"])
+    shutil.copy(tmp_path / "e.csv", tmp_path / "old.csv")
     kept = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    assert sorted(path.name for path in kept) == sorted([*WRITTEN, "a.jsonl"])
     second = haltung(*words, cwd=tmp_path)
     assert (second.returncode, second.stdout) == (1, first.stdout), second.stderr
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == kept

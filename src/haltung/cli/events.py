@@ -1,7 +1,7 @@
 """``haltung events``: who takes which stance towards whom; ``haltung network``: archives drawn."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import islice
@@ -60,8 +60,7 @@ def run(
     if input is None:
         raise UserError("name what to read: input=FILE, a folder, 'news/*.txt', or input=- for standard input, or a sheet: table=FILE.xlsx")
     named = {Path(given).expanduser().resolve() for given in (output, table, page) if given}
-    is_ours = lambda path: (path.resolve() in named or path.suffix == ".csv") and _is_result(path)  # noqa: E731
-    files, others = find(input, lambda path: path.name.endswith(LEFT) or is_ours(path))
+    files, others = find(input, partial(_is_result, named))
     outputs = [output_file(given or None, files) for given in (output, table, page)]
     paths = [path for path in outputs if path]
     if twice := [path for number, path in enumerate(paths) if path.resolve() in {other.resolve() for other in paths[:number]}]:
@@ -157,12 +156,13 @@ def _read(model: Predictor, known: Actors, finder: DyadFinder, item: _Window) ->
     return done, list(events_of(window, model, known, finder))
 
 
-def _is_result(path: Path) -> bool:
-    """Whether this command has written a file, or it is empty."""
-    start = b"?"
+def _is_result(named: Collection[Path], path: Path) -> bool:
+    """Whether this command has written a file: a table, one ``named`` now, or what was left."""
+    start, header = b"?", ",".join(COLUMNS).encode()
     with suppress(OSError), path.open("rb") as file:
         start = file.readline() + file.read(1000)
-    return not start or any(mark in start for mark in (b'"segments": [', b'content="haltung events"', ",".join(COLUMNS).encode()))
+    is_named = path.resolve() in named and (not start or any(mark in start for mark in (b'"segments": [', b'content="haltung events"')))
+    return is_named or start.startswith(header) or path.name.endswith(LEFT)
 
 
 def _show(events: Sequence[Event], total: int, scheme: Scheme, language: str) -> None:

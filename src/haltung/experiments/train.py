@@ -305,10 +305,8 @@ def launch(plans: Sequence[Plan], processes: int, words: Sequence[str], store: S
 
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # it is said here what has happened
     try:
-        with (
-            environment({"OMP_NUM_THREADS": str(resources.threads(processes))}, override=True),
-            environment({"TORCH_CPP_LOG_LEVEL": "ERROR"}),
-        ):
+        count = str(resources.threads(processes))
+        with environment({"OMP_NUM_THREADS": count}, override=True), environment({"TORCH_CPP_LOG_LEVEL": "ERROR"}):
             run(parse_args(["--standalone", f"--nproc-per-node={processes}", "--module", "haltung", *words]))
     except SignalException:
         raise KeyboardInterrupt from None

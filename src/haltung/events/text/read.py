@@ -125,10 +125,11 @@ def read(files: Sequence[Path], longest: int = LONGEST, sheet: Sheet | None = No
     trafilatura is not installed, or the only file is a sheet that can't be read.
     """
     seen, stems = dict[str, str](), Counter(path.stem for path in files)
+    folder = os.path.commonpath(files) if len(stems) < len(files) else ""
     for path in files:
         of_sheet = path.suffix.lower() in SHEETS
         # In several folders files may have the same name.
-        name = path.stem if stems[path.stem] == 1 else path.relative_to(os.path.commonpath(files)).with_suffix("").as_posix()
+        name = path.stem if stems[path.stem] == 1 else path.relative_to(folder).with_suffix("").as_posix()
         for one in _sheet(replace(sheet or Sheet(""), path=str(path)), len(files) == 1) if of_sheet else _file(path, name):
             if isinstance(one, Failure):
                 yield one
