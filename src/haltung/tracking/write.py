@@ -167,14 +167,15 @@ def adopt(parent: Run, child: str) -> None:
 
 
 def mark_killed(store: Store, mark: str | None, why: str = "its process was killed") -> None:
-    """Mark as FAILED what is RUNNING with this ``MARK``, which one run has; nothing without one."""
+    """Mark as FAILED the run with this ``MARK`` if it is RUNNING, or has FAILED and does not say why."""
     if not mark:
         return
     connection = open_store(store)
     with mlflow_errors(store):
-        for left in connection.client.search_runs([connection.experiment], f"status = 'RUNNING' and tags.`{MARK}` = '{mark}'"):
-            connection.client.set_tag(left.info.run_id, "haltung.error", why)
-            connection.client.set_terminated(left.info.run_id, "FAILED")
+        for left in connection.client.search_runs([connection.experiment], f"tags.`{MARK}` = '{mark}'"):
+            if left.info.status == "RUNNING" or (left.info.status == "FAILED" and "haltung.error" not in left.data.tags):
+                connection.client.set_tag(left.info.run_id, "haltung.error", why)
+                connection.client.set_terminated(left.info.run_id, "FAILED")
 
 
 def flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
