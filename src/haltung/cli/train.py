@@ -1,5 +1,7 @@
-"""``haltung train``, once or for each seed, fold or combination; ``ensemble``; ``reproduce``."""
+"""``haltung train``, once or for each seed, fold or combination; ``adapt``, ``ensemble``, ``reproduce``."""
 
+import hashlib
+import json
 import os
 import shlex
 import subprocess
@@ -10,10 +12,11 @@ from typing import Annotated
 
 from pydantic import Field
 from rich.console import Console
+from tqdm import tqdm
 
 from haltung import resources, tracking
 from haltung.cli import hint
-from haltung.cli.build import Language, command, corpus_of, make, recipe_of
+from haltung.cli.build import Language, Seed, command, corpus_of, make, recipe_of, typed
 from haltung.cli.config import Request, compose, each, plain
 from haltung.errors import UserError
 from haltung.evaluation.report import tables
@@ -25,6 +28,7 @@ from haltung.models import bundle
 from haltung.models.spec import NetworkSpec
 from haltung.records import Segment, by_key
 from haltung.tracking import RunRecord, Store
+from haltung.tracking.directory import tracked
 from haltung.tracking.reproduction import MACHINE, compared, differences, trainings
 from haltung.training.recipe import place
 
@@ -137,6 +141,43 @@ def _announced(plans: Sequence[Plan]) -> Console:
     for note in corpus.manifest.notes:
         console.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
     return console
+
+
+@command("adapt", lists=("texts", "corpora"))
+def adapt(request: Request, *, texts: tuple[str, ...], corpora: tuple[str, ...], name: str, seed: Seed, resume: bool, runs: str) -> None:
+    """Go on with an encoder's pretraining; print its perplexity and the command that starts from it."""
+    from haltung.corpus.store import SPLITS, load
+    from haltung.events.text.read import Article, Failure, find, read
+    from haltung.training import adapt as adaptation
+
+    if not (texts or corpora):
+        raise UserError("name what to learn from, as in 'texts=news/*.txt' (files, folders or patterns) or corpora=data/prepared/news")
+    settings, console, store = request.settings, Console(), make(request.settings["tracking"], "tracking")
+    how, encoder = typed(adaptation.Adaptation, settings), make(settings["encoder"], "encoder")
+    splits = {split: [one for folder in corpora for one in load(Path(folder)).segments(split)] for split in SPLITS}
+    found = list(tqdm(read([file for given in texts for file in find(given)[0]]), unit=" texts", disable=None))
+    written = [" ".join(one.text for one in of) for of in by_key((one.article or one.id, one) for one in splits["train"]).values()]
+    read_in = [*written, *(one.text for one in found if isinstance(one, Article))]
+    kept, holding = adaptation.without(read_in, (one.text for split in ("dev", "test") for one in splits[split]))
+    console.print(f"[bold]{name}[/]: {len(kept):,} texts, {holding:,} others have a segment of dev or test, seed {seed}", highlight=False)
+    if failed := [one for one in found if isinstance(one, Failure)]:
+        print(f"haltung: {len(failed)} can't be read, the first is {failed[0].where}: {failed[0].reason}", file=sys.stderr)
+    # How long it trains is no part of the key, so that resume=true can go on for longer.
+    recipe = {
+        key: value for key, value in settings.items() if key not in ("minutes", "steps", "resume", "runs", "tracking", "texts", "corpora")
+    }
+    key = hashlib.sha256(json.dumps([recipe, kept], default=str).encode()).hexdigest()[:8]
+    directory = Path(runs) / f"{name}-{seed}-{key}"
+    tags = {"haltung.kind": "adapt", **tracking.provenance(request.command)}
+    with tracked(directory, f"{name}-{seed}", store, tags, settings, None, resume) as run:
+        done = adaptation.adapt(
+            kept, encoder, how, seed, directory / "encoder", directory / "checkpoints", resume, lambda point: run.history([point])
+        )
+        run.metrics({"cost": {"seconds": done.seconds, "tokens": done.tokens}, "texts": {"read": len(kept), "left_out": holding}})
+    (first, before), *_, (last, after) = done.perplexity.items() if len(done.perplexity) > 1 else [*done.perplexity.items()] * 2
+    console.print(f"perplexity of held-out texts {before:.1f} after {first:,} steps, {after:.1f} after {last:,} ({done.tokens:,} tokens)")
+    console.print(f"run [bold]{run.id}[/] ({run.name})", highlight=False, soft_wrap=True)
+    hint("train on it", f"haltung train encoder=adapted encoder.path={directory / 'encoder'}")
 
 
 @command("ensemble", lists=("members",))

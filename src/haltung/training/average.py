@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
 
@@ -44,3 +44,7 @@ class Average(TrainerCallback):
         """Put the average in place of the weights, to be judged and saved."""
         self.trained = [weights.clone() for weights in self.weights]
         torch._foreach_copy_(self.weights, self.average)
+
+    def save(self, folder: Path) -> None:
+        """Write the trained weights beside the average in a checkpoint."""
+        save_file({f"{number:05d}": weights for number, weights in enumerate(self.trained)}, folder / self.FILE)

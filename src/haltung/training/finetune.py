@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, send_to_device
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
@@ -101,7 +100,7 @@ def finetune(
     began = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.perf_counter() - began
-    history = tuple(_point(entry) for entry in trainer.state.log_history if "loss" in entry or "dev_score" in entry)
+    history = tuple(as_point(entry) for entry in trainer.state.log_history if "loss" in entry or "dev_score" in entry)
     best = max((point for point in history if "dev_score" in point), key=lambda point: point["dev_score"])
     if whole is not None:
         model.network = whole.to(trainer.args.device)
@@ -248,7 +247,9 @@ class _ProgressBar(ProgressCallback):
             bar.write(f"  epoch {logs['epoch']:.0f} of {args.num_train_epochs:.0f}: dev macro-F1  {scores}")
 
 
-class _Arguments(TrainingArguments):
+class OneDevice(TrainingArguments):
+    """Arguments of a training on at most one GPU for each process."""
+
     @property
     def n_gpu(self) -> int:
         return min(1, int(super().n_gpu))  # the Trainer's DataParallel can't split our batches
@@ -321,8 +322,7 @@ class _Trainer(Trainer):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         super().save_model(output_dir, _internal_call)
         for average in self.averages if self.args.should_save else ():
-            trained = {f"{number:05d}": weights for number, weights in enumerate(average.trained)}
-            save_file(trained, Path(output_dir or str(self.args.output_dir)) / average.FILE)
+            average.save(Path(output_dir or str(self.args.output_dir)))
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         macro: dict[str, float] = {}
@@ -343,10 +343,11 @@ class _Trainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         super().log(logs, start_time)
         if "loss" in logs or "dev_score" in logs:
-            self.report(_point(self.state.log_history[-1]))
+            self.report(as_point(self.state.log_history[-1]))
 
 
-def _point(entry: dict[str, Any]) -> Point:
+def as_point(entry: dict[str, Any]) -> Point:
+    """Return an entry of the Trainer's log as a point of the learning curve."""
     return {name: float(value) for name, value in entry.items() if isinstance(value, int | float)}
 
 
@@ -356,7 +357,7 @@ def _arguments(training: Training, folder: Path, seed: int, batches: int, fsdp: 
     half = training.precision == "bf16" or (training.precision == "auto" and has_bf16(torch.device("cuda" if cuda else "cpu")))
     checkpointing: dict[str, Any] = {_CHECKPOINTING: True} if training.gradient_checkpointing else {}
     shared_out: dict[str, Any] = {"fsdp": True, "fsdp_config": dict(fsdp)} if fsdp else {}
-    return _Arguments(
+    return OneDevice(
         output_dir=str(folder), use_cpu=not cuda, bf16=half, **checkpointing, **shared_out, seed=seed, data_seed=seed,
         num_train_epochs=training.epochs, per_device_train_batch_size=training.batch_size,
         gradient_accumulation_steps=training.accumulation, max_grad_norm=training.max_gradient, learning_rate=training.encoder_rate,

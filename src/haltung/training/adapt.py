@@ -1,0 +1,265 @@
+"""Going on with an encoder's pretraining: masked pieces of texts without labels, resumable."""
+
+import copy
+import math
+import operator
+import random
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+from transformers import (
+    DataCollatorForLanguageModeling, PrinterCallback, PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, Trainer, TrainerCallback,
+    set_seed,
+)  # fmt: skip
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
+
+from haltung.encoders.load import Encoder, load
+from haltung.encoders.tokens import template
+from haltung.errors import UserError
+from haltung.files import atomic_folder
+from haltung.models.neural import autocast, has_bf16
+from haltung.models.spec import Count, Part
+from haltung.records import well_formed
+from haltung.training.average import Average
+from haltung.training.finetune import OneDevice, Point, as_point
+from haltung.training.recipe import Above0, last_checkpoint
+
+PART = 50  # steps after which the perplexity is measured and a checkpoint is written
+_HELD_OUT, _MOST = 50, 256  # one text in so many is held out, and so many pieces of them are scored
+_IGNORED = -100  # a target that torch's cross-entropy leaves out
+_KEY = 6  # the first words of a segment by which a text is known to hold it
+_NEAR = 0.05  # the temperature of the likeness of texts
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """How an encoder goes on with its pretraining (``configs/adapt.yaml``).
+
+    A step reads ``batch_size`` pieces of ``length`` tokens. The share ``masked`` of the tokens is to
+    be told, 8 of 10 of these replaced by the mask and 1 by another (Devlin et al. 2019,
+    arXiv:1810.04805). ``rate`` and ``head_rate`` rise over ``warmup`` steps and stay, so that
+    a later call can go on; the model is a moving average of the weights (``ema_decay``) instead.
+    ``keep`` is the weight of a second aim: among the texts of a batch each is as near to the others
+    as before. ``steps`` is None for as many as ``minutes`` have room for.
+    """
+
+    minutes: Above0 = 30
+    steps: Count | None = None
+    batch_size: Annotated[int, Field(ge=2)] = 32
+    length: Annotated[int, Field(ge=16)] = 128
+    rate: Above0 = 1e-4
+    head_rate: Above0 = 1e-3
+    warmup: Annotated[int, Field(ge=0)] = 100
+    masked: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    keep: Annotated[float, Field(ge=0)] = 1.0
+    ema_decay: Part = 0.99
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What came of it: ``perplexity`` of held-out texts by step, ``tokens`` read, ``seconds``."""
+
+    perplexity: dict[int, float]
+    tokens: int
+    seconds: float
+
+
+def without(texts: Iterable[str], segments: Iterable[str]) -> tuple[list[str], int]:
+    """Return the texts that hold none of the segments, and how many others there were.
+
+    A segment is known by its first six words; one with fewer is looked for in no text.
+    """
+    words = re.compile(r"\w+")
+    keys = {tuple(found[:_KEY]) for found in (words.findall(segment.lower()) for segment in segments) if len(found) >= _KEY}
+    kept, others = list[str](), 0
+    for text in texts:
+        found = words.findall(text.lower())
+        if keys.isdisjoint(zip(*(found[start:] for start in range(_KEY)), strict=False)):
+            kept.append(text)
+        else:
+            others += 1
+    return kept, others
+
+
+def adapt(
+    texts: Sequence[str], encoder: Encoder, how: Adaptation, seed: int, folder: Path, checkpoints: Path, resume: bool = False,
+    report: Callable[[Point], None] = lambda point: None,
+) -> Adapted:  # fmt: skip
+    """Train the encoder on masked texts and write it to ``folder``, as ``save_pretrained`` does.
+
+    One text in fifty is held out; the perplexity is that of masked tokens in these. With ``resume``
+    it goes on from the last whole one of the ``checkpoints``, up to the steps that are asked for
+    now. ``report`` gets points of the learning curve: ``epoch``, ``step`` and ``loss`` or
+    ``perplexity``; an epoch is a part of 50 steps. Raises ``UserError`` if the encoder can't be
+    loaded, or the texts are too few.
+    """
+    checkpoint = last_checkpoint(checkpoints) if resume else None
+    if checkpoint is None:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    # Masks are noise enough without dropout. Of attention's two implementations a CPU's backward pass is faster with the plain one.
+    model, tokenizer = load(encoder, "sdpa" if torch.cuda.is_available() else "eager", dropout=0.0)
+    apart = set(random.Random(seed).sample(range(len(texts)), -(-len(texts) // _HELD_OUT)))
+    pieces = _pieces([text for number, text in enumerate(texts) if number not in apart], tokenizer, how.length)
+    held_out = _pieces([texts[number] for number in sorted(apart)], tokenizer, how.length)[:_MOST]
+    if len(pieces) < how.batch_size or not held_out:
+        found = f"{len(texts):,} texts make {len(pieces):,} pieces of {how.length} tokens to learn from and {len(held_out)} to judge by"
+        raise UserError(f"{found}, and at least {how.batch_size} and 1 are needed; give more texts, or a smaller batch_size= or length=")
+    set_seed(seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = _MaskedPieces(model.to(device), how.keep, encoder.freeze_embeddings).to(device)
+    mask = DataCollatorForLanguageModeling(tokenizer, mlm_probability=how.masked)
+    steps = how.steps or how.minutes * 60 / _seconds(network, mask(pieces[: how.batch_size]))
+    set_seed(seed)
+    judged = [mask(held_out[at : at + 32]) for at in range(0, len(held_out), 32)]
+    trainer = _Trainer(network, pieces, judged, mask, how, checkpoints, seed, steps, report)
+    began = time.perf_counter()
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    seconds = time.perf_counter() - began
+    with atomic_folder(folder) as scratch:
+        network.encoder.save_pretrained(scratch)
+        tokenizer.save_pretrained(scratch)
+    found = {entry["step"]: entry["perplexity"] for entry in trainer.state.log_history if "perplexity" in entry}
+    return Adapted(found, trainer.state.global_step * how.batch_size * how.length, seconds)
+
+
+class _MaskedPieces(nn.Module):
+    """An encoder with a new head that tells which token stands where one is masked.
+
+    The head's last layer has the encoder's embeddings of tokens as its weights (Press and Wolf
+    2017, arXiv:1608.05859).
+    """
+
+    def __init__(self, encoder: PreTrainedModel, keep: float, frozen: bool) -> None:
+        super().__init__()
+        self.encoder, self.keep = encoder, keep
+        self.before = [copy.deepcopy(encoder).eval().requires_grad_(False)] if keep else []  # in a list it is no part of the network
+        words = encoder.get_input_embeddings().weight
+        words.requires_grad_(not frozen)
+        size, width = words.shape
+        self.head = nn.Sequential(nn.Linear(encoder.config.hidden_size, width), nn.GELU(), nn.LayerNorm(width))
+        self.bias = nn.Parameter(torch.zeros(size))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the mean cross-entropy of masked tokens, in training with that of the second aim.
+
+        All arguments are ``[pieces, tokens]``.
+        """
+        read, masked = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state, labels != _IGNORED
+        logits = functional.linear(self.head(read[masked]), self.encoder.get_input_embeddings().weight, self.bias)
+        loss = functional.cross_entropy(logits.float(), labels[masked])
+        for before in self.before if self.training else ():
+            with torch.no_grad():
+                whole = before(input_ids=labels.where(masked, input_ids), attention_mask=attention_mask).last_hidden_state
+            old, new = (functional.normalize(vectors.float().mean(dim=1), dim=1) for vectors in (whole, read))
+            loss = loss + self.keep * functional.cross_entropy(new @ old.T / _NEAR, (old @ old.T / _NEAR).softmax(dim=1))
+        return {"loss": loss}
+
+
+class _Parts(TrainerCallback):
+    """The batches of each part: all pieces in random order, and again in another one."""
+
+    def __init__(self, pieces: int, size: int, seed: int) -> None:
+        self.pieces, self.size, self.seed = pieces, size, seed
+        self.batches: list[list[int]] = [[]] * PART
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        part = round(state.epoch or 0)
+        wanted = range(part * PART * self.size, (part + 1) * PART * self.size)
+        orders = {number: self._order(number) for number in range(wanted[0] // self.pieces, wanted[-1] // self.pieces + 1)}
+        drawn = [orders[place // self.pieces][place % self.pieces] for place in wanted]
+        self.batches[:] = [
+            drawn[at : at + self.size] for at in range(0, len(drawn), self.size)
+        ]  # in place: the data loader holds this list
+
+    def _order(self, number: int) -> list[int]:
+        return random.Random(self.seed * 100_003 + number).sample(range(self.pieces), self.pieces)
+
+
+class _ProgressBar(ProgressCallback):
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Write the perplexity above the bar, instead of a dict."""
+        if self.training_bar is not None and logs and "perplexity" in logs:
+            self.training_bar.write(f"  step {state.global_step}: perplexity {logs['perplexity']:.1f}")
+
+
+class _Trainer(Trainer):
+    """The Trainer with batches by part, two rates, a moving average, and perplexity."""
+
+    def __init__(
+        self, network: _MaskedPieces, pieces: Sequence[Any], held_out: Sequence[Any], mask: Callable[[Sequence[Any]], Any],
+        how: Adaptation, folder: Path, seed: int, steps: float, report: Callable[[Point], None],
+    ) -> None:  # fmt: skip
+        self.how, self.held_out, self.report = how, held_out, report
+        self.parts, self.average = _Parts(len(pieces), how.batch_size, seed), Average(how.ema_decay)
+        device = network.bias.device
+        arguments = OneDevice(
+            output_dir=str(folder), use_cpu=device.type == "cpu", bf16=has_bf16(device), seed=seed, data_seed=seed,
+            num_train_epochs=max(1, round(steps / PART)), learning_rate=how.rate, lr_scheduler_type="constant_with_warmup",
+            warmup_steps=how.warmup, eval_strategy="epoch", save_strategy="epoch", save_total_limit=1, logging_steps=PART // 5,
+            remove_unused_columns=False, dataloader_pin_memory=False, report_to="none",
+        )  # fmt: skip
+        super().__init__(network, arguments, mask, pieces, pieces, callbacks=[self.parts, self.average])  # type: ignore[arg-type]
+        for callback in (DEFAULT_PROGRESS_CALLBACK, PrinterCallback):
+            self.remove_callback(callback)
+        self.add_callback(_ProgressBar)
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(self.train_dataset, batch_sampler=self.parts.batches, collate_fn=self.data_collator)  # type: ignore[arg-type]
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            network: Any = self.model
+            old = {"params": [weights for weights in network.encoder.parameters() if weights.requires_grad]}
+            new = {"params": [*network.head.parameters(), network.bias], "lr": self.how.head_rate}
+            self.optimizer = torch.optim.AdamW([old, new], lr=self.how.rate, weight_decay=0.01, fused=True)
+        return self.optimizer
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        super().save_model(output_dir, _internal_call)
+        self.average.save(Path(output_dir or str(self.args.output_dir)))
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        self.model.eval()
+        with torch.no_grad(), autocast(self.args.device):
+            losses = [self.model(**batch.to(self.args.device))["loss"].item() for batch in self.held_out]
+        counts = [int((batch["labels"] != _IGNORED).sum()) for batch in self.held_out]
+        perplexity = math.exp(sum(map(operator.mul, losses, counts)) / sum(counts))
+        self.log({"perplexity": perplexity})
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {"eval_loss": perplexity})
+        return {"perplexity": perplexity}
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        super().log(logs, start_time)
+        if "loss" in logs or "perplexity" in logs:
+            self.report(as_point(self.state.log_history[-1]))
+
+
+def _pieces(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int) -> list[dict[str, list[int]]]:
+    """Return pieces of ``length`` tokens of all texts in a row; a last part is left out."""
+    first, last = template(tokenizer).single
+    encoded = tokenizer.backend_tokenizer.encode_batch([well_formed(text) for text in texts], add_special_tokens=False)
+    row, room = [id for one in encoded for id in (*one.ids, *last)], length - len(first) - len(last)
+    special = [1] * len(first) + [0] * room + [1] * len(last)
+    return [
+        {"input_ids": [*first, *row[at : at + room], *last], "special_tokens_mask": special} for at in range(0, len(row) - room + 1, room)
+    ]
+
+
+def _seconds(network: _MaskedPieces, batch: Any) -> float:
+    """Return how long a step takes here, without the optimizer's part."""
+    for _ in range(3):  # the last is the one that counts
+        began = time.perf_counter()
+        with autocast(network.bias.device):
+            network(**batch.to(network.bias.device))["loss"].backward()
+        network.zero_grad()
+    return time.perf_counter() - began
