@@ -283,7 +283,7 @@ def test_a_killed_process_ends_the_run_and_it_goes_on(
     assert "resume=true" in text
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
     failed: Any = find_run(tmp_path, "tiny-1")
-    # A process that is left says so in its run, if torchrun does not end it before; else the launcher does.
+    # The process that is left says why, or the launcher where torchrun has ended it before.
     said_by = [f"process {rank} of 2 has ended (SIGKILL)"] + ["another process of this training has ended"] * rank
     assert (failed.status, any(why in failed.tags["haltung.error"] for why in said_by)) == ("FAILED", True), failed.tags
     if rank:  # either goes on in the same way

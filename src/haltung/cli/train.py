@@ -1,4 +1,4 @@
-"""``haltung train``, once or for each seed, fold or combination; ``adapt``, ``ensemble``, ``reproduce``."""
+"""``haltung train``, for each seed, fold or combination; ``adapt``, ``ensemble``, ``reproduce``."""
 
 import hashlib
 import json
@@ -145,8 +145,9 @@ def _announced(plans: Sequence[Plan]) -> Console:
 
 @command("adapt", lists=("texts", "corpora"))
 def adapt(request: Request, *, texts: tuple[str, ...], corpora: tuple[str, ...], name: str, seed: Seed, resume: bool, runs: str) -> None:
-    """Go on with an encoder's pretraining; print its perplexity and the command that starts from it."""
-    from haltung.corpus.store import SPLITS, load
+    """Go on with an encoder's pretraining; print its perplexity and how to train from it."""
+    from haltung.corpus.split import SPLITS
+    from haltung.corpus.store import load
     from haltung.events.text.read import Article, Failure, find, read
     from haltung.training import adapt as adaptation
 

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 from transformers import (
-    DataCollatorForLanguageModeling, PrinterCallback, PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, Trainer, TrainerCallback,
+    DataCollatorForLanguageModeling,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
     set_seed,
 )  # fmt: skip
-from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
 
 from haltung.encoders.load import Encoder, load
 from haltung.encoders.tokens import template
@@ -31,7 +33,7 @@ from haltung.models.neural import autocast, has_bf16
 from haltung.models.spec import Count, Part
 from haltung.records import well_formed
 from haltung.training.average import Average
-from haltung.training.finetune import OneDevice, Point, as_point
+from haltung.training.finetune import OneDevice, Point, ReportingTrainer
 from haltung.training.recipe import Above0, last_checkpoint
 
 PART = 50  # steps after which the perplexity is measured and a checkpoint is written
@@ -45,12 +47,12 @@ _NEAR = 0.05  # the temperature of the likeness of texts
 class Adaptation:
     """How an encoder goes on with its pretraining (``configs/adapt.yaml``).
 
-    A step reads ``batch_size`` pieces of ``length`` tokens. The share ``masked`` of the tokens is to
-    be told, 8 of 10 of these replaced by the mask and 1 by another (Devlin et al. 2019,
-    arXiv:1810.04805). ``rate`` and ``head_rate`` rise over ``warmup`` steps and stay, so that
-    a later call can go on; the model is a moving average of the weights (``ema_decay``) instead.
-    ``keep`` is the weight of a second aim: among the texts of a batch each is as near to the others
-    as before. ``steps`` is None for as many as ``minutes`` have room for.
+    A step reads ``batch_size`` pieces of ``length`` tokens. The share ``masked`` of these is to be
+    told; 8 of 10 are replaced by the mask, 1 by another token (Devlin et al. 2019,
+    arXiv:1810.04805). ``rate`` (encoder) and ``head_rate`` rise over ``warmup`` steps and stay, so
+    that a later call can go on; instead the model is a moving average of the weights
+    (``ema_decay``). ``keep`` is the weight of a second aim: each text of a batch is as near to the
+    others as before. ``steps`` is None for as many as ``minutes`` have room for.
     """
 
     minutes: Above0 = 30
@@ -106,17 +108,20 @@ def adapt(
     checkpoint = last_checkpoint(checkpoints) if resume else None
     if checkpoint is None:
         shutil.rmtree(checkpoints, ignore_errors=True)
-    # Masks are noise enough without dropout. Of attention's two implementations a CPU's backward pass is faster with the plain one.
-    model, tokenizer = load(encoder, "sdpa" if torch.cuda.is_available() else "eager", dropout=0.0)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    # On CPUs the backward pass of the plain attention is faster.
+    model, tokenizer = load(encoder, "sdpa" if device == "cuda" else "eager")
+    for dropout in (module for module in model.modules() if isinstance(module, nn.Dropout)):
+        dropout.p = 0.0  # masks are noise enough
     apart = set(random.Random(seed).sample(range(len(texts)), -(-len(texts) // _HELD_OUT)))
     pieces = _pieces([text for number, text in enumerate(texts) if number not in apart], tokenizer, how.length)
     held_out = _pieces([texts[number] for number in sorted(apart)], tokenizer, how.length)[:_MOST]
     if len(pieces) < how.batch_size or not held_out:
-        found = f"{len(texts):,} texts make {len(pieces):,} pieces of {how.length} tokens to learn from and {len(held_out)} to judge by"
-        raise UserError(f"{found}, and at least {how.batch_size} and 1 are needed; give more texts, or a smaller batch_size= or length=")
+        few = f"{len(texts):,} texts make {len(pieces):,} pieces of {how.length} tokens to learn from and {len(held_out)} to judge by"
+        raise UserError(f"{few}, and at least {how.batch_size} and 1 are needed; give more texts, or a smaller batch_size= or length=")
     set_seed(seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = _MaskedPieces(model.to(device), how.keep, encoder.freeze_embeddings).to(device)
+    model.to(device)  # type: ignore[arg-type]  # its stubs take no name
+    network = _MaskedPieces(model, how.keep, encoder.freeze_embeddings).to(device)
     mask = DataCollatorForLanguageModeling(tokenizer, mlm_probability=how.masked)
     steps = how.steps or how.minutes * 60 / _seconds(network, mask(pieces[: how.batch_size]))
     set_seed(seed)
@@ -128,7 +133,7 @@ def adapt(
     with atomic_folder(folder) as scratch:
         network.encoder.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
-    found = {entry["step"]: entry["perplexity"] for entry in trainer.state.log_history if "perplexity" in entry}
+    found = {int(entry["step"]): entry["perplexity"] for entry in trainer.state.log_history if "perplexity" in entry}
     return Adapted(found, trainer.state.global_step * how.batch_size * how.length, seconds)
 
 
@@ -142,10 +147,9 @@ class _MaskedPieces(nn.Module):
     def __init__(self, encoder: PreTrainedModel, keep: float, frozen: bool) -> None:
         super().__init__()
         self.encoder, self.keep = encoder, keep
-        self.before = [copy.deepcopy(encoder).eval().requires_grad_(False)] if keep else []  # in a list it is no part of the network
-        words = encoder.get_input_embeddings().weight
-        words.requires_grad_(not frozen)
-        size, width = words.shape
+        # In a list it is no part of the network.
+        self.before: list[nn.Module] = [copy.deepcopy(encoder).eval().requires_grad_(False)] if keep else []
+        size, width = self._words().requires_grad_(not frozen).shape
         self.head = nn.Sequential(nn.Linear(encoder.config.hidden_size, width), nn.GELU(), nn.LayerNorm(width))
         self.bias = nn.Parameter(torch.zeros(size))
 
@@ -155,7 +159,7 @@ class _MaskedPieces(nn.Module):
         All arguments are ``[pieces, tokens]``.
         """
         read, masked = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state, labels != _IGNORED
-        logits = functional.linear(self.head(read[masked]), self.encoder.get_input_embeddings().weight, self.bias)
+        logits = functional.linear(self.head(read[masked]), self._words(), self.bias)
         loss = functional.cross_entropy(logits.float(), labels[masked])
         for before in self.before if self.training else ():
             with torch.no_grad():
@@ -163,6 +167,10 @@ class _MaskedPieces(nn.Module):
             old, new = (functional.normalize(vectors.float().mean(dim=1), dim=1) for vectors in (whole, read))
             loss = loss + self.keep * functional.cross_entropy(new @ old.T / _NEAR, (old @ old.T / _NEAR).softmax(dim=1))
         return {"loss": loss}
+
+    def _words(self) -> nn.Parameter:
+        words: Any = self.encoder.get_input_embeddings()
+        return words.weight  # type: ignore[no-any-return]
 
 
 class _Parts(TrainerCallback):
@@ -177,30 +185,22 @@ class _Parts(TrainerCallback):
         wanted = range(part * PART * self.size, (part + 1) * PART * self.size)
         orders = {number: self._order(number) for number in range(wanted[0] // self.pieces, wanted[-1] // self.pieces + 1)}
         drawn = [orders[place // self.pieces][place % self.pieces] for place in wanted]
-        self.batches[:] = [
-            drawn[at : at + self.size] for at in range(0, len(drawn), self.size)
-        ]  # in place: the data loader holds this list
+        # In place: the data loader holds this list.
+        self.batches[:] = [drawn[at : at + self.size] for at in range(0, len(drawn), self.size)]
 
     def _order(self, number: int) -> list[int]:
         return random.Random(self.seed * 100_003 + number).sample(range(self.pieces), self.pieces)
 
 
-class _ProgressBar(ProgressCallback):
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Write the perplexity above the bar, instead of a dict."""
-        if self.training_bar is not None and logs and "perplexity" in logs:
-            self.training_bar.write(f"  step {state.global_step}: perplexity {logs['perplexity']:.1f}")
-
-
-class _Trainer(Trainer):
-    """The Trainer with batches by part, two rates, a moving average, and perplexity."""
+class _Trainer(ReportingTrainer):
+    """The Trainer with batches by part, two rates, and perplexity."""
 
     def __init__(
         self, network: _MaskedPieces, pieces: Sequence[Any], held_out: Sequence[Any], mask: Callable[[Sequence[Any]], Any],
         how: Adaptation, folder: Path, seed: int, steps: float, report: Callable[[Point], None],
     ) -> None:  # fmt: skip
-        self.how, self.held_out, self.report = how, held_out, report
-        self.parts, self.average = _Parts(len(pieces), how.batch_size, seed), Average(how.ema_decay)
+        self.network, self.how, self.held_out = network, how, held_out
+        self.parts = _Parts(len(pieces), how.batch_size, seed)
         device = network.bias.device
         arguments = OneDevice(
             output_dir=str(folder), use_cpu=device.type == "cpu", bf16=has_bf16(device), seed=seed, data_seed=seed,
@@ -208,40 +208,28 @@ class _Trainer(Trainer):
             warmup_steps=how.warmup, eval_strategy="epoch", save_strategy="epoch", save_total_limit=1, logging_steps=PART // 5,
             remove_unused_columns=False, dataloader_pin_memory=False, report_to="none",
         )  # fmt: skip
-        super().__init__(network, arguments, mask, pieces, pieces, callbacks=[self.parts, self.average])  # type: ignore[arg-type]
-        for callback in (DEFAULT_PROGRESS_CALLBACK, PrinterCallback):
-            self.remove_callback(callback)
-        self.add_callback(_ProgressBar)
+        super().__init__(network, arguments, mask, pieces, [self.parts], [Average(how.ema_decay)], report)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(self.train_dataset, batch_sampler=self.parts.batches, collate_fn=self.data_collator)  # type: ignore[arg-type]
+        pieces: Any = self.train_dataset
+        return DataLoader(pieces, batch_sampler=self.parts.batches, collate_fn=self.data_collator)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
-            network: Any = self.model
-            old = {"params": [weights for weights in network.encoder.parameters() if weights.requires_grad]}
-            new = {"params": [*network.head.parameters(), network.bias], "lr": self.how.head_rate}
+            old: Any = {"params": [weights for weights in self.network.encoder.parameters() if weights.requires_grad]}
+            new = {"params": [*self.network.head.parameters(), self.network.bias], "lr": self.how.head_rate}
             self.optimizer = torch.optim.AdamW([old, new], lr=self.how.rate, weight_decay=0.01, fused=True)
         return self.optimizer
 
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        super().save_model(output_dir, _internal_call)
-        self.average.save(Path(output_dir or str(self.args.output_dir)))
-
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        self.model.eval()
+        self.network.eval()
         with torch.no_grad(), autocast(self.args.device):
-            losses = [self.model(**batch.to(self.args.device))["loss"].item() for batch in self.held_out]
+            losses = [self.network(**batch.to(self.args.device))["loss"].item() for batch in self.held_out]
         counts = [int((batch["labels"] != _IGNORED).sum()) for batch in self.held_out]
         perplexity = math.exp(sum(map(operator.mul, losses, counts)) / sum(counts))
         self.log({"perplexity": perplexity})
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {"eval_loss": perplexity})
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {"eval_loss": math.log(perplexity)})
         return {"perplexity": perplexity}
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        super().log(logs, start_time)
-        if "loss" in logs or "perplexity" in logs:
-            self.report(as_point(self.state.log_history[-1]))
 
 
 def _pieces(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int) -> list[dict[str, list[int]]]:

@@ -100,7 +100,7 @@ def finetune(
     began = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.perf_counter() - began
-    history = tuple(as_point(entry) for entry in trainer.state.log_history if "loss" in entry or "dev_score" in entry)
+    history = tuple(_point(entry) for entry in trainer.state.log_history if "loss" in entry or "dev_score" in entry)
     best = max((point for point in history if "dev_score" in point), key=lambda point: point["dev_score"])
     if whole is not None:
         model.network = whole.to(trainer.args.device)
@@ -245,6 +245,8 @@ class _ProgressBar(ProgressCallback):
         if state.is_world_process_zero and bar is not None and logs and "dev_score" in logs:
             scores = "  ".join(f"{name[4:-9]} {value:.3f}" for name, value in logs.items() if name.endswith("_macro_f1"))
             bar.write(f"  epoch {logs['epoch']:.0f} of {args.num_train_epochs:.0f}: dev macro-F1  {scores}")
+        elif bar is not None and logs and "perplexity" in logs:
+            bar.write(f"  step {state.global_step:,}: perplexity {logs['perplexity']:.1f}")
 
 
 class OneDevice(TrainingArguments):
@@ -252,32 +254,56 @@ class OneDevice(TrainingArguments):
 
     @property
     def n_gpu(self) -> int:
+        """At most one."""
         return min(1, int(super().n_gpu))  # the Trainer's DataParallel can't split our batches
 
 
-class _Trainer(Trainer):
+class ReportingTrainer(Trainer):
+    """The Trainer with our progress bar, averages of the weights, and a report of each point."""
+
+    def __init__(
+        self, network: nn.Module, arguments: TrainingArguments, collate: Callable[[list[Any]], Any], examples: Any,
+        callbacks: Sequence[TrainerCallback], averages: Sequence[Average], report: Callable[[Point], None],
+    ) -> None:  # fmt: skip
+        """Take what the Trainer does, and who gets the points of the learning curve."""
+        self.averages, self.report = averages, report
+        # An eval_dataset only switches evaluation on.
+        super().__init__(network, arguments, collate, examples, examples, callbacks=[*callbacks, *averages])
+        # The log level decides which of them it has, and in a notebook the first is another class.
+        for callback in (DEFAULT_PROGRESS_CALLBACK, PrinterCallback):
+            self.remove_callback(callback)
+        self.add_callback(_ProgressBar)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write a checkpoint; beside averages are the weights that the training goes on with."""
+        super().save_model(output_dir, _internal_call)
+        for average in self.averages if self.args.should_save else ():
+            average.save(Path(output_dir or str(self.args.output_dir)))
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Report what belongs to the learning curve."""
+        super().log(logs, start_time)
+        if not {"loss", "dev_score", "perplexity"}.isdisjoint(logs):
+            self.report(_point(self.state.log_history[-1]))
+
+
+class _Trainer(ReportingTrainer):
     """The Trainer with the project's batches, loss, rates and dev score."""
 
     def __init__(
         self, examples: _Rows | _Units, dev: Sequence[Segment], training: Training, arguments: TrainingArguments,
         report: Callable[[Point], None], soft: Mapping[str, np.ndarray] | None = None,
     ) -> None:  # fmt: skip
-        self.examples, self.dev, self.training, self.report, self.soft = examples, dev, training, report, soft or {}
+        self.examples, self.dev, self.training, self.soft = examples, dev, training, soft or {}
         self.scheme = examples.model.scheme
         self.class_weights = {task.name: class_weights(examples.gold[task.name], task, training.class_weight) for task in self.scheme}
         self.tokens = 0
         self.predictions: Sequence[Prediction] | None = None
-        self.averages = [Average(training.ema_decay)] if training.ema_decay else []
-        callbacks: list[TrainerCallback] = [examples, *self.averages]
-        if training.patience:
-            callbacks.append(EarlyStoppingCallback(early_stopping_patience=training.patience))
-        # The collator looks examples up by number; an eval_dataset only switches evaluation on.
-        numbers: Any = range(len(examples.segments))
-        super().__init__(examples.model.network, arguments, examples.collate, numbers, numbers, callbacks=callbacks)
-        # The log level decides which of them it has, and in a notebook the first is another class.
-        for callback in (DEFAULT_PROGRESS_CALLBACK, PrinterCallback):
-            self.remove_callback(callback)
-        self.add_callback(_ProgressBar)
+        averages = [Average(training.ema_decay)] if training.ema_decay else []
+        stopping = [EarlyStoppingCallback(early_stopping_patience=training.patience)] if training.patience else []
+        # The collator looks examples up by number.
+        numbers = range(len(examples.segments))
+        super().__init__(examples.model.network, arguments, examples.collate, numbers, [examples, *stopping], averages, report)
 
     def get_train_dataloader(self) -> DataLoader[int]:
         numbers: Any = self.train_dataset
@@ -319,11 +345,6 @@ class _Trainer(Trainer):
         value = (1 - part) * of_gold + part * teacher_loss(logits, soft, self.scheme, share) + further * share(known)
         return (value, logits) if return_outputs else value
 
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        super().save_model(output_dir, _internal_call)
-        for average in self.averages if self.args.should_save else ():
-            average.save(Path(output_dir or str(self.args.output_dir)))
-
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         macro: dict[str, float] = {}
         predictions: Sequence[Prediction] | None = None
@@ -340,14 +361,8 @@ class _Trainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {"eval_dev_score": dev_score})
         return {"eval_dev_score": dev_score, **metrics}
 
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        super().log(logs, start_time)
-        if "loss" in logs or "dev_score" in logs:
-            self.report(as_point(self.state.log_history[-1]))
 
-
-def as_point(entry: dict[str, Any]) -> Point:
-    """Return an entry of the Trainer's log as a point of the learning curve."""
+def _point(entry: dict[str, Any]) -> Point:
     return {name: float(value) for name, value in entry.items() if isinstance(value, int | float)}
 
 

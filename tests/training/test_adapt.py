@@ -1,0 +1,221 @@
+"""Going on with an encoder's pretraining: it learns the texts, keeps what is near to what, can be
+killed and resumed, and reads no text of dev or test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional
+
+import tiny
+from command_line import find_run, run_here, write_corpus
+from haltung.corpus.store import load
+from haltung.encoders.load import load as load_encoder
+from haltung.tracking import Store
+from haltung.training import adapt as adapting
+from haltung.training.adapt import Adaptation, Adapted, adapt, without
+
+TEXTS = [" ".join(one.text for one in tiny.segments(12, seed=seed)) for seed in range(60)]
+HOW = Adaptation(steps=20, batch_size=4, length=16, rate=2e-3, head_rate=5e-3, warmup=5, keep=0.0, ema_decay=0.9)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def short_parts() -> Iterator[None]:
+    """Parts of ten steps instead of fifty."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adapting, "PART", 10)
+        yield
+
+
+def _adapt(bert: Path, folder: Path, how: Adaptation = HOW, seed: int = 1, resume: bool = False) -> Adapted:
+    return adapt(TEXTS, tiny.encoder(bert), how, seed, folder / "encoder", folder / "checkpoints", resume)
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "encoder" / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def adapted(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Adapted]:
+    """A tiny BERT after twenty steps, and where it is."""
+    folder = tmp_path_factory.mktemp("adapted")
+    return folder, _adapt(bert, folder)
+
+
+def test_held_out_texts_become_less_surprising(adapted: tuple[Path, Adapted]) -> None:
+    """The perplexity falls from part to part, and below that of tokens at random."""
+    found = adapted[1].perplexity
+    assert list(found) == [10, 20]
+    assert found[20] < found[10] < 200, found
+    assert adapted[1].tokens == 20 * 4 * 16
+
+
+def test_the_encoder_is_loaded_as_any_other(adapted: tuple[Path, Adapted], bert: Path) -> None:
+    """It has all weights that it had, most of them changed; those of tokens can stay."""
+    old, new = load_encoder(tiny.encoder(bert))[0].state_dict(), load_encoder(tiny.encoder(adapted[0] / "encoder"))[0].state_dict()
+    assert old.keys() == new.keys()
+    assert not torch.equal(old["embeddings.word_embeddings.weight"], new["embeddings.word_embeddings.weight"])
+    assert sum(torch.equal(old[name], new[name]) for name in old) < len(old) / 2
+
+
+def test_frozen_embeddings_stay(bert: Path, tmp_path: Path) -> None:
+    """As the embedded encoder's do."""
+    frozen = replace(tiny.encoder(bert), freeze_embeddings=True)
+    adapt(TEXTS, frozen, replace(HOW, steps=10), 1, tmp_path / "encoder", tmp_path / "checkpoints")
+    old, new = load_encoder(frozen)[0].state_dict(), _weights(tmp_path)
+    same = {name for name in new if torch.equal(old[name], new[name])}
+    assert "embeddings.word_embeddings.weight" in same
+    assert len(same) < len(new) / 2
+
+
+def test_a_longer_training_goes_on_from_a_shorter_one(adapted: tuple[Path, Adapted], bert: Path, tmp_path: Path) -> None:
+    """10 steps, and then up to 20, are the same as 20 at once, weight by weight."""
+    short = _adapt(bert, tmp_path, replace(HOW, steps=10))
+    assert list(short.perplexity) == [10]
+    done = _adapt(bert, tmp_path, resume=True)
+    assert done.perplexity == adapted[1].perplexity
+    one, other = _weights(tmp_path), _weights(adapted[0])
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    # Asked for less than is there, it changes nothing.
+    assert _adapt(bert, tmp_path, replace(HOW, steps=10), resume=True).perplexity == done.perplexity
+    assert all(torch.equal(value, other[name]) for name, value in _weights(tmp_path).items())
+
+
+def test_another_seed_masks_otherwise(adapted: tuple[Path, Adapted], bert: Path, tmp_path: Path) -> None:
+    """Head, order and masks are drawn with it."""
+    assert _adapt(bert, tmp_path, replace(HOW, steps=10), seed=2).perplexity[10] != adapted[1].perplexity[10]
+
+
+def _likeness(encoder: Path) -> np.ndarray:
+    model, tokenizer = load_encoder(tiny.encoder(encoder), dropout=0.0)
+    read = tokenizer(TEXTS[:20], return_tensors="pt", padding=True, truncation=True, max_length=16)
+    with torch.no_grad():
+        vectors = functional.normalize(model(read["input_ids"], attention_mask=read["attention_mask"]).last_hidden_state.mean(dim=1), dim=1)
+    return (vectors @ vectors.T).numpy()
+
+
+def test_texts_stay_as_near_to_one_another(bert: Path, tmp_path: Path) -> None:
+    """With the second aim their likeness changes less than without it."""
+    moved = []
+    for keep in (0.0, 20.0):
+        _adapt(bert, tmp_path / str(keep), replace(HOW, steps=10, keep=keep))
+        moved.append(float(np.abs(_likeness(tmp_path / str(keep) / "encoder") - _likeness(bert)).mean()))
+    assert moved[1] < moved[0] / 2, moved
+
+
+def test_minutes_are_made_steps_by_what_one_takes(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In whole parts, one at least."""
+    for seconds, steps in ((0.5, 20), (60.0, 10)):
+        monkeypatch.setattr(adapting, "_seconds", lambda network, batch, seconds=seconds: seconds)
+        assert max(_adapt(bert, tmp_path, replace(HOW, steps=None, minutes=0.15)).perplexity) == steps
+
+
+def test_texts_that_hold_a_segment_are_left_out() -> None:
+    """Punctuation and capitals don't hide it; few words say nothing."""
+    segment = "Die USA warnen Russland vor einem Angriff."
+    texts = [
+        "Berlin. „Die USA warnen Russland vor einem Angriff“, hieß es.",
+        "Die USA warnen Russland vor Gas aus Katar.",
+        "Ja, das stimmt.",
+    ]
+    assert without(texts, [segment, "Ja, das stimmt."]) == (texts[1:], 1)
+    assert without(texts, []) == (texts, 0)
+
+
+def _command(bert: Path, *words: str) -> list[str]:
+    how = ["batch_size=4", "length=16", "rate=2e-3", "warmup=5", "encoder=local", f"encoder.path={bert}", "seed=1"]
+    return ["adapt", *how, *words]
+
+
+def test_the_command_tracks_a_run_and_names_the_next(bert: Path, tmp_path: Path, new_store: Callable[[Path], Store]) -> None:
+    """It reads files and a corpus's train split, without what its dev and test have."""
+    new_store(tmp_path)
+    write_corpus(tmp_path, 80)
+    corpus = ["corpus=jsonl", "corpus.reader.path=texts.jsonl", "corpus.labels=scheme.yaml", "corpus.name=own"]
+    assert run_here("prepare", *corpus, cwd=tmp_path).returncode == 0
+    (tmp_path / "news").mkdir()
+    (judged,) = [one.text for one in load(tmp_path / "data/prepared/own").segments("test")][:1]
+    for number, text in enumerate([*TEXTS, f"Vorher. {judged} Nachher."]):
+        (tmp_path / "news" / f"{number}.txt").write_text(text, encoding="utf-8")
+    (tmp_path / "news" / "broken.jsonl").write_text("{\n", encoding="utf-8")
+    done = run_here(*_command(bert, "texts=news", "corpora=data/prepared/own", "steps=10"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "65 texts, 10 others have a segment of dev or test" in done.stdout, done.stdout  # those begin with the same words
+    assert "1 can't be read" in done.stderr
+    assert "broken.jsonl" in done.stderr
+    run = find_run(tmp_path, "adapted-1")
+    history = run.connection.client.get_metric_history(run.id, "perplexity")
+    assert [point.step for point in history] == [10]
+    assert f"{history[0].value:.1f}" in done.stdout
+    encoder = re.search(r"encoder=adapted encoder.path=(\S+)", done.stdout)
+    assert encoder is not None
+    epoch = [
+        "training.epochs=1",
+        "model=network",
+        "corpus.max_length=64",
+        "encoder=adapted",
+        f"encoder.path={encoder[1]}",
+        "encoder.freeze_layers=0",
+    ]
+    trained = run_here("train", *corpus, *epoch, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+
+
+def test_a_killed_one_goes_on(bert: Path, tmp_path: Path, new_store: Callable[[Path], Store]) -> None:
+    """SIGKILL after the first checkpoint; the same run ends, and no step is done twice."""
+    new_store(tmp_path)
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS), encoding="utf-8")
+    words = _command(bert, "texts=texts.jsonl", "steps=5000")
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "haltung", *words], cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=env
+    )
+    while not list(tmp_path.glob("experiments/runs/*/checkpoints/*/trainer_state.json")):
+        assert killed.poll() is None
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    before = find_run(tmp_path, "adapted-1")
+    done = run_here(*words[:-1], "steps=60", "resume=true", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = find_run(tmp_path, "adapted-1")
+    assert (run.id, run.status) == (before.id, "FINISHED")
+    steps = [point.step for point in run.connection.client.get_metric_history(run.id, "perplexity")]
+    assert steps == sorted(set(steps))
+    assert steps[:1] == [50]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "texts="),
+        (["texts=nowhere/*.txt"], "nowhere"),
+        (["texts=one.txt"], "give more texts"),
+        (["corpora=data/prepared/none"], "no prepared corpus"),
+        (["texts=one.txt", "masked=1"], "masked"),
+        (["texts=one.txt", "minutes=0"], "minutes"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(
+    bert: Path, tmp_path: Path, new_store: Callable[[Path], Store], words: list[str], said: str
+) -> None:
+    """Exit code 2, and no run that has not begun."""
+    new_store(tmp_path)
+    (tmp_path / "one.txt").write_text("Ein Satz.", encoding="utf-8")
+    done = run_here(*_command(bert, *words), cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr.splitlines()[-1], done.stderr
