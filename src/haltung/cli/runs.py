@@ -19,7 +19,7 @@ from haltung.files import csv_cell
 from haltung.tracking.read import RunRecord, find, list_runs
 from haltung.tracking.store import serve_pages
 
-Kind = Literal["train", "seeds", "ensemble", "sweep", "trial", "folds", "curve", "compare"]
+Kind = Literal["train", "seeds", "ensemble", "sweep", "trial", "folds", "curve", "compare", "adapt"]
 Status = Literal["running", "finished", "failed", "killed", "pruned"]
 _SORTED_BY = ("when", "name", "kind", "corpus", "seed", "status")
 _WIDTH = 130

@@ -23,6 +23,7 @@ UNFINISHED, _STOPPED = ("RUNNING", "SCHEDULED"), ("FAILED", "KILLED")  # as MLfl
 _WITHOUT_MODEL = {
     "folds": "a cross-validation; compare such runs with split=folds, train with final=true for a model of all rows, or name a fold",
     "compare": "a comparison and holds no model; name the runs that it compares",
+    "adapt": "an encoder that has no labels; train from it with encoder=adapted encoder.path=, and name that run",
     "curve": "a learning curve, and its runs have learned from different shares of the train split; name one of them",
 }
 _SEARCHED, _LISTED = 500, 5  # of the newest runs: for a near name, and in a message
@@ -44,7 +45,7 @@ class RunRecord:
 
     @property
     def kind(self) -> str:
-        """What kind of run it is: train, seeds, folds, curve, trial, sweep, ensemble, compare."""
+        """What kind of run it is: train, seeds, folds, curve, trial, sweep, ensemble, compare, adapt."""
         return self.tags.get("haltung.kind", "")
 
     @cached_property
