@@ -208,13 +208,16 @@ def test_a_killed_one_goes_on(bert: Path, tmp_path: Path, new_store: Callable[[P
         (["corpora=data/prepared/none"], "no prepared corpus"),
         (["texts=one.txt", "masked=1"], "masked"),
         (["texts=one.txt", "minutes=0"], "minutes"),
+        (["texts=one.txt", "encoder.path=bundle"], "is a bundle"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(
     bert: Path, tmp_path: Path, new_store: Callable[[Path], Store], words: list[str], said: str
 ) -> None:
-    """Exit code 2, and no run that has not begun."""
+    """Exit code 2, whatever is wrong."""
     new_store(tmp_path)
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "haltung.json").write_text("{}", encoding="utf-8")
     (tmp_path / "one.txt").write_text("Ein Satz.", encoding="utf-8")
     done = run_here(*_command(bert, *words), cwd=tmp_path)
     assert done.returncode == 2, done.stderr

@@ -155,6 +155,8 @@ def adapt(request: Request, *, texts: tuple[str, ...], corpora: tuple[str, ...],
         raise UserError("name what to learn from, as in 'texts=news/*.txt' (files, folders or patterns) or corpora=data/prepared/news")
     settings, console, store = request.settings, Console(), make(request.settings["tracking"], "tracking")
     how, encoder = typed(adaptation.Adaptation, settings), make(settings["encoder"], "encoder")
+    if encoder.origin == "folder" and (Path(encoder.path) / bundle.DESCRIPTION).is_file():
+        raise UserError(f"{encoder.path} is a bundle, whose encoder has learned labels; adapt an encoder first, and train from it")
     splits = {split: [one for folder in corpora for one in load(Path(folder)).segments(split)] for split in SPLITS}
     found = list(tqdm(read([file for given in texts for file in find(given)[0]]), unit=" texts", disable=None))
     written = [" ".join(one.text for one in of) for of in by_key((one.article or one.id, one) for one in splits["train"]).values()]
