@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haltung.inference.client import batches
-from haltung.serving.queue import Batcher, QueueLimits
+from haltung.serving.engine import Settings
+from haltung.serving.queue import Batcher
 
 
 class _Metrics:
@@ -60,7 +62,7 @@ def _size(item: Any) -> tuple[int, int]:
 def _run(test: Callable[[Batcher, _Work, _Metrics], Awaitable[None]], **sizes: Any) -> None:
     async def main() -> None:
         work, metrics = _Work(), _Metrics()
-        limits = QueueLimits(**({"texts": 16, "tokens": 1000, "queue": 100, "wait": 0.001} | sizes))
+        limits = Settings(Path("bundle"), texts=1, **({"batch": 16, "tokens": 1000, "queue": 100, "wait": 0.001} | sizes))
         with ThreadPoolExecutor(1) as thread:
             batcher = Batcher(work, _size, limits, metrics, thread)
             await asyncio.wait_for(test(batcher, work, metrics), 30)

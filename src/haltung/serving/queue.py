@@ -26,21 +26,12 @@ from fastapi import HTTPException
 
 from haltung.models.predictor import Answers
 from haltung.models.units import Unit
+from haltung.serving.engine import Settings
 from haltung.serving.metrics import Metrics
 
 log = logging.getLogger("haltung.serving")
 _TURN = 8  # texts of one request stand together in a batch at most while others wait too
 _NEWEST = 0.2  # weight of the newest batch in the estimate of texts per second
-
-
-@dataclass(frozen=True)
-class QueueLimits:
-    """``texts`` and estimated ``tokens`` of a batch, ``queue`` texts in all, ``wait`` seconds."""
-
-    texts: int
-    tokens: int
-    queue: int
-    wait: float
 
 
 # Takes items, and yields indices of them with their results, as they come.
@@ -66,11 +57,11 @@ class Batcher:
     """Collects the texts of concurrent requests; needs a running event loop.
 
     ``work`` runs in ``thread``, an executor with one thread; ``size`` counts the texts of an item,
-    and about how many tokens they have. A batch may exceed its limits by its last item.
+    and about how many tokens they have. A batch may exceed the ``settings`` by its last item.
     """
 
-    def __init__(self, work: Work, size: Callable[[Any], tuple[int, int]], limits: QueueLimits, metrics: Metrics, thread: Executor) -> None:
-        self._work, self._size, self._limits, self._metrics, self._thread = work, size, limits, metrics, thread
+    def __init__(self, work: Work, size: Callable[[Any], tuple[int, int]], settings: Settings, metrics: Metrics, thread: Executor) -> None:
+        self._work, self._size, self._settings, self._metrics, self._thread = work, size, settings, metrics, thread
         self._waiting: deque[_Call] = deque()
         self._open: set[asyncio.Future[list[Any]]] = set()
         self._texts = self._company = 0
@@ -87,7 +78,7 @@ class Batcher:
         if not items:
             return []
         call = _Call(items, list(map(self._size, items)), self._loop.create_future(), [None] * len(items), missing=len(items))
-        if self._texts + call.waiting > self._limits.queue:
+        if self._texts + call.waiting > self._settings.queue:
             seconds = min(60, max(1, math.ceil(self._texts / self._rate))) if self._rate else 1
             raise HTTPException(429, f"too many texts are waiting; ask again in {seconds} s", {"retry-after": str(seconds)})
         self._waiting.append(call)
@@ -115,7 +106,7 @@ class Batcher:
         while True:
             await self._arrived.wait()
             if len(self._waiting) < self._company:
-                await asyncio.sleep(self._limits.wait)
+                await asyncio.sleep(self._settings.wait)
             batch = self._take()
             if not self._waiting:
                 self._arrived.clear()
@@ -132,10 +123,10 @@ class Batcher:
     def _take(self) -> list[tuple[_Call, int]]:
         """Return the next batch: of each item its call, and its index in it."""
         batch: list[tuple[_Call, int]] = []
-        texts = tokens = 0
-        while self._waiting and texts < self._limits.texts and tokens < self._limits.tokens:
+        texts, tokens, most, most_tokens = 0, 0, self._settings.batch, self._settings.tokens
+        while self._waiting and texts < most and tokens < most_tokens:
             call, turn = self._waiting.popleft(), 0
-            while call.begun < len(call.items) and turn < _TURN and texts < self._limits.texts and tokens < self._limits.tokens:
+            while call.begun < len(call.items) and turn < _TURN and texts < most and tokens < most_tokens:
                 more, long = call.sizes[call.begun]
                 turn, texts, tokens = turn + more, texts + more, tokens + long
                 batch.append((call, call.begun))

@@ -16,7 +16,7 @@ from haltung.models.predictor import Answers, predictions
 from haltung.records import Segment
 from haltung.serving.engine import Settings, open_engine
 from haltung.serving.metrics import Metrics
-from haltung.serving.queue import AnswerCache, Batcher, QueueLimits
+from haltung.serving.queue import AnswerCache, Batcher
 
 
 class Service:
@@ -40,9 +40,7 @@ class Service:
 
     def start(self) -> None:
         """Take requests from now on; needs the running event loop."""
-        settings = self.settings
-        limits = QueueLimits(settings.batch, settings.tokens, settings.queue, settings.wait)
-        self._batcher = Batcher(self.engine.groups, self.engine.size, limits, self.metrics, self._thread)
+        self._batcher = Batcher(self.engine.groups, self.engine.size, self.settings, self.metrics, self._thread)
 
     async def stop(self) -> None:
         """Answer what was taken, and no more."""
