@@ -118,7 +118,10 @@ class Batcher:
             self._company = len({id(call) for call, _ in batch})
             count = sum(call.sizes[index][0] for call, index in batch)
             self._rate += (count / seconds - self._rate) * (_NEWEST if self._rate else 1)
-            self._metrics.worked(count, self._company, seconds)
+            self._metrics.texts.inc(count)
+            self._metrics.batch_texts.observe(count)
+            self._metrics.batch_requests.observe(self._company)
+            self._metrics.batch_seconds.observe(seconds)
 
     def _take(self) -> list[tuple[_Call, int]]:
         """Return the next batch: of each item its call, and its index in it."""
@@ -166,7 +169,7 @@ class Batcher:
 
     def _count(self, more: int) -> None:
         self._texts += more
-        self._metrics.waiting(more)
+        self._metrics.waiting.inc(more)
 
 
 _ENTRY = 700  # bytes that a digest takes with its places in the cache's tables, as measured
@@ -195,7 +198,9 @@ class AnswerCache:
             with suppress(ValueError):  # larger than the whole cache
                 self._answers[key] = pickle.dumps(answers)
         asked, misses = (sum(unit.labelled for unit in some) for some in (units, missing.values()))
-        self._metrics.looked_up(asked - misses, misses, int(self._answers.currsize))
+        self._metrics.hits.inc(asked - misses)
+        self._metrics.misses.inc(misses)
+        self._metrics.cached.set(self._answers.currsize)
         return [found[key] for key in keys]
 
 

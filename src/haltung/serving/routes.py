@@ -12,6 +12,7 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.routing import APIRoute
+from prometheus_client import generate_latest
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -207,7 +208,7 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/metrics", tags=["Server"], summary="Metrics for Prometheus", response_class=PlainTextResponse, responses=errors(401))
     async def prometheus() -> Response:
-        return Response(service.metrics.page(), headers={"content-type": CONTENT_TYPE})
+        return Response(generate_latest(service.metrics.registry), headers={"content-type": CONTENT_TYPE})
 
     return routes
 
