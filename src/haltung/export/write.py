@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ class _Export:
         content: dict[str, Any] = {
             "format": FORMAT, "haltung": __version__, "kind": model.kind,
             "scheme": scheme.to_dict(), "scheme_digest": scheme.digest(), "outputs": {task.name: list(task.ids) for task in scheme},
-            **parts, **graph, "calibration": model.calibration.to_dict(), "formats": self.formats, "refused": self.refused,
+            **parts, **graph, "calibration": asdict(model.calibration), "formats": self.formats, "refused": self.refused,
             "reference": {"corpus": reference.corpus, "split": reference.split, "segments": len(self.scored), "macro_f1": figures},
             "provenance": dict(provenance),
         }  # fmt: skip

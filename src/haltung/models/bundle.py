@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from pkgutil import resolve_name
@@ -59,7 +59,7 @@ class ExportedModel(Predictor):
             self.classifier = bundle if isinstance(bundle, Classifier) else Classifier(bundle, format=None)
         folder, description = self.classifier.folder, self.classifier.description
         self.scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
-        self.calibration = Calibration.from_dict(description.get("calibration", {}))
+        self.calibration = Calibration(**description.get("calibration", {}))
         self.runtime = graph.runtime
         self.step = sessions.STEP if graph.runtime == "openvino" else 1  # what sizes of batches are multiples of (see ``pack``)
         # How units are put together (see ``batches``), and whether in the opposite order.
@@ -201,7 +201,7 @@ def save(
         description = {
             "format": FORMAT, "haltung": __version__, "kind": model.kind,
             "scheme": model.scheme.to_dict(), "scheme_digest": model.scheme.digest(),
-            **parts, "calibration": model.calibration.to_dict(), "provenance": dict(provenance or {}),
+            **parts, "calibration": asdict(model.calibration), "provenance": dict(provenance or {}),
         }  # fmt: skip
         (scratch / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     return folder
@@ -301,7 +301,7 @@ def load_trained(folder: Path) -> Model:
                     values = values.float().numpy() if torch else values
                     if not -1e30 < float(values.min(initial=0)) <= float(values.max(initial=0)) < 1e30:  # larger ones overflow later
                         raise UserError(f"the array {name} of {path} holds NaN, infinity or a number above 1e30; export or train it again")
-        model.calibration = Calibration.from_dict(description.get("calibration", {}))
+        model.calibration = Calibration(**description.get("calibration", {}))
     return model
 
 

@@ -4,13 +4,14 @@ Before they do, temperature scaling calibrates them: one number per task, which 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
-from pydantic import Field, TypeAdapter
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from haltung.actors.finder import Actors
 from haltung.errors import UserError, listed
@@ -27,7 +28,7 @@ class Calibration:
 
     The logits of a task are divided by its temperature, 1 where it has none. A single-label task
     has a threshold for each precision: the lowest probability from which on predictions reach that
-    precision on dev; None where they never do.
+    precision on dev; None where they never do. ``ValueError`` if a temperature is not above 0.
     """
 
     temperatures: Mapping[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = field(default_factory=dict)
@@ -47,18 +48,6 @@ class Calibration:
             raise UserError("the bundle has no thresholds to abstain by: dev reached no precision, or had too few labels (see its report)")
         has = listed(f"{one:g}" for one in known)
         raise UserError(f"the bundle has no threshold for the precision {precision:g}; it has those for {has}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data, the inverse of ``from_dict``."""
-        return dict(_ADAPTER.dump_python(self, mode="json"))
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Calibration":
-        """Read plain data, some of it missing; ``ValueError`` if a temperature is not above 0."""
-        return _ADAPTER.validate_python(data)
-
-
-_ADAPTER = TypeAdapter(Calibration)
 
 
 class Answers(NamedTuple):
