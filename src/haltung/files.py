@@ -46,13 +46,9 @@ def rendered(package: str, template: str, **values: Any) -> str:
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     # One cell of a Markdown table.
     environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
-    environment.filters["digest"] = policy_digest
+    # The name of a style or script in a content security policy.
+    environment.filters["digest"] = lambda text: f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
     return environment.get_template(template).render(**values)
-
-
-def policy_digest(text: str) -> str:
-    """Return the name of a style or script in a content security policy."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def table(package: str, *path: str) -> Iterator[list[str]]:
