@@ -34,7 +34,7 @@ from haltung.inference.client import pack
 from haltung.models import bundle
 from haltung.models.article import ArticleModel, ArticleNetwork, Packed, build, means
 from haltung.models.ensemble import EnsembleModel, Member
-from haltung.models.neural import collate, first_position, hidden_states, pool
+from haltung.models.neural import collate, first_position, pool
 from haltung.models.spec import ArticleSpec
 from haltung.models.units import Unit, units
 from haltung.records import Segment
@@ -180,7 +180,9 @@ def test_sentences_in_one_row_are_read_as_each_alone(family: str, attention: str
     assert len(packed.ids) < len(rows)
     with torch.no_grad():
         together = means(network.states(packed), packed.sentence, len(rows))
-        alone = [pool(hidden_states(encoder, view), view, "mean")[0] for view in (collate([row], 1, with_types=False) for row in rows)]
+        views = [collate([row], 1, with_types=False) for row in rows]
+        states = [encoder(input_ids=view.ids, attention_mask=view.mask).last_hidden_state for view in views]
+        alone = [pool(state, view, "mean")[0] for state, view in zip(states, views, strict=True)]
     torch.testing.assert_close(together, torch.stack(alone), atol=1e-4, rtol=1e-4)
     assert float((together[1:] - together[:-1]).abs().amax(dim=1).min()) > 0.05
 

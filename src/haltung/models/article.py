@@ -294,12 +294,10 @@ class ArticleModel(EncoderModel):
 
 def _width(lengths: Sequence[int]) -> int:
     """Return the width of rows that leaves the least padding with sentences of these lengths."""
-
-    def size(width: int) -> int:
-        ends, _ = fitted(lengths, width)
-        return len(ends) * max(ends)
-
-    return min(_WIDTHS, key=size) if len(lengths) <= _FEW else _WIDTHS[0]
+    if len(lengths) > _FEW:
+        return _WIDTHS[0]
+    ends = {width: fitted(lengths, width)[0] for width in _WIDTHS}
+    return min(ends, key=lambda width: len(ends[width]) * max(ends[width]))
 
 
 def means(states: Tensor, sentence: Tensor, count: int) -> Tensor:

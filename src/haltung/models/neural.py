@@ -94,7 +94,10 @@ class MultiTaskNetwork(EncoderNetwork):
 
     def vectors(self, views: Sequence[Batch]) -> dict[str, Tensor]:
         """Return what the head of each task reads, ``[batch, width]``."""
-        states = [hidden_states(self.encoder, view) for view in views]
+        states = []
+        for view in views:
+            types = {} if view.types is None else {"token_type_ids": view.types}
+            states.append(self.encoder(input_ids=view.ids, attention_mask=view.mask, **types).last_hidden_state)
         return {task: pool(states[index], views[index], self.poolings[task]) for task, index in self.views.items()}
 
     def forward(self, views: Sequence[Batch]) -> dict[str, Tensor]:
@@ -212,13 +215,6 @@ class NeuralModel(EncoderModel):
     def write(self, folder: Path) -> dict[str, Any]:
         """Write weights, tokenizer and config; return the model's part of the description."""
         return {**super().write(folder), "views": list(self.views)}
-
-
-def hidden_states(encoder: nn.Module, view: Batch) -> Tensor:
-    """Return the encoder's last states of a view, ``[batch, tokens, width]``."""
-    types = {} if view.types is None else {"token_type_ids": view.types}
-    states: Tensor = encoder(input_ids=view.ids, attention_mask=view.mask, **types).last_hidden_state
-    return states
 
 
 def pool(states: Tensor, view: Batch, pooling: str) -> Tensor:
