@@ -207,11 +207,13 @@ def save(
     return folder
 
 
-def describe(folder: Path) -> dict[str, Any]:
-    """Return a bundle's description; ``UserError`` if it is none, broken, or of another format."""
+def describe(folder: Path, exported: bool = False) -> dict[str, Any]:
+    """Return a bundle's description; ``UserError`` if it is none, broken, of another format, or not
+    ``exported`` where it has to be.
+    """
     path = folder / DESCRIPTION
     with broken_parts(path):
-        description = read(folder, exported=False)
+        description = read(folder, exported)
     if description.get("kind") not in KINDS:
         raise UserError(f"{path} is of kind '{description.get('kind')}', allowed are {listed(KINDS)}")
     return description
