@@ -85,10 +85,12 @@ def write(model: NeuralModel, path: Path) -> dict[str, Any]:
     shapes: list[dict[int, object]] = []
     batch = torch.export.Dim("batch")
     for number, view in enumerate(model.views):
-        example = _example(8 + number, model.with_types)
-        examples += example
+        ids = torch.full((2, 8 + number), 5)
+        mask = torch.ones_like(ids)
+        mask[1, 5:] = 0
+        examples += [ids, mask, mask.clone(), torch.zeros_like(ids)][: len(parts)]
         tokens = torch.export.Dim("tokens" if len(model.views) == 1 else f"{view.replace('+', '_')}_tokens", max=model.spec.max_length)
-        shapes += [{0: batch, 1: tokens} for _ in example]
+        shapes += [{0: batch, 1: tokens}] * len(parts)
     save(wrapper, examples, (tuple(shapes),), inputs, model.scheme.names, path)
     return {"views": list(model.views), "input": described(model)}
 
@@ -179,15 +181,6 @@ def plain(model: EncoderModel) -> Any:
     network: Any = copy.deepcopy(merged(model.network)).cpu().float().eval()
     network.encoder.config._attn_implementation = "eager"
     return network
-
-
-def _example(tokens: int, with_types: bool) -> list[Tensor]:
-    ids = torch.full((2, tokens), 5, dtype=torch.long)
-    mask = torch.ones_like(ids)
-    mask[1, 5:] = 0
-    own = mask.clone()
-    own[:, 0] = 0
-    return [ids, mask, own, torch.zeros_like(ids)][: 4 if with_types else 3]
 
 
 @contextmanager
