@@ -33,11 +33,12 @@ DESCRIPTION = "haltung.json"
 LEARNED = "learned.txt"  # hashes of the segments that the model was trained or chosen on
 THRESHOLDS = "dyads.json"  # thresholds of dyads, tuned on dev at the end of a training
 _MEMBERS = "members"
-# The model of each kind that can be exported, its weights, and the library that reads them.
+# The model of each kind that can be exported, the library that reads its weights, these, and what
+# cuts texts: without tokenizer.json transformers makes a tokenizer to which every word is unknown.
 _EXPORTABLE = {
-    "network": ("haltung.models.neural:NeuralModel", "model.safetensors", "torch"),
-    "article": ("haltung.models.article:ArticleModel", "model.safetensors", "torch"),
-    "linear": ("haltung.models.linear:LinearModel", "linear.safetensors", "scikit-learn"),
+    "network": ("haltung.models.neural:NeuralModel", "torch", "model.safetensors", "tokenizer.json"),
+    "article": ("haltung.models.article:ArticleModel", "torch", "model.safetensors", "tokenizer.json"),
+    "linear": ("haltung.models.linear:LinearModel", "scikit-learn", "linear.safetensors", "vocabulary.json"),
 }
 KINDS = (*_EXPORTABLE, EnsembleModel.kind)
 _FASTEST = ("int8", "bf16", "fp32")  # first; a bundle lacks those that the export has refused
@@ -240,7 +241,7 @@ def load(folder: Path, graph: bool = False, many: bool = False) -> Predictor:
     """
     description = describe(folder)
     if is_exported(description) and sessions.is_installed("onnxruntime"):
-        _, weights, library = _EXPORTABLE[description["kind"]]
+        _, library, weights, _ = _EXPORTABLE[description["kind"]]
         if graph or not (sessions.is_installed(library) and (folder / weights).is_file()):
             with broken_parts(folder):
                 graphs = graphs_for(folder, description, "auto" if many else "onnxruntime", "fp32")
@@ -293,7 +294,10 @@ def load_trained(folder: Path) -> Model:
             members = [Member(name, load_trained(folder / _MEMBERS / str(number))) for number, name in enumerate(description["members"])]
             model = EnsembleModel(members, description["weights"], scheme)
         else:
-            model = resolve_name(_EXPORTABLE[description["kind"]][0]).read(folder, scheme, description)
+            name, _, *needed = _EXPORTABLE[description["kind"]]
+            if absent := [file for file in needed if not (folder / file).is_file()]:
+                raise UserError(f"{folder} has no {absent[0]}, so the bundle is incomplete; export or train it again")
+            model = resolve_name(name).read(folder, scheme, description)
         for path in folder.glob("[!.]*.safetensors"):
             # numpy has no bf16, which an encoder's weights may have; with a network torch is there.
             torch = sys.modules.get("torch")

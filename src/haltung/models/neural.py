@@ -139,18 +139,14 @@ class EncoderModel(Model):
 
     @classmethod
     def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> Self:
-        """Read what ``write`` writes; ``UserError`` if a file is missing or does not match."""
+        """Read what ``write`` writes; ``UserError`` if the weights do not match the rest."""
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
         spec, encoder = cls.spec_type(**description["model"]), Encoder(**description["encoder"])
-        if not (folder / "tokenizer.json").is_file():
-            # Without it transformers makes an empty tokenizer, to which every word is unknown.
-            raise UserError(f"{folder} has no tokenizer.json, so the bundle is incomplete; export or train it again")
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         attention = "sdpa" if spec.attention == "auto" else spec.attention
-        if (folder / WEIGHTS).is_file():
-            with suppress(SafetensorError):  # told below
-                sources.check_size(config, folder / WEIGHTS)
+        with suppress(SafetensorError):  # told below
+            sources.check_size(config, folder / WEIGHTS)
         body = AutoModel.from_config(config, attn_implementation=sources.able(config, attention))
         if getattr(body, "pooler", None) is not None:
             body.pooler = None
@@ -158,8 +154,6 @@ class EncoderModel(Model):
         network = cls.network_type(body, scheme, spec, description.get("dyads", False))
         try:
             network.load_state_dict(load_file(folder / WEIGHTS), strict=True)
-        except FileNotFoundError:
-            raise UserError(f"{folder} has no {WEIGHTS}, so the bundle is incomplete; export or train it again") from None
         except (SafetensorError, RuntimeError) as error:
             first = str(error).splitlines()[0]
             raise UserError(f"{folder / WEIGHTS} does not fit the bundle's haltung.json ({first}); export or train it again") from None
