@@ -17,7 +17,7 @@ from haltung.errors import UserError, listed
 from haltung.inference.client import batches, fitted, pack, places
 from haltung.labels import NEUTRAL, STANCE, Scheme
 from haltung.models.neural import EncoderModel, EncoderNetwork, Heads, first_position, likely, predicting, pretrained
-from haltung.models.predictor import Answers, calibrated
+from haltung.models.predictor import Answers, Stances, calibrated
 from haltung.models.spec import ArticleSpec
 from haltung.models.units import CUES, SLOTS, ActorBatch, Unit, actor_answers, actor_batch, units
 from haltung.records import ActorAnswer, Segment
@@ -261,9 +261,8 @@ class ArticleModel(EncoderModel):
         return batch, [row for row in labelled if row is not None]
 
     def answers(
-        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None,
-        seek: bool = True,
-    ) -> Answers:  # fmt: skip
+        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Stances = None, seek: bool = True
+    ) -> Answers:
         """Return the calibrated probabilities, float64 ``[segments, labels]``, and the actors."""
         every = units(segments, self.spec.window, actors=self.actors if seek else None)
         out = {task.name: np.zeros((len(segments), len(task))) for task in self.scheme}

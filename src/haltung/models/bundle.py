@@ -25,7 +25,7 @@ from haltung.inference import sessions
 from haltung.inference.client import FORMAT, TOKENS_PER_BATCH, BundleError, Classifier, Run, batches, file_of, pack, places, read
 from haltung.labels import STANCE, parse
 from haltung.models.ensemble import EnsembleModel, Member
-from haltung.models.predictor import Answers, Calibration, Model, Predictor
+from haltung.models.predictor import Answers, Calibration, Model, Predictor, Stances
 from haltung.models.units import ActorBatch, Unit, actor_answers, actor_batch, units
 from haltung.records import ActorAnswer, Segment
 
@@ -79,9 +79,8 @@ class ExportedModel(Predictor):
             list(self.groups(self.units(_FIRST)))
 
     def answers(
-        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None,
-        seek: bool = True,
-    ) -> Answers:  # fmt: skip
+        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Stances = None, seek: bool = True
+    ) -> Answers:
         """Return the probabilities, and the actors if the model finds dyads."""
         from tqdm.auto import tqdm
 
@@ -116,7 +115,7 @@ class ExportedModel(Predictor):
             return units(segments, self.classifier.description["input"]["window"], actors=actors)
         return [Unit((segment,), (row,)) for row, segment in enumerate(segments)]
 
-    def groups(self, read: Sequence[Unit], stances: Sequence[str] | None = None) -> Iterator[tuple[list[int], list[Answers]]]:
+    def groups(self, read: Sequence[Unit], stances: Stances = None) -> Iterator[tuple[list[int], list[Answers]]]:
         """Yield numbers of units read together, and answers; ``stances`` are as of ``predict``."""
         ordered: Callable[[Iterator[Any]], Iterable[Any]] = (lambda all_of: reversed(list(all_of))) if self.shortest_first else iter
         inputs = self.classifier.description["input"]
@@ -142,7 +141,7 @@ class ExportedModel(Predictor):
             feeds = {name: np.pad(values, ((0, 0), (0, missing[name]))) for name, values in feeds.items()}
         return self._run(feeds, *asked)
 
-    def _read(self, read: Sequence[Unit], tokens: Sequence[Tokens], stances: Sequence[str] | None) -> list[Answers]:
+    def _read(self, read: Sequence[Unit], tokens: Sequence[Tokens], stances: Stances) -> list[Answers]:
         inputs, numbers = self.classifier.description["input"], [row for unit in read for row in unit.rows]
         rows = [{"input_ids": one.ids, **({"token_type_ids": one.types} if inputs["types"] else {})} for one in tokens]
         feeds, starts = pack(rows, inputs["pad"], inputs["first_position"], inputs["packed_width"], 2 * self.step if self.step > 1 else 1)

@@ -20,6 +20,7 @@ from haltung.records import MULTI_THRESHOLD, ActorAnswer, Prediction, Segment, l
 
 BOUNDS = (0.1, 10.0)  # at the lower one dev can't tell; at the upper one probabilities say nothing
 _GAIN = 1e-9  # a smaller one in log loss (nats) is no reason to leave 1
+Stances = Sequence[str] | None  # the true ones of segments, if they are known, to seek actors of
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,13 @@ class Predictor(Protocol):
         return self.answers(segments, progress, precision, seek=False).probabilities
 
     def answers(
-        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None,
-        seek: bool = True,
-    ) -> Answers:  # fmt: skip
+        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Stances = None, seek: bool = True
+    ) -> Answers:
         """Return the probabilities, and with ``seek`` actors; ``stances`` are as of ``predict``."""
         return Answers(self.probabilities(segments, progress, precision), [()] * len(segments))
 
     def predict(
-        self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None, *, precision: str = "auto"
+        self, segments: Sequence[Segment], progress: bool = False, stances: Stances = None, *, precision: str = "auto"
     ) -> list[Prediction]:
         """Return predictions in order; ``stances`` are true ones, if known, to seek actors of."""
         answers = self.answers(segments, progress, precision, stances)
