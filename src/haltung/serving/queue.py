@@ -44,7 +44,6 @@ class _Call:
     sizes: Sequence[tuple[int, int]]
     answer: asyncio.Future[list[Any]]
     results: list[Any]
-    missing: int
     begun: int = 0
 
     @property
@@ -77,7 +76,7 @@ class Batcher:
             raise HTTPException(503, "the server is stopping; ask again in a moment", {"retry-after": "2"})
         if not items:
             return []
-        call = _Call(items, list(map(self._size, items)), self._loop.create_future(), [None] * len(items), missing=len(items))
+        call = _Call(items, list(map(self._size, items)), self._loop.create_future(), [None] * len(items))
         if self._texts + call.waiting > self._settings.queue:
             seconds = min(60, max(1, math.ceil(self._texts / self._rate))) if self._rate else 1
             raise HTTPException(429, f"too many texts are waiting; ask again in {seconds} s", {"retry-after": str(seconds)})
@@ -155,10 +154,8 @@ class Batcher:
 
     def _deliver(self, parts: Sequence[tuple[_Call, int]], results: Sequence[Any]) -> None:
         for (call, index), result in zip(parts, results, strict=True):
-            if call.results[index] is None:  # else a second try was faster than the delivery
-                call.missing -= 1
             call.results[index] = result
-            if not call.missing and not call.answer.done():
+            if None not in call.results and not call.answer.done():
                 call.answer.set_result(call.results)
 
     def _fail(self, call: _Call, error: BaseException) -> None:
