@@ -8,8 +8,7 @@ import copy
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +129,9 @@ def _write_actors(head: ActorHead, path: Path) -> None:
 def save(module: nn.Module, examples: Sequence[Tensor], shapes: Any, inputs: Sequence[str], outputs: Sequence[str], path: Path) -> None:
     """Trace a module by examples of its inputs, whose dynamic sizes are named in ``shapes``."""
     module.eval()
-    with _quiet():
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # which tell of every node that they have left unchanged
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings(action="ignore"):  # of the exporter's future
         program = torch.onnx.export(
             module, tuple(examples), dynamo=True, input_names=inputs, output_names=outputs, opset_version=OPSET,
             dynamic_shapes=tuple(shapes), external_data=False, verbose=False,
@@ -181,17 +182,3 @@ def plain(model: EncoderModel) -> Any:
     network: Any = copy.deepcopy(merged(model.network)).cpu().float().eval()
     network.encoder.config._attn_implementation = "eager"
     return network
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide the exporter's warnings about its future and about nodes that it left unchanged."""
-    levels = {logger: logger.level for logger in map(logging.getLogger, ("torch.onnx", "onnxscript", "onnx_ir"))}
-    for logger in levels:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        for logger, level in levels.items():
-            logger.setLevel(level)
