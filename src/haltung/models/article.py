@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,23 +35,18 @@ _CUE_DROPOUT = 0.2  # of cues are left out in training, so that none is relied o
 
 
 class Packed(NamedTuple):
-    """Sentences one behind the other in rows, ``[rows, tokens]``, so that little is padding.
+    """Sentences one behind the other in rows, ``[rows, tokens]``, so that little is padding; the
+    names are those of ``haltung.inference.client.pack``.
 
     ``sentence`` is the number of each token's sentence, -1 at padding; ``positions`` begin anew
     with each sentence. ``starts`` ``[sentences]`` has their first tokens along the rows.
     """
 
-    ids: Tensor
-    types: Tensor | None
+    input_ids: Tensor
     positions: Tensor
     sentence: Tensor
     starts: Tensor
-
-    @classmethod
-    def of(cls, feeds: Mapping[str, np.ndarray], starts: Sequence[int]) -> Self:
-        """Return what ``haltung.inference.client.pack`` returns as tensors."""
-        tensors = {name: torch.from_numpy(values) for name, values in feeds.items()}
-        return cls(tensors["input_ids"], tensors.get("token_type_ids"), tensors["positions"], tensors["sentence"], torch.tensor(starts))
+    token_type_ids: Tensor | None = None
 
 
 class ArticleBatch(NamedTuple):
@@ -178,11 +173,11 @@ class ArticleNetwork(EncoderNetwork):
 
     def states(self, part: Packed) -> Tensor:
         """Return the vector of each token, ``[rows, tokens, width]``."""
-        types = {} if part.types is None else {"token_type_ids": part.types}
+        types = {} if part.token_type_ids is None else {"token_type_ids": part.token_type_ids}
         # A token attends to its sentence, padding to padding, so that no row of softmax is empty.
         own = (part.sentence.unsqueeze(1) == part.sentence.unsqueeze(2)).unsqueeze(1)
         mask = torch.zeros(own.shape, device=own.device).masked_fill(~own, torch.finfo(torch.bfloat16).min)
-        states: Tensor = self.encoder(input_ids=part.ids, attention_mask=mask, position_ids=part.positions, **types).last_hidden_state
+        states: Tensor = self.encoder(input_ids=part.input_ids, attention_mask=mask, position_ids=part.positions, **types).last_hidden_state
         return states.float()
 
     def vectors(self, sentences: Tensor, place: Tensor, kind: Tensor) -> Tensor:
@@ -250,7 +245,7 @@ class ArticleModel(EncoderModel):
         for start in range(0, len(rows), _PACKED):
             width = _width(list(map(len, every[start : start + _PACKED])))
             feeds, begin = pack(rows[start : start + _PACKED], self.pad, first_position(self.network.encoder.config), width)
-            parts.append(Packed.of(feeds, begin))
+            parts.append(Packed(**{name: torch.from_numpy(values) for name, values in feeds.items()}, starts=torch.tensor(begin)))
             starts += [base + one for one in begin]
             base += feeds["input_ids"].size
         where = {name: torch.from_numpy(values) for name, values in places([unit.rows for unit in chosen]).items()}

@@ -60,7 +60,7 @@ class CalibratedArticles(nn.Module):
         self, ids: Tensor, positions: Tensor, sentence: Tensor, place: Tensor, kind: Tensor, types: Tensor | None = None
     ) -> tuple[Tensor, ...]:
         """Return the probabilities of each task, and what the graph of actors reads, if any."""
-        states = self.network.states(Packed(ids, types, positions, sentence, place))
+        states = self.network.states(Packed(ids, positions, sentence, place, types))
         vectors = self.network.vectors(means(states, sentence, place.shape[0]), place, kind)
         logits = self.network.logits(vectors)
         out = calibrated(logits, self.scheme, self.calibration)
