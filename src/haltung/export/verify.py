@@ -11,8 +11,8 @@ import numpy as np
 from haltung.errors import UserError, first_line
 from haltung.export import golden
 from haltung.export.formats import largest_difference
-from haltung.export.write import TOLERANCE, digest
-from haltung.inference.client import BundleError, file_of
+from haltung.export.write import digest
+from haltung.inference.client import LIMIT, BundleError, file_of
 from haltung.inference.sessions import RUNTIMES, Graph, is_installed
 from haltung.labels import Scheme, parse
 from haltung.models import bundle
@@ -75,7 +75,7 @@ def verify(folder: Path, threads: int | None = None, callback: Callable[[str], N
 
 def _check(folder: Path, name: str, runtime: str, entry: Mapping[str, Any], threads: int | None, answers: Sequence[golden.Golden],
            scheme: Scheme) -> FormatCheck:  # fmt: skip
-    tolerance, differing = float(entry.get("tolerance", TOLERANCE)), len(answers)
+    tolerance, differing = float(entry.get("tolerance", LIMIT)), len(answers)
     difference: float | None = None
     segments, expected = [answer.segment for answer in answers], tables([one.probabilities for one in answers], scheme)
     try:
