@@ -77,10 +77,7 @@ def application(service: Service) -> FastAPI:
         pretty = partial(json.dumps, ensure_ascii=False, indent=2)
         return HTMLResponse(rendered("haltung.serving", "documentation.html.j2", pretty=pretty, **app.openapi()))
 
-    @app.get("/", include_in_schema=False)
-    async def index() -> Response:
-        return FileResponse(PAGE / "index.html")
-
+    app.add_api_route("/", lambda: FileResponse(PAGE / "index.html"), response_model=None, include_in_schema=False)
     app.mount("/page", StaticFiles(directory=PAGE))
     return app
 
