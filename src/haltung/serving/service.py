@@ -44,8 +44,7 @@ class Service:
 
     def check_count(self, texts: int) -> None:
         """Raise HTTPException 413 where a request has too many texts."""
-        most = self.settings.texts
-        if texts > most:
+        if texts > (most := self.settings.texts):
             raise HTTPException(413, f"the request has {texts} texts, at most {most} are allowed; send them in several requests")
 
     def check_parts(self, parts: Sequence[Mapping[str, str]], where: str) -> None:
