@@ -16,7 +16,6 @@ from haltung.inference.sessions import cpuinfo, has_bf16, is_installed, preferre
 
 _LIBRARIES = ("torch", "transformers", "scikit-learn", "mlflow", "onnxruntime", "openvino")
 _GPUS = ("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
-_GIB = 2**30
 _NEEDED = 6.0  # GiB; a training with the embedded encoder has taken up to 3.6, beside the system
 
 
@@ -36,7 +35,7 @@ def look(seconds: float) -> dict[str, Any]:
         "amx": _tried(lambda: "amx_bf16" in text if (text := cpuinfo()) else None),
         "gpus": (_tried(lambda: subprocess.run(_GPUS, capture_output=True, text=True, timeout=5, check=True).stdout) or "").splitlines(),
         "memory": _tried(resources.memory),
-        "disk": _tried(lambda: disk_usage(".").free / _GIB),
+        "disk": _tried(lambda: disk_usage(".").free / 2**30),
         "hub": _hub(seconds),
         "system": f"{platform.system()} {platform.machine()}",
         "versions": {"python": platform.python_version(), **versions},
