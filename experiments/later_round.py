@@ -54,7 +54,7 @@ def predicted(name: str, folder: Path, segments: list[Segment], out: Path) -> Sc
 
 def undone(name: str, folder: Path, run: ScoredSplit, corpus: store.Prepared, out: Path) -> ScoredSplit:
     """Return the predictions as they are where class weights are undone, and the shares on the terminal."""
-    calibration = Calibration.from_dict(json.loads((folder / "haltung.json").read_text(encoding="utf-8"))["calibration"])
+    calibration = Calibration(**json.loads((folder / "haltung.json").read_text(encoding="utf-8"))["calibration"])
     dev, train = predicted(f"{name}-dev", folder, corpus.segments("dev"), out), corpus.segments("train")
     inverse = Calibration({task: 1 / temperature for task, temperature in calibration.temperatures.items()})
     before, after = (calibrated(split.probabilities, run.scheme, inverse) for split in (dev, run))

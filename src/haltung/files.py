@@ -18,7 +18,6 @@ from uuid import uuid4
 
 _PACKAGE = Path(__file__).resolve().parent
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100  # of renameat2(2)
-_STALE_S = 24 * 3600.0
 _FORMULA = re.compile(r"(?![+-]?[\d.,]*\d\s?%?$)[=+@\t\r-].", re.DOTALL)
 
 
@@ -46,13 +45,9 @@ def rendered(package: str, template: str, **values: Any) -> str:
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     # One cell of a Markdown table.
     environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
-    environment.filters["digest"] = policy_digest
+    # The name of a style or script in a content security policy.
+    environment.filters["digest"] = lambda text: f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
     return environment.get_template(template).render(**values)
-
-
-def policy_digest(text: str) -> str:
-    """Return the name of a style or script in a content security policy."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def table(package: str, *path: str) -> Iterator[list[str]]:
@@ -112,7 +107,7 @@ def atomic_folder(folder: Path, keep: Callable[[Path], bool] | None = None) -> I
     for left in folder.parent.glob(f".{folder.name}.*.new"):
         with suppress(FileNotFoundError):  # its process may just have renamed it
             # A younger folder than a day may still be in use, and not left by a killed process.
-            if time.time() - left.stat().st_mtime > _STALE_S:
+            if time.time() - left.stat().st_mtime > 24 * 3600:
                 shutil.rmtree(left, ignore_errors=True)
     scratch = folder.parent / f".{folder.name}.{uuid4().hex}.new"
     scratch.mkdir()

@@ -34,7 +34,7 @@ from haltung.inference.client import pack
 from haltung.models import bundle
 from haltung.models.article import ArticleModel, ArticleNetwork, Packed, build, means
 from haltung.models.ensemble import EnsembleModel, Member
-from haltung.models.neural import collate, first_position, hidden_states, pool
+from haltung.models.neural import collate, first_position, pool
 from haltung.models.spec import ArticleSpec
 from haltung.models.units import Unit, units
 from haltung.records import Segment
@@ -176,11 +176,14 @@ def test_sentences_in_one_row_are_read_as_each_alone(family: str, attention: str
         Tokens(ids, [0] * len(ids), {"text": (0, [(n, n + 1) for n in range(len(ids))])})
         for ids in ([rng.randrange(5, 99) for _ in range(n)] for n in (3, 40, 17, 9, 2, 30, 25))
     ]
-    packed = Packed.of(*pack([{"input_ids": row.ids} for row in rows], 1, first_position(config)))
-    assert len(packed.ids) < len(rows)
+    feeds, starts = pack([{"input_ids": row.ids} for row in rows], 1, first_position(config))
+    packed = Packed(**{name: torch.from_numpy(values) for name, values in feeds.items()}, starts=torch.tensor(starts))
+    assert len(packed.input_ids) < len(rows)
     with torch.no_grad():
         together = means(network.states(packed), packed.sentence, len(rows))
-        alone = [pool(hidden_states(encoder, view), view, "mean")[0] for view in (collate([row], 1, with_types=False) for row in rows)]
+        views = [collate([row], 1, with_types=False) for row in rows]
+        states = [encoder(input_ids=view.ids, attention_mask=view.mask).last_hidden_state for view in views]
+        alone = [pool(state, view, "mean")[0] for state, view in zip(states, views, strict=True)]
     torch.testing.assert_close(together, torch.stack(alone), atol=1e-4, rtol=1e-4)
     assert float((together[1:] - together[:-1]).abs().amax(dim=1).min()) > 0.05
 
@@ -297,7 +300,7 @@ def test_rows_are_as_wide_as_leaves_the_least_padding(bert: Path) -> None:
     row = Tokens([2, *[5] * 22, 3], [0] * 24, {"text": (1, [(n, n + 1) for n in range(22)])})
     segments = [Segment(str(number), "Ghana warnt .") for number in range(9)]
     batch, _ = model.articles([Unit((one,), (number,)) for number, one in enumerate(segments)], [[row]] * 9)
-    assert [list(part.ids.shape) for part in batch.parts] == [[3, 72]]
+    assert [list(part.input_ids.shape) for part in batch.parts] == [[3, 72]]
 
 
 @pytest.mark.parametrize(("attention", "expected"), [("auto", "sdpa"), ("eager", "eager")])

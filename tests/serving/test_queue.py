@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,20 +17,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haltung.inference.client import batches
-from haltung.serving.queue import Batcher, QueueLimits
+from haltung.serving.engine import Settings
+from haltung.serving.metrics import Metrics
+from haltung.serving.queue import Batcher
 
 
-class _Metrics:
+class _Metrics(Metrics):
+    """The server's own; never fewer texts than none wait."""
+
     def __init__(self) -> None:
-        self.batches: list[tuple[int, int]] = []
-        self.texts = 0
+        super().__init__({})
+        count = self.waiting.inc
 
-    def waiting(self, more: int) -> None:
-        self.texts += more
-        assert self.texts >= 0
+        def checked(more: float) -> None:
+            count(more)
+            assert self.value("haltung_waiting_texts") >= 0
 
-    def worked(self, texts: int, requests: int, seconds: float) -> None:
-        self.batches.append((texts, requests))
+        self.waiting.inc = checked
+
+    def value(self, name: str) -> float:
+        return self.registry.get_sample_value(name)
 
 
 class _Work:
@@ -60,13 +67,13 @@ def _size(item: Any) -> tuple[int, int]:
 def _run(test: Callable[[Batcher, _Work, _Metrics], Awaitable[None]], **sizes: Any) -> None:
     async def main() -> None:
         work, metrics = _Work(), _Metrics()
-        limits = QueueLimits(**({"texts": 16, "tokens": 1000, "queue": 100, "wait": 0.001} | sizes))
+        limits = Settings(Path("bundle"), texts=1, **({"batch": 16, "tokens": 1000, "queue": 100, "wait": 0.001} | sizes))
         with ThreadPoolExecutor(1) as thread:
             batcher = Batcher(work, _size, limits, metrics, thread)
             await asyncio.wait_for(test(batcher, work, metrics), 30)
             work.go.set()
             await asyncio.wait_for(batcher.close(), 30)
-            assert metrics.texts == 0
+            assert metrics.value("haltung_waiting_texts") == 0
 
     asyncio.run(main())
 
@@ -79,7 +86,7 @@ def test_each_caller_gets_its_own_answers() -> None:
         asked = [list(range(number, number + number % 13)) for number in range(60)]
         found = await asyncio.gather(*(batcher.submit(items) for items in asked))
         assert found == [[2 * item for item in items] for items in asked]
-        assert max(requests for _, requests in metrics.batches) > 1
+        assert metrics.value("haltung_batch_requests_sum") > metrics.value("haltung_batch_requests_count")
 
     _run(test, queue=1000)
 
@@ -107,7 +114,7 @@ def test_a_batch_has_so_many_texts_and_tokens_at_most() -> None:
     async def test(batcher: Batcher, work: _Work, metrics: _Metrics) -> None:
         work.go.set()
         await asyncio.gather(*(batcher.submit([number]) for number in range(60)))
-        assert max(texts for texts, _ in metrics.batches) == 5
+        assert max(map(len, work.given)) == 5
 
     _run(test, tokens=50)
 
@@ -121,12 +128,12 @@ def test_an_item_of_several_texts_is_never_torn_and_counts_as_so_many() -> None:
         articles = asyncio.create_task(batcher.submit([(1,) * 40, (2,) * 12, (3,) * 3]))
         small = asyncio.create_task(batcher.submit([7, 8]))
         await asyncio.sleep(0)
-        assert metrics.texts == 57
+        assert metrics.value("haltung_waiting_texts") == 57
         work.go.set()
         assert await articles == [(1,) * 80, (2,) * 24, (3,) * 6]
         assert (await first, await small) == ([0], [14, 16])
         assert work.given == [[0], [(1,) * 40], [7, 8, (2,) * 12, (3,) * 3]]
-        assert [texts for texts, _ in metrics.batches] == [1, 40, 17]
+        assert (metrics.value("haltung_batch_texts_sum"), metrics.value("haltung_batch_texts_count")) == (58, 3)
 
     _run(test)
 

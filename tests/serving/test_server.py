@@ -62,7 +62,7 @@ def _close(found: Any, expected: Any) -> None:
 def test_a_server_and_an_export_describe_texts_and_predictions_alike(client: httpx.Client, classifier: Classifier, tmp_path: Path) -> None:
     """But for the precisions, which the files of a bundle list."""
     about = classifier.description
-    write_schemas(tmp_path, parse(about["scheme"]), Calibration.from_dict(about["calibration"]))
+    write_schemas(tmp_path, parse(about["scheme"]), Calibration(**about["calibration"]))
     told = client.get("/openapi.json").json()["components"]["schemas"]
     for name, parts in {"request": 3, "response": 5}.items():
         text = (tmp_path / f"{name}.schema.json").read_text(encoding="utf-8").replace("#/$defs/", "#/components/schemas/")

@@ -15,7 +15,6 @@ from haltung.evaluation.statistics.bootstrap import DRAWS, LEVEL, MIN_ARTICLES, 
 from haltung.evaluation.statistics.significance import Estimate, Sampled
 from haltung.labels import Task
 
-CORRECTIONS = ("holm", "none")
 BETTER, WORSE, OPEN = "better", "worse", "not distinguishable"
 _MACRO_F1, _ACCURACY = HEADLINE.index("macro_f1"), HEADLINE.index("accuracy")
 
@@ -110,7 +109,7 @@ def compare(
     correction is ``holm`` over all pairs of a task, or ``none``. Raises ``UserError`` for fewer
     than two systems, two of one name, other segments, gold or scheme, too few articles, no labels.
     """
-    one_of("correction", correction, CORRECTIONS)
+    one_of("correction", correction, ("holm", "none"))
     systems, unshared = _shared(systems)
     _check_comparable(systems)
     first = systems[0].runs[0]

@@ -64,11 +64,9 @@ def _header(description: Mapping[str, Any], evaluation: EvaluationResult | None,
         "library_name": library,
         "pipeline_tag": "text-classification",
         "tags": ["German", "news", "politics", "stance", "topic", *(["onnx"] if library == "haltung" else [])],
+        **({"base_model": encoder["path"]} if encoder.get("origin") == "hub" else {}),
+        **({"model-index": [{"name": _title(description), "results": results}]} if results else {}),
     }
-    if encoder.get("origin") == "hub":
-        content["base_model"] = encoder["path"]
-    if results:
-        content["model-index"] = [{"name": _title(description), "results": results}]
     return str(yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
 
 

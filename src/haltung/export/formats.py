@@ -116,9 +116,7 @@ def sides(predicted: Sequence[Prediction]) -> dict[str, np.ndarray]:
 
 def macro_f1(scored: ScoredSplit) -> dict[str, float]:
     """Return the macro-F1 of each task with gold labels."""
-    if not any(scored.labelled(task.name).any() for task in scored.scheme):
-        return {}
-    return {task: metrics.macro_f1 for task, metrics in evaluate(scored).tasks.items()}
+    return {task: metrics.macro_f1 for task, metrics in evaluate(scored, required=False).tasks.items()}
 
 
 def objections(comparison: FormatComparison, reference: Mapping[str, float], exact: bool) -> list[str]:

@@ -17,7 +17,6 @@ from haltung.models.predictor import predictions
 from haltung.records import Segment
 
 FILE = "golden.jsonl"
-_INPUTS = "golden_inputs.jsonl"
 _FIELDS = ("text", "context", "target", "article", "headline", "position")
 
 
@@ -35,7 +34,7 @@ def inputs(articles: bool = False) -> list[tuple[Segment, str]]:
     """Return the package's inputs and what each tests; some are for models of ``articles``."""
     out = []
     # Not splitlines, which would split at characters within a text, too.
-    for line in files("haltung.export").joinpath(_INPUTS).read_text(encoding="utf-8").strip("\n").split("\n"):
+    for line in files("haltung.export").joinpath("golden_inputs.jsonl").read_text(encoding="utf-8").strip("\n").split("\n"):
         row = json.loads(line)
         if "headline" in row and not articles:
             continue

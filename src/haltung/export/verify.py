@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from haltung.errors import UserError
+from haltung.errors import UserError, first_line
 from haltung.export import golden
 from haltung.export.formats import largest_difference
-from haltung.export.write import TOLERANCE, digest
-from haltung.inference.client import BundleError, file_of
+from haltung.export.write import digest
+from haltung.inference.client import LIMIT, BundleError, file_of
 from haltung.inference.sessions import RUNTIMES, Graph, is_installed
 from haltung.labels import Scheme, parse
 from haltung.models import bundle
@@ -55,51 +55,41 @@ def verify(folder: Path, threads: int | None = None, callback: Callable[[str], N
     ``threads`` None are those of ``haltung.resources``; ``callback`` gets each step's name before.
     ``UserError`` if the bundle is not exported, or too broken to replay anything.
     """
-    description = bundle.describe(folder)
-    if not bundle.is_exported(description):
-        raise UserError(f"{folder} is a trained model that was not exported; write a bundle of it with haltung export")
+    description = bundle.describe(folder, exported=True)
     scheme = parse(description["scheme"], source=str(folder / bundle.DESCRIPTION))
     broken = _broken_files(folder, description, scheme)
     answers = golden.read(folder, scheme)
     if wrong := _relabelled(answers, tables([one.probabilities for one in answers], scheme), scheme):
         broken.append(f"{golden.FILE}: the labels of {', '.join(wrong[:5])} are not those of their probabilities; export the bundle again")
     formats = {**description["formats"], "weights": {"runtime": "scikit-learn" if description["kind"] == "linear" else "torch"}}
-    runs = [
-        (name, runtime, entry) for name, entry in formats.items() for runtime in ([entry["runtime"]] if "runtime" in entry else RUNTIMES)
-    ]
-    checks = []
-    for name, runtime, entry in runs:
-        if is_installed(runtime):
+    checks, absent = list[FormatCheck](), set[str]()
+    for name, entry in formats.items():
+        for runtime in [entry["runtime"]] if "runtime" in entry else RUNTIMES:
+            if not is_installed(runtime):
+                absent.add(runtime)
+                continue
             callback(f"{name} by {runtime}")
             checks.append(_check(folder, name, runtime, entry, threads, answers, scheme))
-    absent = {runtime for _, runtime, _ in runs if not is_installed(runtime)}
     return Verification(tuple(broken), tuple(checks), tuple(sorted(absent)))
 
 
 def _check(folder: Path, name: str, runtime: str, entry: Mapping[str, Any], threads: int | None, answers: Sequence[golden.Golden],
            scheme: Scheme) -> FormatCheck:  # fmt: skip
-    tolerance = float(entry.get("tolerance", TOLERANCE))
-    segments = [answer.segment for answer in answers]
-
-    def failed(fault: str) -> FormatCheck:
-        return FormatCheck(name, runtime, len(answers), None, tolerance, len(answers), fault)
-
+    tolerance, differing = float(entry.get("tolerance", LIMIT)), len(answers)
+    difference: float | None = None
+    segments, expected = [answer.segment for answer in answers], tables([one.probabilities for one in answers], scheme)
     try:
         if name == "weights":
             probabilities = bundle.load_trained(folder).probabilities(segments, precision="fp32")
         else:
             probabilities = bundle.ExportedModel(folder, Graph.of_entry(folder, name, entry, runtime, threads)).probabilities(segments)
+        difference, differing = largest_difference(probabilities, expected), len(_relabelled(answers, probabilities, scheme))
+        fault = "" if difference <= tolerance else f"differs by {difference:.2g}, most at {_furthest(probabilities, expected, answers)}"
     except UserError as error:
-        return failed(str(error))
+        fault = str(error)
     except Exception as error:  # noqa: BLE001 -- a graph that was changed can make a runtime raise anything
-        return failed(f"can't be run: {(str(error).splitlines() or [type(error).__name__])[0]}")
-    expected = tables([one.probabilities for one in answers], scheme)
-    for task in scheme:
-        if (shape := probabilities[task.name].shape) != expected[task.name].shape:
-            return failed(f"{task.name} has {shape[-1]} probabilities, the scheme has {len(task)} labels")
-    difference = largest_difference(probabilities, expected)
-    fault = "" if difference <= tolerance else f"differs by {difference:.2g}, most at {_furthest(probabilities, expected, answers)}"
-    return FormatCheck(name, runtime, len(answers), difference, tolerance, len(_relabelled(answers, probabilities, scheme)), fault)
+        fault = f"can't be run: {first_line(error)}"
+    return FormatCheck(name, runtime, len(answers), difference, tolerance, differing, fault)
 
 
 def _relabelled(answers: Sequence[golden.Golden], probabilities: Mapping[str, np.ndarray], scheme: Scheme) -> list[str]:

@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,12 @@ from haltung.evaluation.predictions import ScoredSplit, score
 from haltung.export import documents, formats, golden
 from haltung.export.formats import SIDES, FormatComparison
 from haltung.files import atomic_folder, sha256
-from haltung.inference.client import FORMAT
+from haltung.inference.client import FORMAT, LIMIT
 from haltung.inference.sessions import Graph, library
 from haltung.models.bundle import DESCRIPTION, VECTORS, ExportedModel
 from haltung.models.predictor import Model
 from haltung.records import Segment
 
-TOLERANCE = 1e-3  # within which clients have to agree with the golden answers if they run fp32
 # A task of one of these names would clash with an input of the graph, or another of its outputs.
 _TAKEN = ("input_ids", "attention_mask", "own_mask", "token_type_ids", "numbers", "counts")
 _TAKEN_BY_ARTICLES = ("positions", "sentence", "place", "kind", *VECTORS, *SIDES)
@@ -137,7 +136,7 @@ class _Export:
         content: dict[str, Any] = {
             "format": FORMAT, "haltung": __version__, "kind": model.kind,
             "scheme": scheme.to_dict(), "scheme_digest": scheme.digest(), "outputs": {task.name: list(task.ids) for task in scheme},
-            **parts, **graph, "calibration": model.calibration.to_dict(), "formats": self.formats, "refused": self.refused,
+            **parts, **graph, "calibration": asdict(model.calibration), "formats": self.formats, "refused": self.refused,
             "reference": {"corpus": reference.corpus, "split": reference.split, "segments": len(self.scored), "macro_f1": figures},
             "provenance": dict(provenance),
         }  # fmt: skip
@@ -169,8 +168,8 @@ class _Export:
         comparison = self.comparisons[name] = formats.compare(self.scored, self.sides, predicted, time.process_time() - began)
         objections = formats.objections(comparison, self.macro_f1, exact=name == "fp32")
         difference = formats.largest_difference(exported.probabilities(self.golden_segments), self.golden)
-        if name == "fp32" and difference > TOLERANCE:
-            objections.append(f"a golden answer differs by {difference:.1e}, allowed is {TOLERANCE:.0e}")
+        if name == "fp32" and difference > LIMIT:
+            objections.append(f"a golden answer differs by {difference:.1e}, allowed is {LIMIT:.0e}")
         if objections:
             self.refused[name] = "; ".join(objections)
             del self.formats[name]
@@ -178,7 +177,7 @@ class _Export:
                 (folder / entry["file"]).unlink()
             return
         # Other processors round otherwise, in a reduced precision as much as the reduction itself.
-        tolerance = TOLERANCE if name == "fp32" else max(TOLERANCE, float(f"{2 * difference:.1e}"))
+        tolerance = LIMIT if name == "fp32" else max(LIMIT, float(f"{2 * difference:.1e}"))
         # Without the speed, which depends on the machine.
         entry |= {"largest_difference": comparison.difference, "flips": dict(comparison.flips), "macro_f1": dict(comparison.macro_f1)}
         entry |= {"golden": difference, "tolerance": tolerance}

@@ -8,16 +8,14 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import metadata
-from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
 from haltung import resources
-from haltung.inference.sessions import has_bf16, is_installed, preferred, processor, version_of
+from haltung.inference.sessions import cpuinfo, has_bf16, is_installed, preferred, processor, version_of
 
 _LIBRARIES = ("torch", "transformers", "scikit-learn", "mlflow", "onnxruntime", "openvino")
 _GPUS = ("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
-_GIB = 2**30
 _NEEDED = 6.0  # GiB; a training with the embedded encoder has taken up to 3.6, beside the system
 
 
@@ -34,10 +32,10 @@ def look(seconds: float) -> dict[str, Any]:
         "cores": _tried(resources.cores),
         "quota": _tried(resources.quota),
         "bf16": _tried(has_bf16),
-        "amx": _tried(lambda: "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")),
+        "amx": _tried(lambda: "amx_bf16" in text if (text := cpuinfo()) else None),
         "gpus": (_tried(lambda: subprocess.run(_GPUS, capture_output=True, text=True, timeout=5, check=True).stdout) or "").splitlines(),
         "memory": _tried(resources.memory),
-        "disk": _tried(lambda: disk_usage(".").free / _GIB),
+        "disk": _tried(lambda: disk_usage(".").free / 2**30),
         "hub": _hub(seconds),
         "system": f"{platform.system()} {platform.machine()}",
         "versions": {"python": platform.python_version(), **versions},

@@ -92,20 +92,20 @@ def has_bf16() -> bool:
     if platform.system() == "Darwin":
         feature = subprocess.run(["sysctl", "-n", "hw.optional.arm.FEAT_BF16"], capture_output=True, check=False)
         return feature.stdout.strip() == b"1"
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
+    text = cpuinfo()
     return any(flag in text for flag in ("amx_bf16", "avx512_bf16", " bf16"))
 
 
 def processor() -> str:
     """Return the name of this machine's processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    names = (line.partition(":")[2].strip() for line in cpuinfo().splitlines() if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def cpuinfo() -> str:
+    """Return what Linux says of the processor; "" on other systems."""
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _openvino(graph: Graph) -> Run:

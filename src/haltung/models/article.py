@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from haltung.errors import UserError, listed
 from haltung.inference.client import batches, fitted, pack, places
 from haltung.labels import NEUTRAL, STANCE, Scheme
 from haltung.models.neural import EncoderModel, EncoderNetwork, Heads, first_position, likely, predicting, pretrained
-from haltung.models.predictor import Answers, calibrated
+from haltung.models.predictor import Answers, Stances, calibrated
 from haltung.models.spec import ArticleSpec
 from haltung.models.units import CUES, SLOTS, ActorBatch, Unit, actor_answers, actor_batch, units
 from haltung.records import ActorAnswer, Segment
@@ -35,23 +35,18 @@ _CUE_DROPOUT = 0.2  # of cues are left out in training, so that none is relied o
 
 
 class Packed(NamedTuple):
-    """Sentences one behind the other in rows, ``[rows, tokens]``, so that little is padding.
+    """Sentences one behind the other in rows, ``[rows, tokens]``, so that little is padding; the
+    names are those of ``haltung.inference.client.pack``.
 
     ``sentence`` is the number of each token's sentence, -1 at padding; ``positions`` begin anew
     with each sentence. ``starts`` ``[sentences]`` has their first tokens along the rows.
     """
 
-    ids: Tensor
-    types: Tensor | None
+    input_ids: Tensor
     positions: Tensor
     sentence: Tensor
     starts: Tensor
-
-    @classmethod
-    def of(cls, feeds: Mapping[str, np.ndarray], starts: Sequence[int]) -> Self:
-        """Return what ``haltung.inference.client.pack`` returns as tensors."""
-        tensors = {name: torch.from_numpy(values) for name, values in feeds.items()}
-        return cls(tensors["input_ids"], tensors.get("token_type_ids"), tensors["positions"], tensors["sentence"], torch.tensor(starts))
+    token_type_ids: Tensor | None = None
 
 
 class ArticleBatch(NamedTuple):
@@ -178,11 +173,11 @@ class ArticleNetwork(EncoderNetwork):
 
     def states(self, part: Packed) -> Tensor:
         """Return the vector of each token, ``[rows, tokens, width]``."""
-        types = {} if part.types is None else {"token_type_ids": part.types}
+        types = {} if part.token_type_ids is None else {"token_type_ids": part.token_type_ids}
         # A token attends to its sentence, padding to padding, so that no row of softmax is empty.
         own = (part.sentence.unsqueeze(1) == part.sentence.unsqueeze(2)).unsqueeze(1)
         mask = torch.zeros(own.shape, device=own.device).masked_fill(~own, torch.finfo(torch.bfloat16).min)
-        states: Tensor = self.encoder(input_ids=part.ids, attention_mask=mask, position_ids=part.positions, **types).last_hidden_state
+        states: Tensor = self.encoder(input_ids=part.input_ids, attention_mask=mask, position_ids=part.positions, **types).last_hidden_state
         return states.float()
 
     def vectors(self, sentences: Tensor, place: Tensor, kind: Tensor) -> Tensor:
@@ -250,7 +245,7 @@ class ArticleModel(EncoderModel):
         for start in range(0, len(rows), _PACKED):
             width = _width(list(map(len, every[start : start + _PACKED])))
             feeds, begin = pack(rows[start : start + _PACKED], self.pad, first_position(self.network.encoder.config), width)
-            parts.append(Packed.of(feeds, begin))
+            parts.append(Packed(**{name: torch.from_numpy(values) for name, values in feeds.items()}, starts=torch.tensor(begin)))
             starts += [base + one for one in begin]
             base += feeds["input_ids"].size
         where = {name: torch.from_numpy(values) for name, values in places([unit.rows for unit in chosen]).items()}
@@ -261,9 +256,8 @@ class ArticleModel(EncoderModel):
         return batch, [row for row in labelled if row is not None]
 
     def answers(
-        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None,
-        seek: bool = True,
-    ) -> Answers:  # fmt: skip
+        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Stances = None, seek: bool = True
+    ) -> Answers:
         """Return the calibrated probabilities, float64 ``[segments, labels]``, and the actors."""
         every = units(segments, self.spec.window, actors=self.actors if seek else None)
         out = {task.name: np.zeros((len(segments), len(task))) for task in self.scheme}
@@ -294,12 +288,10 @@ class ArticleModel(EncoderModel):
 
 def _width(lengths: Sequence[int]) -> int:
     """Return the width of rows that leaves the least padding with sentences of these lengths."""
-
-    def size(width: int) -> int:
-        ends, _ = fitted(lengths, width)
-        return len(ends) * max(ends)
-
-    return min(_WIDTHS, key=size) if len(lengths) <= _FEW else _WIDTHS[0]
+    if len(lengths) > _FEW:
+        return _WIDTHS[0]
+    ends = {width: fitted(lengths, width)[0] for width in _WIDTHS}
+    return min(ends, key=lambda width: len(ends[width]) * max(ends[width]))
 
 
 def means(states: Tensor, sentence: Tensor, count: int) -> Tensor:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from pkgutil import resolve_name
@@ -25,7 +25,7 @@ from haltung.inference import sessions
 from haltung.inference.client import FORMAT, TOKENS_PER_BATCH, BundleError, Classifier, Run, batches, file_of, pack, places, read
 from haltung.labels import STANCE, parse
 from haltung.models.ensemble import EnsembleModel, Member
-from haltung.models.predictor import Answers, Calibration, Model, Predictor
+from haltung.models.predictor import Answers, Calibration, Model, Predictor, Stances
 from haltung.models.units import ActorBatch, Unit, actor_answers, actor_batch, units
 from haltung.records import ActorAnswer, Segment
 
@@ -33,11 +33,12 @@ DESCRIPTION = "haltung.json"
 LEARNED = "learned.txt"  # hashes of the segments that the model was trained or chosen on
 THRESHOLDS = "dyads.json"  # thresholds of dyads, tuned on dev at the end of a training
 _MEMBERS = "members"
-# The model of each kind that can be exported, its weights, and the library that reads them.
+# The model of each kind that can be exported, the library that reads its weights, these, and what
+# cuts texts: without tokenizer.json transformers makes a tokenizer to which every word is unknown.
 _EXPORTABLE = {
-    "network": ("haltung.models.neural:NeuralModel", "model.safetensors", "torch"),
-    "article": ("haltung.models.article:ArticleModel", "model.safetensors", "torch"),
-    "linear": ("haltung.models.linear:LinearModel", "linear.safetensors", "scikit-learn"),
+    "network": ("haltung.models.neural:NeuralModel", "torch", "model.safetensors", "tokenizer.json"),
+    "article": ("haltung.models.article:ArticleModel", "torch", "model.safetensors", "tokenizer.json"),
+    "linear": ("haltung.models.linear:LinearModel", "scikit-learn", "linear.safetensors", "vocabulary.json"),
 }
 KINDS = (*_EXPORTABLE, EnsembleModel.kind)
 _FASTEST = ("int8", "bf16", "fp32")  # first; a bundle lacks those that the export has refused
@@ -59,7 +60,7 @@ class ExportedModel(Predictor):
             self.classifier = bundle if isinstance(bundle, Classifier) else Classifier(bundle, format=None)
         folder, description = self.classifier.folder, self.classifier.description
         self.scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
-        self.calibration = Calibration.from_dict(description.get("calibration", {}))
+        self.calibration = Calibration(**description.get("calibration", {}))
         self.runtime = graph.runtime
         self.step = sessions.STEP if graph.runtime == "openvino" else 1  # what sizes of batches are multiples of (see ``pack``)
         # How units are put together (see ``batches``), and whether in the opposite order.
@@ -78,9 +79,8 @@ class ExportedModel(Predictor):
             list(self.groups(self.units(_FIRST)))
 
     def answers(
-        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None,
-        seek: bool = True,
-    ) -> Answers:  # fmt: skip
+        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Stances = None, seek: bool = True
+    ) -> Answers:
         """Return the probabilities, and the actors if the model finds dyads."""
         from tqdm.auto import tqdm
 
@@ -115,7 +115,7 @@ class ExportedModel(Predictor):
             return units(segments, self.classifier.description["input"]["window"], actors=actors)
         return [Unit((segment,), (row,)) for row, segment in enumerate(segments)]
 
-    def groups(self, read: Sequence[Unit], stances: Sequence[str] | None = None) -> Iterator[tuple[list[int], list[Answers]]]:
+    def groups(self, read: Sequence[Unit], stances: Stances = None) -> Iterator[tuple[list[int], list[Answers]]]:
         """Yield numbers of units read together, and answers; ``stances`` are as of ``predict``."""
         ordered: Callable[[Iterator[Any]], Iterable[Any]] = (lambda all_of: reversed(list(all_of))) if self.shortest_first else iter
         inputs = self.classifier.description["input"]
@@ -141,7 +141,7 @@ class ExportedModel(Predictor):
             feeds = {name: np.pad(values, ((0, 0), (0, missing[name]))) for name, values in feeds.items()}
         return self._run(feeds, *asked)
 
-    def _read(self, read: Sequence[Unit], tokens: Sequence[Tokens], stances: Sequence[str] | None) -> list[Answers]:
+    def _read(self, read: Sequence[Unit], tokens: Sequence[Tokens], stances: Stances) -> list[Answers]:
         inputs, numbers = self.classifier.description["input"], [row for unit in read for row in unit.rows]
         rows = [{"input_ids": one.ids, **({"token_type_ids": one.types} if inputs["types"] else {})} for one in tokens]
         feeds, starts = pack(rows, inputs["pad"], inputs["first_position"], inputs["packed_width"], 2 * self.step if self.step > 1 else 1)
@@ -201,17 +201,19 @@ def save(
         description = {
             "format": FORMAT, "haltung": __version__, "kind": model.kind,
             "scheme": model.scheme.to_dict(), "scheme_digest": model.scheme.digest(),
-            **parts, "calibration": model.calibration.to_dict(), "provenance": dict(provenance or {}),
+            **parts, "calibration": asdict(model.calibration), "provenance": dict(provenance or {}),
         }  # fmt: skip
         (scratch / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     return folder
 
 
-def describe(folder: Path) -> dict[str, Any]:
-    """Return a bundle's description; ``UserError`` if it is none, broken, or of another format."""
+def describe(folder: Path, exported: bool = False) -> dict[str, Any]:
+    """Return a bundle's description; ``UserError`` if it is none, broken, of another format, or not
+    ``exported`` where it has to be.
+    """
     path = folder / DESCRIPTION
     with broken_parts(path):
-        description = read(folder, exported=False)
+        description = read(folder, exported)
     if description.get("kind") not in KINDS:
         raise UserError(f"{path} is of kind '{description.get('kind')}', allowed are {listed(KINDS)}")
     return description
@@ -238,7 +240,7 @@ def load(folder: Path, graph: bool = False, many: bool = False) -> Predictor:
     """
     description = describe(folder)
     if is_exported(description) and sessions.is_installed("onnxruntime"):
-        _, weights, library = _EXPORTABLE[description["kind"]]
+        _, library, weights, _ = _EXPORTABLE[description["kind"]]
         if graph or not (sessions.is_installed(library) and (folder / weights).is_file()):
             with broken_parts(folder):
                 graphs = graphs_for(folder, description, "auto" if many else "onnxruntime", "fp32")
@@ -291,7 +293,10 @@ def load_trained(folder: Path) -> Model:
             members = [Member(name, load_trained(folder / _MEMBERS / str(number))) for number, name in enumerate(description["members"])]
             model = EnsembleModel(members, description["weights"], scheme)
         else:
-            model = resolve_name(_EXPORTABLE[description["kind"]][0]).read(folder, scheme, description)
+            name, _, *needed = _EXPORTABLE[description["kind"]]
+            if absent := [file for file in needed if not (folder / file).is_file()]:
+                raise UserError(f"{folder} has no {absent[0]}, so the bundle is incomplete; export or train it again")
+            model = resolve_name(name).read(folder, scheme, description)
         for path in folder.glob("[!.]*.safetensors"):
             # numpy has no bf16, which an encoder's weights may have; with a network torch is there.
             torch = sys.modules.get("torch")
@@ -301,7 +306,7 @@ def load_trained(folder: Path) -> Model:
                     values = values.float().numpy() if torch else values
                     if not -1e30 < float(values.min(initial=0)) <= float(values.max(initial=0)) < 1e30:  # larger ones overflow later
                         raise UserError(f"the array {name} of {path} holds NaN, infinity or a number above 1e30; export or train it again")
-        model.calibration = Calibration.from_dict(description.get("calibration", {}))
+        model.calibration = Calibration(**description.get("calibration", {}))
     return model
 
 

@@ -235,8 +235,7 @@ def _unpacked(name: str, packed: Weights) -> np.ndarray:
         raise ValueError(f"{name} has {packed[f'{name}#bits'].size} bytes, which is not its shape {shape} in {_BITS} bits")
     bits = np.unpackbits(packed[f"{name}#bits"], count=count * _BITS).reshape(count, _BITS)
     numbers = (np.packbits(bits, axis=1).reshape(-1) >> (8 - _BITS)).astype(np.float32)
-    value: np.ndarray = ((numbers - _LARGEST).reshape(shape[0], -1) * scale).reshape(shape)
-    return value
+    return np.asarray(((numbers - _LARGEST).reshape(shape[0], -1) * scale).reshape(shape))
 
 
 def _bytes(value: np.ndarray, transposed: bool) -> bytes:

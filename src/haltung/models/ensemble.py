@@ -10,7 +10,7 @@ import numpy as np
 from haltung.actors.finder import Actors
 from haltung.errors import UserError
 from haltung.labels import Scheme, Task
-from haltung.models.predictor import Answers, Calibration, Model, calibrated, predictions, shares
+from haltung.models.predictor import Answers, Calibration, Model, Stances, calibrated, predictions, shares
 from haltung.records import ActorAnswer, Prediction, Segment, by_key
 
 _MAX_WEIGHT = 10.0  # where every prediction on dev is right, the loss falls without end
@@ -54,9 +54,8 @@ class EnsembleModel(Model):
                 member.model.actors = actors
 
     def answers(
-        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None,
-        seek: bool = True,
-    ) -> Answers:  # fmt: skip
+        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Stances = None, seek: bool = True
+    ) -> Answers:
         """Return the calibrated probabilities of each task, ``[segments, labels]``, and actors."""
         return self.pooled([member.model.answers(segments, progress, precision, stances, seek) for member in self.members])
 

@@ -80,10 +80,7 @@ class LinearModel(Model):
 
     @classmethod
     def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> Self:
-        """Read what ``write`` writes; ``UserError`` if a file is missing or does not match."""
-        for name in (WEIGHTS, VOCABULARY):
-            if not (folder / name).is_file():
-                raise UserError(f"{folder} has no {name}, so the bundle is incomplete; export or train it again")
+        """Read what ``write`` writes; ``UserError`` if the files do not match."""
         spec = LinearSpec(**description["model"])
         try:
             numbers = load_file(folder / WEIGHTS)

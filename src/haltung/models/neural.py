@@ -94,7 +94,10 @@ class MultiTaskNetwork(EncoderNetwork):
 
     def vectors(self, views: Sequence[Batch]) -> dict[str, Tensor]:
         """Return what the head of each task reads, ``[batch, width]``."""
-        states = [hidden_states(self.encoder, view) for view in views]
+        states = []
+        for view in views:
+            types = {} if view.types is None else {"token_type_ids": view.types}
+            states.append(self.encoder(input_ids=view.ids, attention_mask=view.mask, **types).last_hidden_state)
         return {task: pool(states[index], views[index], self.poolings[task]) for task, index in self.views.items()}
 
     def forward(self, views: Sequence[Batch]) -> dict[str, Tensor]:
@@ -136,18 +139,14 @@ class EncoderModel(Model):
 
     @classmethod
     def read(cls, folder: Path, scheme: Scheme, description: Mapping[str, Any]) -> Self:
-        """Read what ``write`` writes; ``UserError`` if a file is missing or does not match."""
+        """Read what ``write`` writes; ``UserError`` if the weights do not match the rest."""
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
         spec, encoder = cls.spec_type(**description["model"]), Encoder(**description["encoder"])
-        if not (folder / "tokenizer.json").is_file():
-            # Without it transformers makes an empty tokenizer, to which every word is unknown.
-            raise UserError(f"{folder} has no tokenizer.json, so the bundle is incomplete; export or train it again")
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         attention = "sdpa" if spec.attention == "auto" else spec.attention
-        if (folder / WEIGHTS).is_file():
-            with suppress(SafetensorError):  # told below
-                sources.check_size(config, folder / WEIGHTS)
+        with suppress(SafetensorError):  # told below
+            sources.check_size(config, folder / WEIGHTS)
         body = AutoModel.from_config(config, attn_implementation=sources.able(config, attention))
         if getattr(body, "pooler", None) is not None:
             body.pooler = None
@@ -155,8 +154,6 @@ class EncoderModel(Model):
         network = cls.network_type(body, scheme, spec, description.get("dyads", False))
         try:
             network.load_state_dict(load_file(folder / WEIGHTS), strict=True)
-        except FileNotFoundError:
-            raise UserError(f"{folder} has no {WEIGHTS}, so the bundle is incomplete; export or train it again") from None
         except (SafetensorError, RuntimeError) as error:
             first = str(error).splitlines()[0]
             raise UserError(f"{folder / WEIGHTS} does not fit the bundle's haltung.json ({first}); export or train it again") from None
@@ -212,13 +209,6 @@ class NeuralModel(EncoderModel):
     def write(self, folder: Path) -> dict[str, Any]:
         """Write weights, tokenizer and config; return the model's part of the description."""
         return {**super().write(folder), "views": list(self.views)}
-
-
-def hidden_states(encoder: nn.Module, view: Batch) -> Tensor:
-    """Return the encoder's last states of a view, ``[batch, tokens, width]``."""
-    types = {} if view.types is None else {"token_type_ids": view.types}
-    states: Tensor = encoder(input_ids=view.ids, attention_mask=view.mask, **types).last_hidden_state
-    return states
 
 
 def pool(states: Tensor, view: Batch, pooling: str) -> Tensor:

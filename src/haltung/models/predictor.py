@@ -4,13 +4,14 @@ Before they do, temperature scaling calibrates them: one number per task, which 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
-from pydantic import Field, TypeAdapter
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from haltung.actors.finder import Actors
 from haltung.errors import UserError, listed
@@ -19,6 +20,7 @@ from haltung.records import MULTI_THRESHOLD, ActorAnswer, Prediction, Segment, l
 
 BOUNDS = (0.1, 10.0)  # at the lower one dev can't tell; at the upper one probabilities say nothing
 _GAIN = 1e-9  # a smaller one in log loss (nats) is no reason to leave 1
+Stances = Sequence[str] | None  # the true ones of segments, if they are known, to seek actors of
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Calibration:
 
     The logits of a task are divided by its temperature, 1 where it has none. A single-label task
     has a threshold for each precision: the lowest probability from which on predictions reach that
-    precision on dev; None where they never do.
+    precision on dev; None where they never do. ``ValueError`` if a temperature is not above 0.
     """
 
     temperatures: Mapping[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = field(default_factory=dict)
@@ -47,18 +49,6 @@ class Calibration:
             raise UserError("the bundle has no thresholds to abstain by: dev reached no precision, or had too few labels (see its report)")
         has = listed(f"{one:g}" for one in known)
         raise UserError(f"the bundle has no threshold for the precision {precision:g}; it has those for {has}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data, the inverse of ``from_dict``."""
-        return dict(_ADAPTER.dump_python(self, mode="json"))
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Calibration":
-        """Read plain data, some of it missing; ``ValueError`` if a temperature is not above 0."""
-        return _ADAPTER.validate_python(data)
-
-
-_ADAPTER = TypeAdapter(Calibration)
 
 
 class Answers(NamedTuple):
@@ -91,14 +81,13 @@ class Predictor(Protocol):
         return self.answers(segments, progress, precision, seek=False).probabilities
 
     def answers(
-        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Sequence[str] | None = None,
-        seek: bool = True,
-    ) -> Answers:  # fmt: skip
+        self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Stances = None, seek: bool = True
+    ) -> Answers:
         """Return the probabilities, and with ``seek`` actors; ``stances`` are as of ``predict``."""
         return Answers(self.probabilities(segments, progress, precision), [()] * len(segments))
 
     def predict(
-        self, segments: Sequence[Segment], progress: bool = False, stances: Sequence[str] | None = None, *, precision: str = "auto"
+        self, segments: Sequence[Segment], progress: bool = False, stances: Stances = None, *, precision: str = "auto"
     ) -> list[Prediction]:
         """Return predictions in order; ``stances`` are true ones, if known, to seek actors of."""
         answers = self.answers(segments, progress, precision, stances)

@@ -77,28 +77,23 @@ def application(service: Service) -> FastAPI:
         pretty = partial(json.dumps, ensure_ascii=False, indent=2)
         return HTMLResponse(rendered("haltung.serving", "documentation.html.j2", pretty=pretty, **app.openapi()))
 
-    @app.get("/", include_in_schema=False)
-    async def index() -> Response:
-        return FileResponse(PAGE / "index.html")
-
+    app.add_api_route("/", lambda: FileResponse(PAGE / "index.html"), response_model=None, include_in_schema=False)
     app.mount("/page", StaticFiles(directory=PAGE))
     return app
 
 
-async def _invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
+async def _invalid(_: Request, error: RequestValidationError) -> Response:
     return failure(422, routes.sentence(error.errors()))
 
 
-async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+async def _refused(_: Request, error: HTTPException) -> Response:
     status, detail = error.status_code, str(error.detail)
     if status in _NO_ROUTE and detail == HTTPStatus(status).phrase:
         detail = _NO_ROUTE[status]
     return failure(status, detail, error.headers)
 
 
-def refusals(mistake: Callable[[Request, Exception], Response]) -> dict[Any, Callable[[Request, Exception], Any]]:
+def refusals(mistake: Callable[[Request, Exception], Response]) -> dict[Any, Callable[[Request, Any], Any]]:
     """Return what answers errors in one sentence; ``mistake`` answers a ``UserError``."""
     return {RequestValidationError: _invalid, HTTPException: _refused, UserError: mistake}
 

@@ -93,7 +93,8 @@ class Entrance:
             status = _CLIENT_GONE
         route = getattr(scope.get("route"), "path", None) or "other"
         seconds = time.perf_counter() - start
-        self._metrics.answered(route, status, seconds)
+        self._metrics.requests.labels(route, str(status)).inc()
+        self._metrics.seconds.labels(route).observe(seconds)
         log.info("%s %s %d %.1f ms", scope["method"] if scope["method"] in _METHODS else "other", route, status, 1000 * seconds)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, begun: Callable[[], bool]) -> None:

@@ -26,21 +26,12 @@ from fastapi import HTTPException
 
 from haltung.models.predictor import Answers
 from haltung.models.units import Unit
+from haltung.serving.engine import Settings
 from haltung.serving.metrics import Metrics
 
 log = logging.getLogger("haltung.serving")
 _TURN = 8  # texts of one request stand together in a batch at most while others wait too
 _NEWEST = 0.2  # weight of the newest batch in the estimate of texts per second
-
-
-@dataclass(frozen=True)
-class QueueLimits:
-    """``texts`` and estimated ``tokens`` of a batch, ``queue`` texts in all, ``wait`` seconds."""
-
-    texts: int
-    tokens: int
-    queue: int
-    wait: float
 
 
 # Takes items, and yields indices of them with their results, as they come.
@@ -53,7 +44,6 @@ class _Call:
     sizes: Sequence[tuple[int, int]]
     answer: asyncio.Future[list[Any]]
     results: list[Any]
-    missing: int
     begun: int = 0
 
     @property
@@ -66,11 +56,11 @@ class Batcher:
     """Collects the texts of concurrent requests; needs a running event loop.
 
     ``work`` runs in ``thread``, an executor with one thread; ``size`` counts the texts of an item,
-    and about how many tokens they have. A batch may exceed its limits by its last item.
+    and about how many tokens they have. A batch may exceed the ``settings`` by its last item.
     """
 
-    def __init__(self, work: Work, size: Callable[[Any], tuple[int, int]], limits: QueueLimits, metrics: Metrics, thread: Executor) -> None:
-        self._work, self._size, self._limits, self._metrics, self._thread = work, size, limits, metrics, thread
+    def __init__(self, work: Work, size: Callable[[Any], tuple[int, int]], settings: Settings, metrics: Metrics, thread: Executor) -> None:
+        self._work, self._size, self._settings, self._metrics, self._thread = work, size, settings, metrics, thread
         self._waiting: deque[_Call] = deque()
         self._open: set[asyncio.Future[list[Any]]] = set()
         self._texts = self._company = 0
@@ -86,8 +76,8 @@ class Batcher:
             raise HTTPException(503, "the server is stopping; ask again in a moment", {"retry-after": "2"})
         if not items:
             return []
-        call = _Call(items, list(map(self._size, items)), self._loop.create_future(), [None] * len(items), missing=len(items))
-        if self._texts + call.waiting > self._limits.queue:
+        call = _Call(items, list(map(self._size, items)), self._loop.create_future(), [None] * len(items))
+        if self._texts + call.waiting > self._settings.queue:
             seconds = min(60, max(1, math.ceil(self._texts / self._rate))) if self._rate else 1
             raise HTTPException(429, f"too many texts are waiting; ask again in {seconds} s", {"retry-after": str(seconds)})
         self._waiting.append(call)
@@ -115,7 +105,7 @@ class Batcher:
         while True:
             await self._arrived.wait()
             if len(self._waiting) < self._company:
-                await asyncio.sleep(self._limits.wait)
+                await asyncio.sleep(self._settings.wait)
             batch = self._take()
             if not self._waiting:
                 self._arrived.clear()
@@ -127,15 +117,18 @@ class Batcher:
             self._company = len({id(call) for call, _ in batch})
             count = sum(call.sizes[index][0] for call, index in batch)
             self._rate += (count / seconds - self._rate) * (_NEWEST if self._rate else 1)
-            self._metrics.worked(count, self._company, seconds)
+            self._metrics.texts.inc(count)
+            self._metrics.batch_texts.observe(count)
+            self._metrics.batch_requests.observe(self._company)
+            self._metrics.batch_seconds.observe(seconds)
 
     def _take(self) -> list[tuple[_Call, int]]:
         """Return the next batch: of each item its call, and its index in it."""
         batch: list[tuple[_Call, int]] = []
-        texts = tokens = 0
-        while self._waiting and texts < self._limits.texts and tokens < self._limits.tokens:
+        texts, tokens, most, most_tokens = 0, 0, self._settings.batch, self._settings.tokens
+        while self._waiting and texts < most and tokens < most_tokens:
             call, turn = self._waiting.popleft(), 0
-            while call.begun < len(call.items) and turn < _TURN and texts < self._limits.texts and tokens < self._limits.tokens:
+            while call.begun < len(call.items) and turn < _TURN and texts < most and tokens < most_tokens:
                 more, long = call.sizes[call.begun]
                 turn, texts, tokens = turn + more, texts + more, tokens + long
                 batch.append((call, call.begun))
@@ -161,10 +154,8 @@ class Batcher:
 
     def _deliver(self, parts: Sequence[tuple[_Call, int]], results: Sequence[Any]) -> None:
         for (call, index), result in zip(parts, results, strict=True):
-            if call.results[index] is None:  # else a second try was faster than the delivery
-                call.missing -= 1
             call.results[index] = result
-            if not call.missing and not call.answer.done():
+            if None not in call.results and not call.answer.done():
                 call.answer.set_result(call.results)
 
     def _fail(self, call: _Call, error: BaseException) -> None:
@@ -175,7 +166,7 @@ class Batcher:
 
     def _count(self, more: int) -> None:
         self._texts += more
-        self._metrics.waiting(more)
+        self._metrics.waiting.inc(more)
 
 
 _ENTRY = 700  # bytes that a digest takes with its places in the cache's tables, as measured
@@ -204,7 +195,9 @@ class AnswerCache:
             with suppress(ValueError):  # larger than the whole cache
                 self._answers[key] = pickle.dumps(answers)
         asked, misses = (sum(unit.labelled for unit in some) for some in (units, missing.values()))
-        self._metrics.looked_up(asked - misses, misses, int(self._answers.currsize))
+        self._metrics.hits.inc(asked - misses)
+        self._metrics.misses.inc(misses)
+        self._metrics.cached.set(self._answers.currsize)
         return [found[key] for key in keys]
 
 

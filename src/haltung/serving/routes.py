@@ -12,6 +12,7 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.routing import APIRoute
+from prometheus_client import generate_latest
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -201,13 +202,11 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/health/ready", tags=["Server"], summary="Whether requests are taken", responses=errors(503))
     async def ready() -> dict[str, str]:
-        if not service.ready:
-            raise HTTPException(503, "the server is starting or stopping")
-        return {"status": "ready"}
+        return {"status": "ready"}  # while it stops, ``Entrance`` refuses this
 
     @routes.get("/metrics", tags=["Server"], summary="Metrics for Prometheus", response_class=PlainTextResponse, responses=errors(401))
     async def prometheus() -> Response:
-        return Response(service.metrics.page(), headers={"content-type": CONTENT_TYPE})
+        return Response(generate_latest(service.metrics.registry), headers={"content-type": CONTENT_TYPE})
 
     return routes
 

@@ -16,7 +16,7 @@ from haltung.models.predictor import Answers, predictions
 from haltung.records import Segment
 from haltung.serving.engine import Settings, open_engine
 from haltung.serving.metrics import Metrics
-from haltung.serving.queue import AnswerCache, Batcher, QueueLimits
+from haltung.serving.queue import AnswerCache, Batcher
 
 
 class Service:
@@ -31,30 +31,20 @@ class Service:
         self._cache = AnswerCache(settings.cache, self.metrics)
         self._finder: DyadFinder = dyad_model.load(settings.bundle) if self.engine.finds_dyads else dyad_model.word_order
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self._batcher: Batcher | None = None
-
-    @property
-    def ready(self) -> bool:
-        """Whether requests are taken."""
-        return self._batcher is not None and not self.stopping
 
     def start(self) -> None:
-        """Take requests from now on; needs the running event loop."""
-        settings = self.settings
-        limits = QueueLimits(settings.batch, settings.tokens, settings.queue, settings.wait)
-        self._batcher = Batcher(self.engine.groups, self.engine.size, limits, self.metrics, self._thread)
+        """Take requests from now on; needs the running event loop. No request comes before."""
+        self._batcher = Batcher(self.engine.groups, self.engine.size, self.settings, self.metrics, self._thread)
 
     async def stop(self) -> None:
         """Answer what was taken, and no more."""
         self.stopping = True
-        if self._batcher is not None:
-            await self._batcher.close()
+        await self._batcher.close()
         self._thread.shutdown()
 
     def check_count(self, texts: int) -> None:
         """Raise HTTPException 413 where a request has too many texts."""
-        most = self.settings.texts
-        if texts > most:
+        if texts > (most := self.settings.texts):
             raise HTTPException(413, f"the request has {texts} texts, at most {most} are allowed; send them in several requests")
 
     def check_parts(self, parts: Sequence[Mapping[str, str]], where: str) -> None:
@@ -88,9 +78,7 @@ class Service:
 
     async def answers(self, segments: Sequence[Segment], actors: Actors | None = None) -> Answers:
         """Return what the model says of segments; with ``actors``, also who may be sides of dyads.
-        Raises HTTPException 503 before the start, and as ``Batcher.submit``.
+        Raises HTTPException as ``Batcher.submit``.
         """
-        if self._batcher is None:
-            raise HTTPException(503, "the model is not loaded yet; ask again in a moment", {"retry-after": "1"})
         units = await asyncio.to_thread(self.engine.units, segments, actors) if actors else self.engine.units(segments)
         return self.engine.joined(zip(units, await self._cache.answers(units, self._batcher.submit), strict=True), len(segments))

@@ -167,7 +167,7 @@ def adopt(parent: Run, child: str) -> None:
 
 
 def mark_killed(store: Store, mark: str | None, why: str = "its process was killed") -> None:
-    """Mark as FAILED the run with this ``MARK`` that is RUNNING, or has failed without a reason."""
+    """Mark as FAILED the run of this ``MARK`` that is RUNNING, or has FAILED without saying why."""
     if not mark:
         return
     connection = open_store(store)

@@ -25,12 +25,12 @@ def single(gold: Sequence[int], probabilities: Sequence[Sequence[float]]) -> tup
 def test_the_most_confident_error_comes_first() -> None:
     """Right predictions and unlabelled rows are no errors."""
     scored, segments = single([0, 0, 1, -1], [[0.3, 0.6, 0.1], [0.8, 0.1, 0.1], [0.02, 0.03, 0.95], [0.1, 0.8, 0.1]])
-    found = mistakes(scored, segments, ABC["stance"])
+    found = list(mistakes(scored, segments, ABC["stance"]))
     assert found == [
         Mistake("stance", "s2", "as2", ("b",), ("c",), "c", 0.95, 0.03, "Satz s2", "", "davor"),
         Mistake("stance", "s0", "as0", ("a",), ("b",), "b", 0.6, 0.3, "Satz s0", "", "davor"),
     ]
-    assert mistakes(scored, segments, ABC["stance"], limit=1) == found[:1]
+    assert list(mistakes(scored, segments, ABC["stance"], limit=1)) == found[:1]
 
 
 def test_a_multi_label_error_is_ranked_by_its_most_confident_label() -> None:
@@ -61,7 +61,7 @@ def noisy() -> tuple[ScoredSplit, list[Segment]]:
 def test_wrong_gold_labels_are_found() -> None:
     """The three, and no others, with what the model says instead."""
     scored, segments = noisy()
-    found = label_issues(scored, segments, ABC["stance"])
+    found = list(label_issues(scored, segments, ABC["stance"]))
     assert {row.id for row in found} == {"s4", "s31", "s77"}
     assert all(ABC["stance"].index(row.suggested) == int(row.id[1:]) % 3 for row in found)
     assert all(row.quality < 0.2 for row in found)
@@ -77,7 +77,7 @@ def test_a_label_that_no_segment_has_disturbs_nothing() -> None:
 def test_one_label_alone_cannot_be_doubted() -> None:
     """There is nothing to compare it with."""
     scored, segments = single([0, 0], [[0.1, 0.9, 0], [0.9, 0.1, 0]])
-    assert label_issues(scored, segments, ABC["stance"]) == []
+    assert list(label_issues(scored, segments, ABC["stance"])) == []
 
 
 def test_all_tasks_are_searched_up_to_a_limit() -> None:

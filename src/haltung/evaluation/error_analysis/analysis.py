@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -134,25 +134,22 @@ def wrong_rows(split: ScoredSplit, task: Task) -> list[int]:
     return [int(row) for row in rows[np.argsort(-confidence, kind="stable")]]
 
 
-def mistakes(split: ScoredSplit, segments: Sequence[Segment], task: Task, limit: int = 100) -> list[Mistake]:
-    """Return up to ``limit`` errors of a task, the most confident first."""
-    confidence, out = _confidence(split, task), []
+def mistakes(split: ScoredSplit, segments: Sequence[Segment], task: Task, limit: int = 100) -> Iterator[Mistake]:
+    """Yield up to ``limit`` errors of a task, the most confident first."""
+    confidence = _confidence(split, task)
     gold, decided = (answers(values, task) for values in (split.gold[task.name], split.decided(task.name)))
     for row in wrong_rows(split, task)[:limit]:
         label, segment = int(confidence[row].argmax()), segments[row]
         probability = float(confidence[row, label])
         of_gold = float(split.probabilities[task.name][row, split.gold[task.name][row]]) if task.kind == "single" else 1 - probability
-        out.append(
-            Mistake(
-                task.name, segment.id, segment.article, label_ids(gold[row]), label_ids(decided[row]), task.ids[label],
-                probability, of_gold, segment.text, segment.target, segment.context,
-            )
+        yield Mistake(
+            task.name, segment.id, segment.article, label_ids(gold[row]), label_ids(decided[row]), task.ids[label],
+            probability, of_gold, segment.text, segment.target, segment.context,
         )  # fmt: skip
-    return out
 
 
-def label_issues(split: ScoredSplit, segments: Sequence[Segment], task: Task, limit: int = 50) -> list[LabelIssue]:
-    """Return the gold labels that are likely wrong, the likeliest first.
+def label_issues(split: ScoredSplit, segments: Sequence[Segment], task: Task, limit: int = 50) -> Iterator[LabelIssue]:
+    """Yield the gold labels that are likely wrong, the likeliest first.
 
     There are none for a multi-label task. Confident learning (Northcutt, Jiang and Chuang 2021,
     "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70): a label is an issue
@@ -162,7 +159,7 @@ def label_issues(split: ScoredSplit, segments: Sequence[Segment], task: Task, li
     rows = np.flatnonzero(split.labelled(task.name))
     gold, probabilities = split.gold[task.name][rows], split.probabilities[task.name][rows]
     if task.kind == "multi" or len(np.unique(gold)) < 2:
-        return []
+        return
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
@@ -171,13 +168,11 @@ def label_issues(split: ScoredSplit, segments: Sequence[Segment], task: Task, li
     # cleanlab warns of a label that no segment of the split has, which is nothing unusual here.
     with warnings.catch_warnings(action="ignore"):
         is_issue, quality = find_label_issues(gold, clipped, n_jobs=1), get_label_quality_scores(gold, clipped)
-    out = []
     for index in sorted(np.flatnonzero(is_issue), key=lambda index: (quality[index], index))[:limit]:
         segment, best = segments[rows[index]], int(probabilities[index].argmax())
         if best != gold[index]:
             labels = (task.ids[gold[index]], task.ids[best])
-            out.append(LabelIssue(task.name, segment.id, segment.article, *labels, float(quality[index]), segment.text, segment.context))
-    return out
+            yield LabelIssue(task.name, segment.id, segment.article, *labels, float(quality[index]), segment.text, segment.context)
 
 
 def _confidence(split: ScoredSplit, task: Task) -> Floats:

@@ -167,11 +167,9 @@ def with_intervals(result: EvaluationResult, split: ScoredSplit) -> EvaluationRe
     tasks = {}
     for name, metrics in result.tasks.items():
         ends = article_counts(split, split.scheme[name]).intervals()
-        size, first = len(metrics.labels), len(HEADLINE)
-        labels = tuple(
-            replace(label, intervals=_named(_PER_LABEL, ends[first + index :: size])) for index, label in enumerate(metrics.labels)
-        )
-        tasks[name] = replace(metrics, labels=labels, intervals=_named(HEADLINE, ends[:first]))
+        heads, rates, size = ends[: len(HEADLINE)], ends[len(HEADLINE) :], len(metrics.labels)
+        labels = (replace(label, intervals=_named(_PER_LABEL, rates[index::size])) for index, label in enumerate(metrics.labels))
+        tasks[name] = replace(metrics, labels=tuple(labels), intervals=_named(HEADLINE, heads))
     return replace(result, tasks=tasks, resampling=Resampling("BCa bootstrap by article", bootstrap.LEVEL, DRAWS, SEED))
 
 

@@ -6,6 +6,7 @@ segments (micro-averaged), as is usual where most have one dyad or none (MUC-4, 
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import numpy as np
 
@@ -15,12 +16,9 @@ from haltung.evaluation.statistics.bootstrap import DRAWS, Interval, bca_interva
 from haltung.evaluation.statistics.significance import randomisation
 from haltung.records import Dyad
 
-# What of a dyad has to be right, by the name of the metric.
-PARTS: Mapping[str, Callable[[Dyad], Hashable]] = {
-    "source, target, stance": lambda dyad: (dyad.source, dyad.target, dyad.stance),
-    "source, stance": lambda dyad: (dyad.source, dyad.stance), "source, target": lambda dyad: (dyad.source, dyad.target),
-}  # fmt: skip
 WHOLE = "source, target, stance"
+# What of a dyad has to be right, by the name of the metric.
+PARTS: dict[str, Callable[[Dyad], Hashable]] = {part: attrgetter(*part.split(", ")) for part in (WHOLE, "source, stance", "source, target")}
 END_TO_END, STANCES_GIVEN = "end to end", "stances given"  # what a system may be given
 DyadSets = Sequence[Collection[Dyad]]  # the dyads of each segment
 

@@ -8,8 +8,7 @@ import copy
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,7 @@ class CalibratedArticles(nn.Module):
         self, ids: Tensor, positions: Tensor, sentence: Tensor, place: Tensor, kind: Tensor, types: Tensor | None = None
     ) -> tuple[Tensor, ...]:
         """Return the probabilities of each task, and what the graph of actors reads, if any."""
-        states = self.network.states(Packed(ids, types, positions, sentence, place))
+        states = self.network.states(Packed(ids, positions, sentence, place, types))
         vectors = self.network.vectors(means(states, sentence, place.shape[0]), place, kind)
         logits = self.network.logits(vectors)
         out = calibrated(logits, self.scheme, self.calibration)
@@ -85,10 +84,12 @@ def write(model: NeuralModel, path: Path) -> dict[str, Any]:
     shapes: list[dict[int, object]] = []
     batch = torch.export.Dim("batch")
     for number, view in enumerate(model.views):
-        example = _example(8 + number, model.with_types)
-        examples += example
+        ids = torch.full((2, 8 + number), 5)
+        mask = torch.ones_like(ids)
+        mask[1, 5:] = 0
+        examples += [ids, mask, mask.clone(), torch.zeros_like(ids)][: len(parts)]
         tokens = torch.export.Dim("tokens" if len(model.views) == 1 else f"{view.replace('+', '_')}_tokens", max=model.spec.max_length)
-        shapes += [{0: batch, 1: tokens} for _ in example]
+        shapes += [{0: batch, 1: tokens}] * len(parts)
     save(wrapper, examples, (tuple(shapes),), inputs, model.scheme.names, path)
     return {"views": list(model.views), "input": described(model)}
 
@@ -128,7 +129,9 @@ def _write_actors(head: ActorHead, path: Path) -> None:
 def save(module: nn.Module, examples: Sequence[Tensor], shapes: Any, inputs: Sequence[str], outputs: Sequence[str], path: Path) -> None:
     """Trace a module by examples of its inputs, whose dynamic sizes are named in ``shapes``."""
     module.eval()
-    with _quiet():
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # which tell of every node that they have left unchanged
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings(action="ignore"):  # of the exporter's future
         program = torch.onnx.export(
             module, tuple(examples), dynamo=True, input_names=inputs, output_names=outputs, opset_version=OPSET,
             dynamic_shapes=tuple(shapes), external_data=False, verbose=False,
@@ -179,26 +182,3 @@ def plain(model: EncoderModel) -> Any:
     network: Any = copy.deepcopy(merged(model.network)).cpu().float().eval()
     network.encoder.config._attn_implementation = "eager"
     return network
-
-
-def _example(tokens: int, with_types: bool) -> list[Tensor]:
-    ids = torch.full((2, tokens), 5, dtype=torch.long)
-    mask = torch.ones_like(ids)
-    mask[1, 5:] = 0
-    own = mask.clone()
-    own[:, 0] = 0
-    return [ids, mask, own, torch.zeros_like(ids)][: 4 if with_types else 3]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide the exporter's warnings about its future and about nodes that it left unchanged."""
-    levels = {logger: logger.level for logger in map(logging.getLogger, ("torch.onnx", "onnxscript", "onnx_ir"))}
-    for logger in levels:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        for logger, level in levels.items():
-            logger.setLevel(level)
