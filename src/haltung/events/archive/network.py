@@ -77,16 +77,11 @@ def layout(actors: Sequence[str], pairs: Collection[tuple[str, str]]) -> tuple[P
     far = max(length for row in hops.values() for length in row.values()) + 1
     distances = {one: {other: hops[one].get(other, far) for other in actors} for one in actors}
     points = nx.kamada_kawai_layout(graph, dist=distances, pos=nx.circular_layout(graph))
-    across, along = (_evened([float(points[code][axis]) for code in actors]) for axis in (0, 1))
-    return tuple(zip(across, along, strict=True))
-
-
-def _evened(values: Sequence[float]) -> list[float]:
-    """Return the values from -1 to 1, half way to even distances, to spread a crowded middle."""
-    low, high = min(values), max(values)
-    ranks = np.argsort(np.argsort(values, kind="stable")).tolist()
-    stretched = [(value - low) / ((high - low) or 1.0) for value in values]
-    return [round(one + rank / (len(values) - 1) - 1.0, 3) for one, rank in zip(stretched, ranks, strict=True)]
+    places = np.array([points[code] for code in actors])  # [actors, 2]
+    # From -1 to 1, half way to even distances, to spread a crowded middle.
+    stretched = (places - places.min(axis=0)) / np.maximum(np.ptp(places, axis=0), 1e-9)
+    ranks = places.argsort(axis=0, kind="stable").argsort(axis=0)
+    return tuple((x, y) for x, y in (stretched + ranks / (len(actors) - 1) - 1.0).round(3).tolist())
 
 
 def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: str) -> dict[str, Any]:
