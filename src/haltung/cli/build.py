@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar, get_
 from pydantic import Field, TypeAdapter, ValidationError
 
 from haltung import labels
-from haltung.cli.config import choices, each, shipped_or_own
+from haltung.cli.config import choices, each
 from haltung.errors import UserError, first_line, listed, nearest, writing
 from haltung.files import atomic_file
 from haltung.labels import Scheme
@@ -199,9 +199,9 @@ def make(node: Mapping[str, Any], key: str) -> Any:
 
 def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
     """Return a scheme by its name in ``configs/labels`` or path; ``UserError`` if there is none."""
-    if path := Path(name) if name.endswith((".yaml", ".yml")) else shipped_or_own("labels", name, config_dir):
-        return labels.load(path)
     known = choices("labels", config_dir)
+    if path := Path(name) if name.endswith((".yaml", ".yml")) else known.get(name):
+        return labels.load(path)
     raise UserError(
         f"there is no label scheme '{name}'{nearest(name, known)}; the schemes are {listed(known)}, "
         "or give the path of a YAML file or --config-dir FOLDER"
