@@ -14,7 +14,7 @@ from haltung.errors import UserError, listed, nearest
 from haltung.events import plover as crosswalk
 from haltung.events.archive.read import Archive
 from haltung.events.records import Event
-from haltung.labels import Task
+from haltung.labels import Scheme
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -84,12 +84,12 @@ def layout(actors: Sequence[str], pairs: Collection[tuple[str, str]]) -> tuple[P
     return tuple((x, y) for x, y in (stretched + ranks / (len(actors) - 1) - 1.0).round(3).tolist())
 
 
-def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: str) -> dict[str, Any]:
+def data(drawn: Network, archive: Archive, scheme: Scheme, language: str) -> dict[str, Any]:
     """Return what the page's script draws: each event is a row of indices into the other lists."""
     calendar = months(event.date for event in drawn.events)
     stances = [stance for stance in crosswalk.load() if any(event.stance == stance for event in drawn.events)]
     # An unknown label is its own name.
-    stance_names, topic_names = ({one.id: one.name(language) for one in tasks[task].labels} for task in ("stance", "topic"))
+    stance_names, topic_names = ({one.id: one.name(language) for one in scheme[task].labels} for task in ("stance", "topic"))
     topics = sorted({event.topic for event in drawn.events if event.topic})
     actors = {code: index for index, code in enumerate(drawn.actors)}
     at = {name: index for index, name in enumerate(calendar)}

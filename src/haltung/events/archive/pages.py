@@ -18,7 +18,7 @@ from haltung.evaluation.report.style import BLUE, INK, ORANGE, SKY, VERMILION
 from haltung.events.archive.network import UNCLASSED, Network, Series, data
 from haltung.events.archive.read import Archive
 from haltung.files import rendered
-from haltung.labels import Task
+from haltung.labels import Scheme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,16 +56,16 @@ def extent(language: str, first: str, last: str) -> str:
 
 
 def network_page(
-    network: Network, archive: Archive, tasks: Mapping[str, Task], language: str, *, fewest: int = 1, notes: Sequence[str] = ()
+    network: Network, archive: Archive, scheme: Scheme, language: str, *, fewest: int = 1, notes: Sequence[str] = ()
 ) -> str:
     """Return the page of a network, with a matrix and a table, as HTML.
 
-    ``tasks`` are ``topic`` and ``stance``, ``fewest`` is how many events an arrow has at least, at
+    ``scheme`` names topics and stances, ``fewest`` is how many events an arrow has at least, at
     first, and ``notes`` say what a reader has to know of the selection.
     """
     from markupsafe import Markup
 
-    content = data(network, archive, tasks, language) | {"fewest": fewest}
+    content = data(network, archive, scheme, language) | {"fewest": fewest}
     months = len(content["months"])
     undated = sum(not event.date for event in network.events)
     of_dates = [say(language, "undated", events=counted(language, "events", undated))] if undated and months > 1 else []
