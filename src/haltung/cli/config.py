@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra._internal.core_plugins.bash_completion import BashCompletion
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -206,8 +207,6 @@ def with_table(command: str, arguments: Sequence[str]) -> list[str]:
 
 def candidates(command: str, line: str) -> list[str]:
     """Return what may stand at the end of the arguments of a command."""
-    from hydra._internal.core_plugins.bash_completion import BashCompletion
-
     with initialize_config_dir(config_dir=str(files.shipped("configs").resolve()), version_base="1.3"):
         return list(BashCompletion(GlobalHydra.instance().config_loader())._query(config_name=command, line=line))
 
