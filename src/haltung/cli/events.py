@@ -243,7 +243,7 @@ def network(
         drawn = networks.series(events, archive, actors, since=first, until=last)
         with writing(path):
             style.save(figure(drawn, language), path)
-        count = f"{drawn.events:,} events between {actors[0]} and {actors[1]} in {len(drawn.months):,} months"
+        count = f"{drawn.events:,} events between {actors[0]} and {actors[1]} in {len(drawn.table):,} months"
         print(f"{count}, {sum(drawn.is_gap):,} of them without an article, written to {path}")
     for note in archive.notes:
         print(f"haltung: {note}", file=sys.stderr)

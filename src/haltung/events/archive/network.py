@@ -132,11 +132,6 @@ class Series:
     events: int
     undated: int
 
-    @property
-    def months(self) -> tuple[str, ...]:
-        """The names of the months, such as ``2006-03``."""
-        return tuple(self.table.index)
-
 
 def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], since: str = "", until: str = "") -> Series:
     """Return the series of two actors, from the archive's first month to its last.

@@ -98,7 +98,7 @@ def figure(series: Series, language: str = "en") -> "Figure":
     counts, line = drawn.subplots(2, 1, sharex=True, height_ratios=[3.2, 1.5])
     named = names(series.pair, language)
     title = say(language, "series_title", first=named[series.pair[0]], second=named[series.pair[1]])
-    under = [counted(language, "events", series.events), extent(language, series.months[0], series.months[-1])]
+    under = [counted(language, "events", series.events), extent(language, months.index[0], months.index[-1])]
     beside = {"unclassed": int(months[UNCLASSED].sum()), "dateless": series.undated, "without": sum(series.is_gap)}
     under += [counted(language, key, count) for key, count in beside.items() if count]
     highest, lowest = (max(1, months[quads].sum(axis="columns").max()) for quads in ([1, 2], [3, 4]))
@@ -125,7 +125,7 @@ def figure(series: Series, language: str = "en") -> "Figure":
         axes.set_xlim(-0.7, len(months) - 0.3)
         style.finish(axes, title if axes is counts else "", " · ".join(under), grid="y")
         axes.spines["bottom"].set_visible(False)
-    _calendar(line, series.months)
+    _calendar(line, list(months.index))
     # The key has classes that never occur too.
     key = [Patch(facecolor=colour, label=say(language, f"quad{quad}")) for quad, colour in _COLOURS.items()]
     drawn.legend(handles=key, loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
