@@ -79,14 +79,14 @@ def _help(command: str = "", words: Sequence[str] = ()) -> str:
     if path.is_file():
         import yaml
 
-        from haltung.cli.config import choices, shipped_or_own, with_table
+        from haltung.cli.config import choices, with_table
 
         text = path.read_text(encoding="utf-8")
         groups = [pair for item in yaml.safe_load(text).get("defaults", []) if item != "_self_" for pair in item.items()]
         parts = [part for word in words for part in (word.split("=", 1) if word.startswith("--config-dir=") else [word])]
         own = next((Path(folder) for option, folder in pairwise(parts) if option in ("--config-dir", "-cd")), None)
         given = (word.partition("=") for word in with_table(command, words))
-        chosen = {f"{group}={name}": shipped_or_own(group, name, own) for group, _, name in given if name and group in dict(groups)}
+        chosen = {f"{group}={name}": choices(group, own).get(name) for group, _, name in given if name and group in dict(groups)}
         config = {
             "comment": [line.lstrip("# ") for line in text.splitlines() if line.startswith("#")],
             "groups": [(group, choices(group), choice) for group, choice in groups],

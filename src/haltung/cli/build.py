@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, make_dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from haltung import labels
-from haltung.cli.config import choices, each, shipped_or_own
+from haltung.cli.config import choices, each
 from haltung.errors import UserError, first_line, listed, nearest, writing
 from haltung.files import atomic_file
 from haltung.labels import Scheme
@@ -199,9 +198,9 @@ def make(node: Mapping[str, Any], key: str) -> Any:
 
 def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
     """Return a scheme by its name in ``configs/labels`` or path; ``UserError`` if there is none."""
-    if path := Path(name) if name.endswith((".yaml", ".yml")) else shipped_or_own("labels", name, config_dir):
-        return labels.load(path)
     known = choices("labels", config_dir)
+    if path := Path(name) if name.endswith((".yaml", ".yml")) else known.get(name):
+        return labels.load(path)
     raise UserError(
         f"there is no label scheme '{name}'{nearest(name, known)}; the schemes are {listed(known)}, "
         "or give the path of a YAML file or --config-dir FOLDER"
@@ -279,12 +278,11 @@ def output_file(given: str | None, inputs: Iterable[Path] = ()) -> Path | None:
     return path
 
 
-@contextmanager
-def written(path: Path) -> Iterator[TextIO]:
-    """Open ``path`` to be written whole; ``UserError`` as ``writing``."""
+def write(path: Path, text: str) -> None:
+    """Write a file as a whole; ``UserError`` as ``writing``."""
     # Names of files may hold bytes that are no UTF-8; JSON reads their escapes as they were.
-    with writing(path), atomic_file(path) as scratch, scratch.open("w", encoding="utf-8", newline="", errors="backslashreplace") as file:
-        yield file
+    with writing(path), atomic_file(path) as scratch:
+        scratch.write_text(text, encoding="utf-8", newline="", errors="backslashreplace")
 
 
 def _invalid(error: ValidationError, key: str, names: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra._internal.core_plugins.bash_completion import BashCompletion
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -206,8 +207,6 @@ def with_table(command: str, arguments: Sequence[str]) -> list[str]:
 
 def candidates(command: str, line: str) -> list[str]:
     """Return what may stand at the end of the arguments of a command."""
-    from hydra._internal.core_plugins.bash_completion import BashCompletion
-
     with initialize_config_dir(config_dir=str(files.shipped("configs").resolve()), version_base="1.3"):
         return list(BashCompletion(GlobalHydra.instance().config_loader())._query(config_name=command, line=line))
 
@@ -234,16 +233,10 @@ def overrides_of(values: Mapping[str, Any]) -> list[str]:
     return [f"{key}={quote(value)}" for key, value in values.items()]
 
 
-def choices(group: str, config_dir: Path | None = None) -> list[str]:
-    """Return the names in a config group, such as the corpora."""
+def choices(group: str, config_dir: Path | None = None) -> dict[str, Path]:
+    """Return the file of each choice of a config group, the user's before the shipped one."""
     folders = [files.shipped("configs") / group] + ([config_dir / group] if config_dir else [])
-    return sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
-
-
-def shipped_or_own(group: str, name: str, config_dir: Path | None = None) -> Path | None:
-    """Return the file of a choice, the user's before the shipped one; None without either."""
-    folders = ([config_dir] if config_dir else []) + [files.shipped("configs")]
-    return next((path for folder in folders if (path := folder / group / f"{name}.yaml").is_file()), None)
+    return dict(sorted({path.stem: path for folder in folders for path in folder.glob("*.yaml")}.items()))
 
 
 def keys(node: Any, prefix: str = "") -> list[str]:

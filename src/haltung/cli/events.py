@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from haltung.actors.finder import Actors
 from haltung.actors.tables import day
-from haltung.cli.build import Language, command, output_file, scheme_of, typed, written
+from haltung.cli.build import Language, command, output_file, scheme_of, typed, write
 from haltung.cli.config import Request
 from haltung.cli.predict import GPU, Runtime, predictor
 from haltung.corpus.readers.sheet import Sheet
@@ -27,7 +27,6 @@ from haltung.evaluation.report.i18n import word
 from haltung.events.archive import network as networks
 from haltung.events.archive import read as archives
 from haltung.events.archive.pages import counted, figure, network_page, say, summary
-from haltung.events.archive.read import Archive
 from haltung.events.pipeline import check_stances, dyad_finder, events_of
 from haltung.events.records import COLUMNS, ArticleEvents, DyadFinder, Event, as_lines, as_table
 from haltung.events.text.read import SHEETS, STANDARD_INPUT, Article, Failure, find, read
@@ -119,8 +118,7 @@ def run(
             )  # fmt: skip
             bar.update(len(window))
         if outputs[2]:
-            with written(outputs[2]) as html:
-                html.write(article_page.page(first, scheme, language, counts["articles"]))
+            write(outputs[2], article_page.page(first, scheme, language, counts["articles"]))
         if labelled:
             labelled.add_events(of_rows, scheme, language)
         journal.finish()
@@ -233,27 +231,22 @@ def network(
     if inside == "merge":
         notes.append(say(language, "merged"))
     if page:
-        _network(events, archive, min_events, page, notes, scheme, language)
+        graph = networks.network(events, min_events)
+        write(page, network_page(graph, archive, scheme, language, fewest=min_events, notes=notes))
+        print(f"{summary(graph, 'en')}: {len(graph.actors):,} actors, written to {page}")
+        months = {event.date[:7] for event in events if event.date}
+        if len(months) < 2:
+            why = "the events are of one month" if months else "no event has a date"
+            print(f"haltung: {why}, so the page has no slider", file=sys.stderr)
     if wanted:
         path, actors = wanted
         drawn = networks.series(events, archive, actors, since=first, until=last)
         with writing(path):
             style.save(figure(drawn, language), path)
-        count = f"{drawn.events:,} events between {actors[0]} and {actors[1]} in {len(drawn.months):,} months"
+        count = f"{drawn.events:,} events between {actors[0]} and {actors[1]} in {len(drawn.table):,} months"
         print(f"{count}, {sum(drawn.is_gap):,} of them without an article, written to {path}")
     for note in archive.notes:
         print(f"haltung: {note}", file=sys.stderr)
-
-
-def _network(events: list[Event], archive: Archive, fewest: int, path: Path, notes: list[str], scheme: Scheme, language: str) -> None:
-    drawn = networks.network(events, fewest)
-    tasks = {"topic": scheme["topic"], "stance": scheme["stance"]}
-    with written(path) as file:
-        file.write(network_page(drawn, archive, tasks, language, fewest=fewest, notes=notes))
-    print(f"{summary(drawn, 'en')}: {len(drawn.actors):,} actors, written to {path}")
-    months = {event.date[:7] for event in events if event.date}
-    if len(months) < 2:
-        print(f"haltung: {'the events are of one month' if months else 'no event has a date'}, so the page has no slider", file=sys.stderr)
 
 
 def _of_series(series: str | None, pair: str | None) -> tuple[Path, tuple[str, str]] | None:

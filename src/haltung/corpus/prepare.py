@@ -10,11 +10,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+
 import haltung
 from haltung.corpus import clean, store
 from haltung.corpus.clean import CleaningRules, Repaired
-from haltung.corpus.deduplicate import Drops, exact_duplicates, near_duplicates, separate
-from haltung.corpus.parsing.rows import Dropped, Reader, Reading, read_unlabelled, source_files
+from haltung.corpus.parsing.rows import Dropped, Reader, Reading, source_files
 from haltung.corpus.split import BESIDE, SPLITS, Given, Split, TestOnly, divide
 from haltung.corpus.store import Manifest, Prepared, load
 from haltung.errors import UserError, listed, short, writing
@@ -43,14 +46,16 @@ def prepare(
     the ``agreement`` of coders. The source may be ``unlabelled``. Raises ``UserError`` if the name
     names no folder; the source is broken, can't be split so, or is empty; or it can't be written.
     """
-    from rich.console import Console
+    from haltung.corpus.deduplicate import separate
 
     # In a notebook rich's line would need ipywidgets, and warns where they are missing.
     status = Console(stderr=True, force_jupyter=False).status
     if not _NAME.match(name):
         raise UserError(f"the corpus's name is '{name}'; allowed are letters, digits and _ . - (it names a folder)")
     with status(f"{name}: reading"):
-        reading = read_unlabelled(reader, scheme) if unlabelled else reader.read(scheme)
+        reading = reader.read(scheme)
+        if reading.unlabelled and not unlabelled:
+            raise UserError(reading.unlabelled)
         sources = tuple(store.source(path) for path in source_files(reader))
     segments = tuple(one if isinstance(split, Given) or one.split == BESIDE else replace(one, split="") for one in reading.segments)
     if not segments:
@@ -85,6 +90,8 @@ def prepare(
 
 def clean_segments(segments: Sequence[Segment], rules: CleaningRules, scheme: Scheme) -> CleanedSegments:
     """Repair segments, drop faulty ones and duplicates in splits; ``UserError`` as ``verify``."""
+    from haltung.corpus.deduplicate import exact_duplicates, near_duplicates  # which takes half a second to load
+
     clean.verify(segments, scheme)
     dropped: list[Dropped] = []
     spared: Counter[str] = Counter()
@@ -97,7 +104,7 @@ def clean_segments(segments: Sequence[Segment], rules: CleaningRules, scheme: Sc
         dropped.append(Dropped(segment.id, segment.where, reason, detail))
         return True
 
-    def without(segments: list[Segment], drops: Drops) -> list[Segment]:
+    def without(segments: list[Segment], drops: Mapping[int, tuple[str, str]]) -> list[Segment]:
         return [segment for index, segment in enumerate(segments) if index not in drops or not drop(segment, *drops[index])]
 
     remaining: list[Segment] = []
@@ -153,9 +160,6 @@ def _write(
     folder: Path, manifest: Manifest, scheme: Scheme, splits: Mapping[str, Sequence[Segment]], dropped: Sequence[Dropped],
     repaired: Sequence[Repaired],
 ) -> None:  # fmt: skip
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; the prepared corpus needs a folder of this name, so move the file away")
     schema = features(scheme).arrow_schema

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
+from haltung.corpus.stratify import assign
 from haltung.errors import UserError, listed, nearest, short
 from haltung.labels import Scheme
 from haltung.records import Segment, by_group
@@ -75,8 +78,6 @@ class ByGroup:
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
         """Return splits of shuffled articles, each cut nearest to its size (see ``Split``)."""
-        import numpy as np
-
         wanted = _sizes("group", len(segments), self.train, self.dev, self.test)
         groups = by_group(segments)
         names = _enough("group", groups, wanted)
@@ -191,8 +192,6 @@ class KFold:
             raise UserError(f"split=kfold: fold is {self.fold}; expected a whole number from 1 to {self.folds}, or 0 to hold out nothing")
         if not self.fold:
             return {"train": tuple(segments), "dev": (), "test": ()}
-        from haltung.corpus.stratify import assign
-
         groups = by_group(segments)
         if len(groups) < self.folds + 1:
             raise UserError(f"split=kfold: {len(groups)} articles are too few for {self.folds} folds; choose fewer folds")
@@ -207,8 +206,6 @@ class KFold:
 
 
 def _shuffled(names: Sequence[str], seed: int) -> list[str]:
-    import numpy as np
-
     return [names[index] for index in np.random.default_rng(seed).permutation(len(names))]
 
 
@@ -221,8 +218,6 @@ def _cut_dev(kind: str, segments: Sequence[Segment], split_of: dict[str, str], s
 def _stratified(
     kind: str, segments: Sequence[Segment], scheme: Scheme, wanted: Mapping[str, int], seed: int, strict: bool
 ) -> dict[str, str]:
-    from haltung.corpus.stratify import assign
-
     groups = by_group(segments)
     names = _enough(kind, groups, wanted)
     assigned = assign(list(groups.values()), scheme, [wanted[name] for name in names], seed, strict)

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from safetensors.numpy import save_file
+
 from haltung import tracking
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, listed
@@ -21,9 +23,6 @@ from haltung.files import write_text
 from haltung.labels import parse
 from haltung.models import bundle, compact
 from haltung.tracking.models import log_exported
-
-# Besides fp32; a linear model is so fast that bf16 would save nothing.
-_FORMATS = {"linear": ("fp16",), "network": ("fp16", "bf16"), "article": ("fp16", "bf16")}
 
 
 def export_model(
@@ -50,7 +49,8 @@ def export_model(
             f"or its config has changed since; train again, or give corpus={corpus.name} to compare on the new one all the same"
         )
     check_scheme(parse(description["scheme"]), corpus)
-    formats = ("bf16",) if form == "compact" else (*_FORMATS[description["kind"]], *(("int8",) if int8 else ()))
+    # Besides fp32; a linear model is so fast that bf16 would save nothing.
+    formats = ["bf16"] if form == "compact" else ["fp16", *["bf16"] * (description["kind"] != "linear"), *["int8"] * int8]
     dev, reference = corpus.segments("dev"), ReferenceSplit(corpus.name, "dev", corpus.segments("dev"))
     if own_corpus and trained.record and trained.record.of_all_rows:
         dev, found = corpus.segments("train"), tracking.artifact(trained.record, f"evaluation/{FOLDS}/{page.METRICS}")
@@ -87,8 +87,6 @@ def export_model(
 
 
 def _compact(trained: Path, folder: Path, export_to: Callable[[Path, Path], ExportResult]) -> ExportResult:
-    from safetensors.numpy import save_file
-
     compact.check_folder(folder)
     packed = compact.difference(trained)
     with tempfile.TemporaryDirectory() as scratch:

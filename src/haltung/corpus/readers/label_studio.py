@@ -42,7 +42,7 @@ class LabelStudio(AnnotationExport):
             with intake.row(row):
                 item = row.fields()
                 counted = _counted(item)
-                chosen = [_results(entry.get("result")) for entry in counted]
+                chosen = [_results(entry) for entry in counted]
                 votes = [{task: names.within(task, vote[name]) for task, name in tasks.items() if name in vote} for vote in chosen]
                 labels = settle(votes, scheme, self.annotators)
                 if not isinstance(data := item.get("data"), Mapping):
@@ -74,7 +74,8 @@ def _counted(item: Mapping[str, object]) -> list[Mapping[str, Any]]:
     return [entry for entry in valid if entry.get("ground_truth")] or valid
 
 
-def _results(results: object) -> Chosen:
+def _results(entry: object) -> Chosen:
+    results = entry.get("result") if isinstance(entry, Mapping) else None
     chosen: dict[str, list[object]] = {}
     for result in results if isinstance(results, list) else ():
         value = result.get("value") if isinstance(result, Mapping) else None
@@ -88,11 +89,8 @@ def _tasks(path: Path, mapped: Mapping[str, str | None], scheme: Scheme, rows: S
     for task in mapped:
         if mapped[task] is not None:
             scheme[task]
-    found: dict[str, None] = {}
-    for item in (row.data for row in rows):
-        annotations = item.get("annotations", item.get("completions"))
-        for entry in annotations if isinstance(annotations, list) else ():
-            found.update(dict.fromkeys(_results(entry.get("result") if isinstance(entry, Mapping) else None)))
+    annotations = (row.data.get("annotations", row.data.get("completions")) for row in rows)
+    found = dict.fromkeys(name for made in annotations if isinstance(made, list) for entry in made for name in _results(entry))
     tasks = {task: mapped.get(task) or task for task in scheme.names}
     for task, name in tasks.items():
         if mapped.get(task) and name not in found:

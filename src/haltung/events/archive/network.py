@@ -14,7 +14,7 @@ from haltung.errors import UserError, listed, nearest
 from haltung.events import plover as crosswalk
 from haltung.events.archive.read import Archive
 from haltung.events.records import Event
-from haltung.labels import Task
+from haltung.labels import Scheme
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -77,24 +77,19 @@ def layout(actors: Sequence[str], pairs: Collection[tuple[str, str]]) -> tuple[P
     far = max(length for row in hops.values() for length in row.values()) + 1
     distances = {one: {other: hops[one].get(other, far) for other in actors} for one in actors}
     points = nx.kamada_kawai_layout(graph, dist=distances, pos=nx.circular_layout(graph))
-    across, along = (_evened([float(points[code][axis]) for code in actors]) for axis in (0, 1))
-    return tuple(zip(across, along, strict=True))
+    places = np.array([points[code] for code in actors])  # [actors, 2]
+    # From -1 to 1, half way to even distances, to spread a crowded middle.
+    stretched = (places - places.min(axis=0)) / np.maximum(np.ptp(places, axis=0), 1e-9)
+    ranks = places.argsort(axis=0, kind="stable").argsort(axis=0)
+    return tuple((x, y) for x, y in (stretched + ranks / (len(actors) - 1) - 1.0).round(3).tolist())
 
 
-def _evened(values: Sequence[float]) -> list[float]:
-    """Return the values from -1 to 1, half way to even distances, to spread a crowded middle."""
-    low, high = min(values), max(values)
-    ranks = np.argsort(np.argsort(values, kind="stable")).tolist()
-    stretched = [(value - low) / ((high - low) or 1.0) for value in values]
-    return [round(one + rank / (len(values) - 1) - 1.0, 3) for one, rank in zip(stretched, ranks, strict=True)]
-
-
-def data(drawn: Network, archive: Archive, tasks: Mapping[str, Task], language: str) -> dict[str, Any]:
+def data(drawn: Network, archive: Archive, scheme: Scheme, language: str) -> dict[str, Any]:
     """Return what the page's script draws: each event is a row of indices into the other lists."""
     calendar = months(event.date for event in drawn.events)
     stances = [stance for stance in crosswalk.load() if any(event.stance == stance for event in drawn.events)]
     # An unknown label is its own name.
-    stance_names, topic_names = ({one.id: one.name(language) for one in tasks[task].labels} for task in ("stance", "topic"))
+    stance_names, topic_names = ({one.id: one.name(language) for one in scheme[task].labels} for task in ("stance", "topic"))
     topics = sorted({event.topic for event in drawn.events if event.topic})
     actors = {code: index for index, code in enumerate(drawn.actors)}
     at = {name: index for index, name in enumerate(calendar)}
@@ -136,11 +131,6 @@ class Series:
     is_gap: tuple[bool, ...]
     events: int
     undated: int
-
-    @property
-    def months(self) -> tuple[str, ...]:
-        """The names of the months, such as ``2006-03``."""
-        return tuple(self.table.index)
 
 
 def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], since: str = "", until: str = "") -> Series:

@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
+from markupsafe import Markup
 
 from haltung.actors.tables import names
 from haltung.evaluation.report import i18n, style
@@ -18,10 +19,9 @@ from haltung.evaluation.report.style import BLUE, INK, ORANGE, SKY, VERMILION
 from haltung.events.archive.network import UNCLASSED, Network, Series, data
 from haltung.events.archive.read import Archive
 from haltung.files import rendered
-from haltung.labels import Task
+from haltung.labels import Scheme
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _COLOURS = {1: SKY, 2: BLUE, 3: ORANGE, 4: VERMILION}  # verbal events are light, material dark
@@ -55,17 +55,13 @@ def extent(language: str, first: str, last: str) -> str:
     return say(language, "span", **{"from": written(first), "to": written(last)})
 
 
-def network_page(
-    network: Network, archive: Archive, tasks: Mapping[str, Task], language: str, *, fewest: int = 1, notes: Sequence[str] = ()
-) -> str:
+def network_page(network: Network, archive: Archive, scheme: Scheme, language: str, *, fewest: int = 1, notes: Sequence[str] = ()) -> str:
     """Return the page of a network, with a matrix and a table, as HTML.
 
-    ``tasks`` are ``topic`` and ``stance``, ``fewest`` is how many events an arrow has at least, at
+    ``scheme`` names topics and stances, ``fewest`` is how many events an arrow has at least, at
     first, and ``notes`` say what a reader has to know of the selection.
     """
-    from markupsafe import Markup
-
-    content = data(network, archive, tasks, language) | {"fewest": fewest}
+    content = data(network, archive, scheme, language) | {"fewest": fewest}
     months = len(content["months"])
     undated = sum(not event.date for event in network.events)
     of_dates = [say(language, "undated", events=counted(language, "events", undated))] if undated and months > 1 else []
@@ -98,7 +94,7 @@ def figure(series: Series, language: str = "en") -> "Figure":
     counts, line = drawn.subplots(2, 1, sharex=True, height_ratios=[3.2, 1.5])
     named = names(series.pair, language)
     title = say(language, "series_title", first=named[series.pair[0]], second=named[series.pair[1]])
-    under = [counted(language, "events", series.events), extent(language, series.months[0], series.months[-1])]
+    under = [counted(language, "events", series.events), extent(language, months.index[0], months.index[-1])]
     beside = {"unclassed": int(months[UNCLASSED].sum()), "dateless": series.undated, "without": sum(series.is_gap)}
     under += [counted(language, key, count) for key, count in beside.items() if count]
     highest, lowest = (max(1, months[quads].sum(axis="columns").max()) for quads in ([1, 2], [3, 4]))
@@ -125,19 +121,12 @@ def figure(series: Series, language: str = "en") -> "Figure":
         axes.set_xlim(-0.7, len(months) - 0.3)
         style.finish(axes, title if axes is counts else "", " · ".join(under), grid="y")
         axes.spines["bottom"].set_visible(False)
-    _calendar(line, series.months)
+    by_year = len(months) > 30  # years under long series, every few months under short ones
+    step = max(1, round(len(months) / (120 if by_year else 8)))
+    years = [at for at, name in enumerate(months.index) if name.endswith("-01") and int(name[:4]) % step == 0]
+    ticks = years if by_year else list(range(0, len(months), step))
+    line.set_xticks(ticks, [months.index[at][: 4 if by_year else None] for at in ticks])
     # The key has classes that never occur too.
     key = [Patch(facecolor=colour, label=say(language, f"quad{quad}")) for quad, colour in _COLOURS.items()]
     drawn.legend(handles=key, loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
     return drawn
-
-
-def _calendar(axes: "Axes", months: Sequence[str]) -> None:
-    """Write years under long series, every few months under short ones."""
-    by_year = len(months) > 30
-    if by_year:
-        step = max(1, round(len(months) / 12 / 10))
-        ticks = [index for index, name in enumerate(months) if name.endswith("-01") and int(name[:4]) % step == 0]
-    else:
-        ticks = list(range(0, len(months), max(1, round(len(months) / 8))))
-    axes.set_xticks(ticks, [months[index][: 4 if by_year else None] for index in ticks])

@@ -90,18 +90,6 @@ class Language:
     code: str
     probability: float
 
-    @property
-    def is_foreign(self) -> bool:
-        """Whether the text is certainly not German."""
-        return self.code not in ("", "de")
-
-    @property
-    def name(self) -> str:
-        """The language's English name."""
-        from babel import Locale
-
-        return str(Locale("en").languages.get(self.code, self.code))
-
 
 def find(given: str, skip: Callable[[Path], bool] = lambda path: False) -> tuple[list[Path], list[str]]:
     """Return the files of a file, folder or pattern, and others; ``UserError`` if it has none."""
@@ -277,13 +265,10 @@ def _decoded(raw: bytes) -> tuple[str, list[str]]:
     for codec, zeros in (("utf-16-le", raw[1:2000:2]), ("utf-16-be", raw[0:2000:2])):
         if len(raw) > 1 and zeros.count(0) > _UTF16_SHARE * len(zeros):
             return raw.decode(codec, "replace"), ["read as UTF-16, though it has no byte order mark"]
-    try:
-        return raw.decode("utf-8"), []
-    except UnicodeDecodeError:
-        whole = _UTF8.search(raw) is not None
     text = raw.decode("utf-8", "surrogateescape")
-    text = _ESCAPED.sub(lambda run: run[0].encode("utf-8", "surrogateescape").decode("cp1252", "replace"), text)
-    return text, ["mixed encodings: read as UTF-8, and as Windows-1252 where that fails" if whole else "read as Windows-1252"]
+    text, odd = _ESCAPED.subn(lambda run: run[0].encode("utf-8", "surrogateescape").decode("cp1252", "replace"), text)
+    how = "mixed encodings: read as UTF-8, and as Windows-1252 where that fails" if _UTF8.search(raw) else "read as Windows-1252"
+    return text, [how] if odd else []
 
 
 def language(text: str) -> Language:
