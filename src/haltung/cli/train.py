@@ -158,12 +158,12 @@ def adapt(request: Request, *, texts: tuple[str, ...], corpora: tuple[str, ...],
     if encoder.origin == "folder" and (Path(encoder.path) / bundle.DESCRIPTION).is_file():
         raise UserError(f"{encoder.path} is a bundle, whose encoder has learned labels; adapt an encoder first, and train from it")
     splits = {split: [one for folder in corpora for one in load(Path(folder)).segments(split)] for split in SPLITS}
-    found = list(tqdm(read([file for given in texts for file in find(given)[0]]), unit=" texts", disable=None))
+    articles = list(tqdm(read([file for given in texts for file in find(given)[0]]), unit=" texts", disable=None))
     written = [" ".join(one.text for one in of) for of in by_key((one.article or one.id, one) for one in splits["train"]).values()]
-    read_in = [*written, *(one.text for one in found if isinstance(one, Article))]
+    read_in = [*written, *(one.text for one in articles if isinstance(one, Article))]
     kept, holding = adaptation.without(read_in, (one.text for split in ("dev", "test") for one in splits[split]))
     console.print(f"[bold]{name}[/]: {len(kept):,} texts, {holding:,} others have a segment of dev or test, seed {seed}", highlight=False)
-    if failed := [one for one in found if isinstance(one, Failure)]:
+    if failed := [one for one in articles if isinstance(one, Failure)]:
         print(f"haltung: {len(failed)} can't be read, the first is {failed[0].where}: {failed[0].reason}", file=sys.stderr)
     # How long it trains is no part of the key, so that resume=true can go on for longer.
     recipe = {
@@ -173,12 +173,12 @@ def adapt(request: Request, *, texts: tuple[str, ...], corpora: tuple[str, ...],
     directory = Path(runs) / f"{name}-{seed}-{key}"
     tags = {"haltung.kind": "adapt", **tracking.provenance(request.command)}
     with tracked(directory, f"{name}-{seed}", store, tags, settings, None, resume) as run:
-        done = adaptation.adapt(
+        found = adaptation.adapt(
             kept, encoder, how, seed, directory / "encoder", directory / "checkpoints", resume, lambda point: run.history([point])
         )
-        run.metrics({"cost": {"seconds": done.seconds, "tokens": done.tokens}, "texts": {"read": len(kept), "left_out": holding}})
-    (first, before), *_, (last, after) = done.perplexity.items() if len(done.perplexity) > 1 else [*done.perplexity.items()] * 2
-    console.print(f"perplexity of held-out texts {before:.1f} after {first:,} steps, {after:.1f} after {last:,} ({done.tokens:,} tokens)")
+        run.metrics({"texts": {"read": len(kept), "left_out": holding}})
+    tokens, told = max(found) * how.batch_size * how.length, (f"{value:.1f} after {step:,}" for step, value in found.items())
+    console.print(f"perplexity of held-out texts by step: {', '.join(told)} ({tokens:,} tokens)", highlight=False)
     console.print(f"run [bold]{run.id}[/] ({run.name})", highlight=False, soft_wrap=True)
     hint("train on it", f"haltung train encoder=adapted encoder.path={directory / 'encoder'}")
 

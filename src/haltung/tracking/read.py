@@ -45,7 +45,7 @@ class RunRecord:
 
     @property
     def kind(self) -> str:
-        """What kind of run it is: train, seeds, folds, curve, trial, sweep, ensemble, compare, adapt."""
+        """What kind of run: train, seeds, folds, curve, trial, sweep, ensemble, compare, adapt."""
         return self.tags.get("haltung.kind", "")
 
     @cached_property

@@ -67,15 +67,6 @@ class Adaptation:
     ema_decay: Part = 0.99
 
 
-@dataclass(frozen=True)
-class Adapted:
-    """What came of it: ``perplexity`` of held-out texts by step, ``tokens`` read, ``seconds``."""
-
-    perplexity: dict[int, float]
-    tokens: int
-    seconds: float
-
-
 def without(texts: Iterable[str], segments: Iterable[str]) -> tuple[list[str], int]:
     """Return the texts that hold none of the segments, and how many others there were.
 
@@ -96,11 +87,11 @@ def without(texts: Iterable[str], segments: Iterable[str]) -> tuple[list[str], i
 def adapt(
     texts: Sequence[str], encoder: Encoder, how: Adaptation, seed: int, folder: Path, checkpoints: Path, resume: bool = False,
     report: Callable[[Point], None] = lambda point: None,
-) -> Adapted:  # fmt: skip
-    """Train the encoder on masked texts and write it to ``folder``, as ``save_pretrained`` does.
+) -> dict[int, float]:  # fmt: skip
+    """Train the encoder on masked texts, and write it to ``folder`` as ``save_pretrained`` does.
 
-    One text in fifty is held out; the perplexity is that of masked tokens in these. With ``resume``
-    it goes on from the last whole one of the ``checkpoints``, up to the steps that are asked for
+    Return the perplexity by step, that of masked tokens in texts that are held out, one in fifty.
+    With ``resume`` it goes on from the last whole one of the ``checkpoints``, up to the steps that are asked for
     now. ``report`` gets points of the learning curve: ``epoch``, ``step`` and ``loss`` or
     ``perplexity``; an epoch is a part of 50 steps. Raises ``UserError`` if the encoder can't be
     loaded, or the texts are too few.
@@ -127,14 +118,11 @@ def adapt(
     set_seed(seed)
     judged = [mask(held_out[at : at + 32]) for at in range(0, len(held_out), 32)]
     trainer = _Trainer(network, pieces, judged, mask, how, checkpoints, seed, steps, report)
-    began = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    seconds = time.perf_counter() - began
     with atomic_folder(folder) as scratch:
         network.encoder.save_pretrained(scratch)
         tokenizer.save_pretrained(scratch)
-    found = {int(entry["step"]): entry["perplexity"] for entry in trainer.state.log_history if "perplexity" in entry}
-    return Adapted(found, trainer.state.global_step * how.batch_size * how.length, seconds)
+    return {int(entry["step"]): entry["perplexity"] for entry in trainer.state.log_history if "perplexity" in entry}
 
 
 class _MaskedPieces(nn.Module):
