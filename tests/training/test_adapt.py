@@ -131,8 +131,8 @@ def test_texts_that_hold_a_segment_are_left_out() -> None:
         "Die USA warnen Russland vor Gas aus Katar.",
         "Ja, das stimmt.",
     ]
-    assert without(texts, [segment, "Ja, das stimmt."]) == (texts[1:], 1)
-    assert without(texts, []) == (texts, 0)
+    assert without(texts, [segment, "Ja, das stimmt."]) == texts[1:]
+    assert without(texts, []) == texts
 
 
 def _command(bert: Path, *words: str) -> list[str]:

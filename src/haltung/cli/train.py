@@ -161,8 +161,9 @@ def adapt(request: Request, *, texts: tuple[str, ...], corpora: tuple[str, ...],
     articles = list(tqdm(read([file for given in texts for file in find(given)[0]]), unit=" texts", disable=None))
     written = [" ".join(one.text for one in of) for of in by_key((one.article or one.id, one) for one in splits["train"]).values()]
     read_in = [*written, *(one.text for one in articles if isinstance(one, Article))]
-    kept, holding = adaptation.without(read_in, (one.text for split in ("dev", "test") for one in splits[split]))
-    console.print(f"[bold]{name}[/]: {len(kept):,} texts, {holding:,} others have a segment of dev or test, seed {seed}", highlight=False)
+    kept = adaptation.without(read_in, (one.text for split in ("dev", "test") for one in splits[split]))
+    others = len(read_in) - len(kept)
+    console.print(f"[bold]{name}[/]: {len(kept):,} texts, {others:,} others have a segment of dev or test, seed {seed}", highlight=False)
     if failed := [one for one in articles if isinstance(one, Failure)]:
         print(f"haltung: {len(failed)} can't be read, the first is {failed[0].where}: {failed[0].reason}", file=sys.stderr)
     # How long it trains is no part of the key, so that resume=true can go on for longer.
@@ -176,7 +177,7 @@ def adapt(request: Request, *, texts: tuple[str, ...], corpora: tuple[str, ...],
         found = adaptation.adapt(
             kept, encoder, how, seed, directory / "encoder", directory / "checkpoints", resume, lambda point: run.history([point])
         )
-        run.metrics({"texts": {"read": len(kept), "left_out": holding}})
+        run.metrics({"texts": {"read": len(kept), "left_out": others}})
     tokens, told = max(found) * how.batch_size * how.length, (f"{value:.1f} after {step:,}" for step, value in found.items())
     console.print(f"perplexity of held-out texts by step: {', '.join(told)} ({tokens:,} tokens)", highlight=False)
     console.print(f"run [bold]{run.id}[/] ({run.name})", highlight=False, soft_wrap=True)

@@ -7,8 +7,9 @@ import random
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,21 +68,18 @@ class Adaptation:
     ema_decay: Part = 0.99
 
 
-def without(texts: Iterable[str], segments: Iterable[str]) -> tuple[list[str], int]:
-    """Return the texts that hold none of the segments, and how many others there were.
+def without(texts: Iterable[str], segments: Iterable[str]) -> list[str]:
+    """Return the texts that hold none of the segments.
 
     A segment is known by its first six words; one with fewer is looked for in no text.
     """
-    words = re.compile(r"\w+")
-    keys = {tuple(found[:_KEY]) for found in (words.findall(segment.lower()) for segment in segments) if len(found) >= _KEY}
-    kept, others = list[str](), 0
-    for text in texts:
-        found = words.findall(text.lower())
-        if keys.isdisjoint(zip(*(found[start:] for start in range(_KEY)), strict=False)):
-            kept.append(text)
-        else:
-            others += 1
-    return kept, others
+
+    def in_row(text: str) -> Iterator[tuple[str, ...]]:
+        words = re.findall(r"\w+", text.lower())
+        return zip(*(words[start:] for start in range(_KEY)), strict=False)
+
+    keys = {first for segment in segments for first in islice(in_row(segment), 1)}
+    return [text for text in texts if keys.isdisjoint(in_row(text))]
 
 
 def adapt(
@@ -91,10 +89,9 @@ def adapt(
     """Train the encoder on masked texts, and write it to ``folder`` as ``save_pretrained`` does.
 
     Return the perplexity by step, that of masked tokens in texts that are held out, one in fifty.
-    With ``resume`` it goes on from the last whole one of the ``checkpoints``, up to the steps that are asked for
-    now. ``report`` gets points of the learning curve: ``epoch``, ``step`` and ``loss`` or
-    ``perplexity``; an epoch is a part of 50 steps. Raises ``UserError`` if the encoder can't be
-    loaded, or the texts are too few.
+    With ``resume`` it goes on from the last whole one of the ``checkpoints``, up to the steps that
+    are asked for now. ``report`` gets points of the learning curve: ``epoch`` (a part of 50 steps),
+    ``step``, and ``loss`` or ``perplexity``. ``UserError``: no such encoder, or too few texts.
     """
     checkpoint = last_checkpoint(checkpoints) if resume else None
     if checkpoint is None:
