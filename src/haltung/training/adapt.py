@@ -114,7 +114,7 @@ def adapt(
     steps = how.steps or how.minutes * 60 / _seconds(network, mask(pieces[: how.batch_size]))
     set_seed(seed)
     judged = [mask(held_out[at : at + 32]) for at in range(0, len(held_out), 32)]
-    trainer = _Trainer(network, pieces, judged, mask, how, checkpoints, seed, steps, report)
+    trainer = _MaskedTrainer(network, pieces, judged, mask, how, checkpoints, seed, steps, report)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     with atomic_folder(folder) as scratch:
         network.encoder.save_pretrained(scratch)
@@ -177,7 +177,7 @@ class _Parts(TrainerCallback):
         return random.Random(self.seed * 100_003 + number).sample(range(self.pieces), self.pieces)
 
 
-class _Trainer(ReportingTrainer):
+class _MaskedTrainer(ReportingTrainer):
     """The Trainer with batches by part, two rates, and perplexity."""
 
     def __init__(
