@@ -13,6 +13,7 @@ from haltung.corpus.parsing.rows import Fault, Intake, Reading, SourceRow
 from haltung.corpus.readers.tables import Csv
 from haltung.errors import UserError, kind, one_of, short
 from haltung.labels import Scheme
+from haltung.records import Segment
 
 PUBLIC = {  # where to get the texts of each kind
     "gnad10": "test.csv of 10kGNAD is at github.com/tblock/10kGNAD",
@@ -50,16 +51,15 @@ class Standoff:
 
     def files(self) -> tuple[Path, ...]:
         """Return the files that are read: annotations and texts, of speeches the annotated ones."""
+        public = PUBLIC[one_of("kind", self.kind, PUBLIC)]
         annotations = existing(self.annotations)
         folder = Path(self.texts).expanduser()
         if self.kind == "bundestag" and folder.is_dir():
             return annotations, *_speech_files(folder, annotations)
-        hint = f"{PUBLIC[self.kind]}; its texts may not be shipped" if self.kind in PUBLIC else ""
-        return annotations, existing(folder, hint)
+        return annotations, existing(folder, f"{public}; its texts may not be shipped")
 
     def read(self, scheme: Scheme) -> Reading:
         """Read all annotations (see ``Reader``); texts other than those annotated are faults."""
-        one_of("kind", self.kind, PUBLIC)
         annotations, *files = self.files()
         texts = Path(self.texts).expanduser()
         # A fault of a text ends the reading: without it all later rows shift.
@@ -82,38 +82,31 @@ class Standoff:
         return intake.reading()
 
 
-@dataclass(frozen=True)
-class _Article:
-    text: str
-    headline: str = ""
-    date: str = ""
-
-
-def _articles(kind: str, files: Sequence[Path], annotations: Path, intake: Intake) -> Mapping[int, _Article]:
+def _articles(kind: str, files: Sequence[Path], annotations: Path, intake: Intake) -> Mapping[int, Segment]:
     """Return the articles by row; of speeches only those that are annotated."""
     if kind == "bundestag":
         if not (rows := _speech_rows(annotations)):
             raise UserError(f"{annotations} names no 'speech' and its 'row'; annotations of speeches name each by its id in the records")
-        return {rows[id]: speech for path in files for id, speech in _speeches(path, intake) if id in rows}
-    articles, path = list[_Article](), files[0]
+        return {rows[speech.id]: speech for path in files for speech in _speeches(path, intake) if speech.id in rows}
+    articles, path = list[Segment](), files[0]
     for row in json_rows(path) if kind == "wikinews" else Csv("", separator=";", quotechar="'", names=["section", "text"]).rows(path):
         with intake.row(row):
             fields = Fields(row.fields(), {})
             title = _TITLE.match(fields.text("title"))
             headline, date = (title["headline"], title["date"] or "") if title else ("", "")
-            articles.append(_Article(fields.text("text", required=True), headline.strip(), date))
+            articles.append(Segment("", fields.text("text", required=True), headline=headline.strip(), date=date))
     return dict(enumerate(articles))
 
 
-def _speeches(path: Path, intake: Intake) -> Iterator[tuple[str, _Article]]:
-    """Yield the speeches of a file with their ids; a text file is one speech."""
+def _speeches(path: Path, intake: Intake) -> Iterator[Segment]:
+    """Yield the speeches of a file; a text file is one speech."""
     if name := _SPEECH_FILE.match(path.name):
-        yield name["id"], _Article("".join(lines(path)), _speaker(name["speaker"]))
+        yield Segment(name["id"], "".join(lines(path)), headline=_speaker(name["speaker"]))
         return
     for row in json_rows(path):
         with intake.row(row):
             fields = Fields(row.fields(), {})
-            yield fields.word("id"), _Article(fields.text("text", required=True), _speaker(fields.text("speaker")))
+            yield Segment(fields.word("id"), fields.text("text", required=True), headline=_speaker(fields.text("speaker")))
 
 
 def _speaker(name: str) -> str:
@@ -139,7 +132,7 @@ def _speech_rows(annotations: Path) -> dict[str, int]:
     return {speech: number for speech, number in found if isinstance(speech, str) and isinstance(number, int)}
 
 
-def _annotated(row: SourceRow, kind: str, articles: Mapping[int, _Article], texts: Path) -> SourceRow:
+def _annotated(row: SourceRow, kind: str, articles: Mapping[int, Segment], texts: Path) -> SourceRow:
     """Return the row with its part of an article; a ``Fault`` if that is not what was annotated."""
     fields = Fields(row.fields(), {})
     id = fields.word("id")
