@@ -7,7 +7,7 @@ from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.lines import existing, hub_rows, json_rows
-from haltung.corpus.parsing.rows import SPLITS, Intake, Reading, SourceRow
+from haltung.corpus.parsing.rows import SPLITS, Intake, Reading
 from haltung.errors import UserError, listed, nearest, one_of
 from haltung.labels import Scheme
 
@@ -46,7 +46,10 @@ class XStance:
         if (self.path is None) == (self.hub is None):
             raise UserError("x-stance is read from a folder (path) or from the hub (hub); give exactly one of the two")
         one_of("test_set", self.test_set, TEST_SETS)
-        rows = self._rows()
+        if self.hub is not None:
+            rows = list(hub_rows(self.hub, self.revision))
+        else:
+            rows = [replace(row, split=split) for split, path in self._local() for row in json_rows(path)]
         trained = [row.data for row in rows if row.split == "train"]
         questions, topics = {str(data.get("question_id")) for data in trained}, {str(data.get("topic")) for data in trained}
         intake = Intake(scheme, self.path or self.hub or "", self.on_error)
@@ -63,11 +66,6 @@ class XStance:
                 made = replace(row, made_id="fewshot-" + hashlib.sha1(content).hexdigest()[:12])
                 intake.add(Fields({**data, "article": group, "source": "xstance"}, _COLUMNS).segment(scheme, made))
         return intake.reading(hint=f"is there any row in the language '{self.language}'?")
-
-    def _rows(self) -> list[SourceRow]:
-        if self.hub is not None:
-            return list(hub_rows(self.hub, self.revision))
-        return [replace(row, split=split) for split, path in self._local() for row in json_rows(path)]
 
     def _local(self) -> list[tuple[str, Path]]:
         folder = Path(self.path or "").expanduser()
