@@ -108,10 +108,7 @@ def subsample(segments: Sequence[Segment], share: float, seed: int) -> list[Segm
     sizes = Counter(segment.group for segment in segments)
     order = sorted(sizes)
     random.Random(seed).shuffle(order)
-    wanted, filled, chosen = share * len(segments), 0, set[str]()
-    for article in order:
-        if chosen and abs(filled + sizes[article] - wanted) > abs(filled - wanted):
-            break
-        chosen.add(article)
-        filled += sizes[article]
+    filled = np.cumsum([sizes[article] for article in order])
+    nearer = filled[:-1] + filled[1:] <= 2 * share * len(segments)  # with the next article, or no farther
+    chosen = set(order[: 1 + int(nearer.sum())])
     return [segment for segment in segments if segment.group in chosen]
