@@ -8,7 +8,6 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from haltung.corpus.parsing.lines import existing, json_rows
-from haltung.corpus.parsing.rows import SourceRow
 from haltung.errors import UserError, listed, one_of
 from haltung.events import plover as crosswalk
 from haltung.events.records import Event
@@ -71,7 +70,12 @@ def read(files: Sequence[Path]) -> Archive:
     repeated = 0
     for path in files:
         for row in json_rows(path, max_line_bytes=_LONGEST_LINE):
-            line = _line(row)
+            if row.fault:
+                raise UserError(f"{row.where}: {row.fault.detail}; {_WRITTEN}")
+            try:
+                line = _CHECKED.validate_python(row.data)
+            except ValidationError as error:
+                raise UserError(f"{row.where}: no article with its events: {faults_of(error)}; {_WRITTEN}") from None
             articles.setdefault(line.id, Article(line.id, "", line.headline or "", _day(line.date or "", row.where)))
             for event in line.events:
                 one_of(f"{row.where}: stance", event.stance, crosswalk.load())
@@ -121,15 +125,6 @@ def folded(events: Sequence[Event]) -> list[Event]:
 def is_whole(event: Event) -> bool:
     """Return whether an event has a source and a target, as every plot needs them."""
     return bool(event.source and event.target)
-
-
-def _line(row: SourceRow) -> _Line:
-    if row.fault:
-        raise UserError(f"{row.where}: {row.fault.detail}; {_WRITTEN}")
-    try:
-        return _CHECKED.validate_python(row.data)
-    except ValidationError as error:
-        raise UserError(f"{row.where}: no article with its events: {faults_of(error)}; {_WRITTEN}") from None
 
 
 def _day(date: str, where: str) -> str:
