@@ -139,8 +139,11 @@ def _moved(span: Span | None, by: int) -> Span | None:
 
 def _notes(prepared: PreparedArticle) -> tuple[str, ...]:
     notes = list(prepared.article.notes)
-    if prepared.language.is_foreign:
-        foreign = f"{prepared.language.name} (probability {prepared.language.probability:.2f})"
+    code = prepared.language.code
+    if code not in ("", "de"):
+        from babel import Locale
+
+        foreign = f"{Locale('en').languages.get(code, code)} (probability {prepared.language.probability:.2f})"
         notes.append(f"is in {foreign}; the models know German news only, so take its events for guesses")
     if not prepared.segments:
         notes.append("has no sentence besides boilerplate" if prepared.removed else "has no sentence")

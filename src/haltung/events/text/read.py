@@ -90,18 +90,6 @@ class Language:
     code: str
     probability: float
 
-    @property
-    def is_foreign(self) -> bool:
-        """Whether the text is certainly not German."""
-        return self.code not in ("", "de")
-
-    @property
-    def name(self) -> str:
-        """The language's English name."""
-        from babel import Locale
-
-        return str(Locale("en").languages.get(self.code, self.code))
-
 
 def find(given: str, skip: Callable[[Path], bool] = lambda path: False) -> tuple[list[Path], list[str]]:
     """Return the files of a file, folder or pattern, and others; ``UserError`` if it has none."""
