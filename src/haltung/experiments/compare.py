@@ -113,10 +113,23 @@ def save(
     with tempfile.TemporaryDirectory() as scratch:
         target = folder or Path(scratch) / "comparison"
         report.write(target, comparison, systems[0].runs[0].scheme, language, details)
-        run = _track(store, comparison, systems, target, command) if store is not None else ""
-    if folder is None and store is not None:
-        return tracking.artifact(tracking.find(store, run), f"comparison/{report.PAGE}"), run
-    return target / report.PAGE, run
+        if store is None:
+            return target / report.PAGE, ""
+        tags = {
+            "haltung.kind": "compare", "haltung.corpus": comparison.corpus, "haltung.scheme": comparison.scheme,
+            "haltung.scheme_digest": comparison.scheme_digest,
+            "haltung.compared": " ".join(id for system in systems for id in system.ids), **tracking.provenance(command),
+        }  # fmt: skip
+        with tracking.run(store, f"compare-{'-'.join(comparison.systems)}"[:120], tags=tags) as run:
+            run.params({name: getattr(comparison, name) for name in ("systems", "split", "correction", "level", "draws", "seed")})
+            for name, task in comparison.tasks.items():
+                for pair in task.pairs:
+                    values = {"value": pair.macro_f1.value, "low": pair.macro_f1.low, "high": pair.macro_f1.high, "p": pair.corrected}
+                    run.metrics({name: {f"{pair.first} - {pair.second}": values}})
+            run.artifact(target, "comparison")
+    if folder is None:
+        return tracking.artifact(tracking.find(store, run.id), f"comparison/{report.PAGE}"), run.id
+    return target / report.PAGE, run.id
 
 
 def recipe_of(config: Mapping[str, object]) -> dict[str, object]:
@@ -184,22 +197,6 @@ def carry_out(promotion: Promotion, command: Sequence[str]) -> None:
         "haltung.promoted_with": tracking.provenance(command)["haltung.command"],
     }  # fmt: skip
     set_alias(promotion.record.connection, promotion.alias, promotion.new, tags)
-
-
-def _track(store: Store, comparison: Comparison, systems: Sequence[System], folder: Path, command: Sequence[str]) -> str:
-    tags = {
-        "haltung.kind": "compare", "haltung.corpus": comparison.corpus, "haltung.scheme": comparison.scheme,
-        "haltung.scheme_digest": comparison.scheme_digest,
-        "haltung.compared": " ".join(id for system in systems for id in system.ids), **tracking.provenance(command),
-    }  # fmt: skip
-    with tracking.run(store, f"compare-{'-'.join(comparison.systems)}"[:120], tags=tags) as run:
-        run.params({name: getattr(comparison, name) for name in ("systems", "split", "correction", "level", "draws", "seed")})
-        for name, task in comparison.tasks.items():
-            for pair in task.pairs:
-                values = {"value": pair.macro_f1.value, "low": pair.macro_f1.low, "high": pair.macro_f1.high, "p": pair.corrected}
-                run.metrics({name: {f"{pair.first} - {pair.second}": values}})
-        run.artifact(folder, "comparison")
-    return run.id
 
 
 def _named(store: Store, word: str, split: str) -> _Named:
