@@ -20,7 +20,6 @@ import uvicorn
 from haltung.actors.finder import Actors
 from haltung.annotation.app import application
 from haltung.annotation.work import AnswersFile, Work
-from haltung.corpus.parsing.rows import read_unlabelled
 from haltung.corpus.readers.tables import Jsonl
 from haltung.labels import load
 
@@ -73,7 +72,7 @@ def write(folder: Path, articles: int = 2) -> Path:
 def work(folder: Path, name: str, settle: Sequence[str] = (), coder: str = "") -> Work:
     """Open the corpus of a folder for a coder, or for a judge who settles files."""
     scheme = load(folder / "labels.yaml")
-    reading = read_unlabelled(Jsonl(str(folder / "texts.jsonl")), scheme)
+    reading = Jsonl(str(folder / "texts.jsonl")).read(scheme)
     file = AnswersFile(folder / f"{name}.jsonl", scheme)
     return Work(scheme, reading, coder or name, file, [folder / other for other in settle], Actors.load())
 

@@ -16,7 +16,7 @@ from haltung.annotation import work
 from haltung.cli import hint
 from haltung.cli.build import CorpusOptions, Language, Seed, command, corpus_of, make, output_file, scheme_for, typed
 from haltung.cli.config import Request
-from haltung.corpus.parsing.rows import Reading, read_unlabelled, source_files
+from haltung.corpus.parsing.rows import Reading, source_files
 from haltung.corpus.split import SPLITS
 from haltung.corpus.store import REASONS, Prepared, label_rows
 from haltung.errors import UserError, listed, writing
@@ -159,8 +159,9 @@ def issues(request: Request, *, run: str | None, n: Annotated[int, Field(ge=1)],
 
 
 def _undecided(reader: Any, scheme: Scheme) -> Reading:
-    """Return a source that need have no label, and whose coders may differ."""
-    return read_unlabelled(replace(reader, annotators="soft") if hasattr(reader, "annotators") else reader, scheme)
+    """Return a source, whose coders may differ."""
+    reading: Reading = (replace(reader, annotators="soft") if hasattr(reader, "annotators") else reader).read(scheme)
+    return reading
 
 
 def table(prepared: Prepared) -> Group:

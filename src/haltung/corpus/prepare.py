@@ -50,7 +50,9 @@ def prepare(
     if not _NAME.match(name):
         raise UserError(f"the corpus's name is '{name}'; allowed are letters, digits and _ . - (it names a folder)")
     with status(f"{name}: reading"):
-        reading = read_unlabelled(reader, scheme) if unlabelled else reader.read(scheme)
+        reading = reader.read(scheme)
+        if reading.unlabelled and not unlabelled:
+            raise UserError(reading.unlabelled)
         sources = tuple(store.source(path) for path in source_files(reader))
     segments = tuple(one if isinstance(split, Given) or one.split == BESIDE else replace(one, split="") for one in reading.segments)
     if not segments:

@@ -161,10 +161,16 @@ def scheme() -> Scheme:
     return SCHEME
 
 
+def read(reader: Reader, scheme: Scheme) -> None:
+    """Read as ``prepare`` does, which refuses a source without any label."""
+    if unlabelled := reader.read(scheme).unlabelled:
+        raise UserError(unlabelled)
+
+
 def refused(reader: Reader, scheme: Scheme, message: str) -> str:
     """Read, expect one sentence that matches, and return it."""
     with pytest.raises(UserError, match=message) as caught:
-        reader.read(scheme)
+        read(reader, scheme)
     message = str(caught.value)
     assert "\n" not in message
     return message

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from haltung import labels
+from haltung.corpus.clean import CleaningRules
+from haltung.corpus.prepare import prepare
 from haltung.corpus.readers.tables import Csv, Jsonl, Parquet
+from haltung.corpus.split import ByGroup
 from haltung.errors import UserError
 from haltung.labels import Scheme
 from haltung.records import Dyad
@@ -175,7 +178,7 @@ def test_a_file_without_any_label_is_refused(tmp_path: Path, scheme: Scheme) -> 
     """A forgotten mapping is reported with the columns."""
     path = jsonl(tmp_path / "a.jsonl", {"text": "Ja.", "Haltung": "neutral"})
     with pytest.raises(UserError, match=r"a.jsonl has no label for any task .*stance, flags\); the columns are: text, Haltung; map one"):
-        Jsonl(path).read(scheme)
+        prepare("a", Jsonl(path), scheme, CleaningRules(), ByGroup(), tmp_path)
 
 
 def test_a_file_for_each_split_gives_the_split(tmp_path: Path, scheme: Scheme) -> None:

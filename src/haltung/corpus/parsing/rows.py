@@ -40,14 +40,7 @@ class Reading:
     notes: tuple[str, ...] = ()  # what was found in a source that did not say it
     others: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # unread columns of segments with votes
     times: Mapping[str, str] = field(default_factory=dict)  # of the last vote, as text that sorts, where the source has any
-
-
-class Unlabelled(UserError):
-    """No segment of a source has a label; ``reading`` is what it has."""
-
-    def __init__(self, message: str, reading: Reading) -> None:
-        super().__init__(message)
-        self.reading = reading
+    unlabelled: str = ""  # a sentence that says so if no segment has a label
 
 
 class Reader(Protocol):
@@ -158,23 +151,15 @@ class Intake:
         self._votes |= {segment.id: votes} if votes else {}
 
     def reading(self, hint: str = "") -> Reading:
-        """Return what was read; ``UserError`` if there is no row, ``Unlabelled`` if no label."""
+        """Return what was read; ``UserError`` if there is no row."""
         if not self._segments and not self.dropped:
             raise UserError(f"{self._source} has no rows; expected at least one")
-        reading = Reading(tuple(self._segments), tuple(self.dropped), self._votes)
         answers = [answer for segment in self._segments for answer in segment.labels.values()]
+        unlabelled = ""
         if answers and all(answer is None for answer in answers):
             found = f"{self._source} has no label for any task of the scheme {self.scheme.name} ({listed(self.scheme.names)})"
-            raise Unlabelled(found + (hint and f"; {hint}"), reading)
-        return reading
-
-
-def read_unlabelled(reader: Reader, scheme: Scheme) -> Reading:
-    """Read a source, of which no segment need have a label."""
-    try:
-        return reader.read(scheme)
-    except Unlabelled as error:
-        return error.reading
+            unlabelled = found + (hint and f"; {hint}")
+        return Reading(tuple(self._segments), tuple(self.dropped), self._votes, unlabelled=unlabelled)
 
 
 def check_unique(what: str, id: str, where: str, seen: dict[str, str], hint: str) -> None:

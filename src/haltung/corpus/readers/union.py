@@ -39,7 +39,9 @@ class Union:
             segments = [replace(segment, split="train") if segment.split == "dev" else segment for segment in segments]
         others = [part.read(scheme) for part in self.beside]
         segments += [replace(segment, split=BESIDE) for reading in others for segment in reading.segments if segment.split == "train"]
-        dropped = tuple(one for reading in (*readings, *others) for one in reading.dropped)
-        votes = {id: each for reading in (*readings, *others) for id, each in reading.votes.items()}
-        notes = tuple(note for reading in (*readings, *others) for note in reading.notes)
-        return Reading(tuple(segments), dropped, {one.id: votes[one.id] for one in segments if one.id in votes}, notes)
+        every = (*readings, *others)
+        dropped = tuple(one for reading in every for one in reading.dropped)
+        votes = {id: each for reading in every for id, each in reading.votes.items()}
+        votes = {one.id: votes[one.id] for one in segments if one.id in votes}
+        notes = tuple(note for reading in every for note in reading.notes)
+        return Reading(tuple(segments), dropped, votes, notes, unlabelled=next(filter(None, (one.unlabelled for one in every)), ""))
