@@ -5,14 +5,13 @@ MinHash with locality-sensitive hashing (datasketch) finds candidates, and the t
 each. Of the true pairs at the threshold, fewer than one in a thousand is missed.
 """
 
-from __future__ import annotations
-
 import unicodedata
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+
+from datasketch import MinHash, MinHashLSH
 
 from haltung.corpus.clean import CleaningRules, excerpt
 from haltung.corpus.parsing.rows import Dropped
@@ -20,9 +19,6 @@ from haltung.corpus.split import SPLITS, Splits
 from haltung.errors import short
 from haltung.labels import Scheme
 from haltung.records import Segment, by_key, label_ids
-
-if TYPE_CHECKING:
-    from datasketch import MinHash, MinHashLSH
 
 GRAM = 5
 _PERMUTATIONS = 128
@@ -52,8 +48,6 @@ def jaccard(first: str, second: str) -> float:
 
 def sketches(texts: Sequence[str]) -> list[MinHash]:
     """Return a MinHash sketch of each text."""
-    from datasketch import MinHash
-
     # CRC-32 instead of SHA-1 takes 0.6 of the time, and a collision costs only a verification.
     sets = ([gram.encode("utf-8", "surrogatepass") for gram in grams(text)] for text in texts)
     return list(MinHash.generator(sets, num_perm=_PERMUTATIONS, hashfunc=zlib.crc32))
@@ -69,8 +63,6 @@ class NearIndex:
 
     def add(self, key: int, text: str, sketch: MinHash, pool: object) -> None:
         """Add a text under the key that ``find`` returns."""
-        from datasketch import MinHashLSH
-
         if pool not in self._pools:
             self._pools[pool] = MinHashLSH(num_perm=_PERMUTATIONS, params=bands(self.threshold))
         self._pools[pool].insert(key, sketch)

@@ -13,8 +13,7 @@ from typing import Any
 import haltung
 from haltung.corpus import clean, store
 from haltung.corpus.clean import CleaningRules, Repaired
-from haltung.corpus.deduplicate import Drops, exact_duplicates, near_duplicates, separate
-from haltung.corpus.parsing.rows import Dropped, Reader, Reading, read_unlabelled, source_files
+from haltung.corpus.parsing.rows import Dropped, Reader, Reading, source_files
 from haltung.corpus.split import BESIDE, SPLITS, Given, Split, TestOnly, divide
 from haltung.corpus.store import Manifest, Prepared, load
 from haltung.errors import UserError, listed, short, writing
@@ -43,7 +42,7 @@ def prepare(
     the ``agreement`` of coders. The source may be ``unlabelled``. Raises ``UserError`` if the name
     names no folder; the source is broken, can't be split so, or is empty; or it can't be written.
     """
-    from rich.console import Console
+    from haltung.corpus.deduplicate import separate
 
     # In a notebook rich's line would need ipywidgets, and warns where they are missing.
     status = Console(stderr=True, force_jupyter=False).status
@@ -87,6 +86,8 @@ def prepare(
 
 def clean_segments(segments: Sequence[Segment], rules: CleaningRules, scheme: Scheme) -> CleanedSegments:
     """Repair segments, drop faulty ones and duplicates in splits; ``UserError`` as ``verify``."""
+    from haltung.corpus.deduplicate import exact_duplicates, near_duplicates  # which takes half a second to load
+
     clean.verify(segments, scheme)
     dropped: list[Dropped] = []
     spared: Counter[str] = Counter()
@@ -99,7 +100,7 @@ def clean_segments(segments: Sequence[Segment], rules: CleaningRules, scheme: Sc
         dropped.append(Dropped(segment.id, segment.where, reason, detail))
         return True
 
-    def without(segments: list[Segment], drops: Drops) -> list[Segment]:
+    def without(segments: list[Segment], drops: Mapping[int, tuple[str, str]]) -> list[Segment]:
         return [segment for index, segment in enumerate(segments) if index not in drops or not drop(segment, *drops[index])]
 
     remaining: list[Segment] = []
