@@ -10,6 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+
 import haltung
 from haltung.corpus import clean, store
 from haltung.corpus.clean import CleaningRules, Repaired
@@ -156,9 +160,6 @@ def _write(
     folder: Path, manifest: Manifest, scheme: Scheme, splits: Mapping[str, Sequence[Segment]], dropped: Sequence[Dropped],
     repaired: Sequence[Repaired],
 ) -> None:  # fmt: skip
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; the prepared corpus needs a folder of this name, so move the file away")
     schema = features(scheme).arrow_schema

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from safetensors.numpy import save_file
+
 from haltung import tracking
 from haltung.corpus.store import Prepared
 from haltung.errors import UserError, listed
@@ -87,8 +89,6 @@ def export_model(
 
 
 def _compact(trained: Path, folder: Path, export_to: Callable[[Path, Path], ExportResult]) -> ExportResult:
-    from safetensors.numpy import save_file
-
     compact.check_folder(folder)
     packed = compact.difference(trained)
     with tempfile.TemporaryDirectory() as scratch:

@@ -13,6 +13,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from jinja2 import UndefinedError
+from safetensors import safe_open
 
 from haltung import files, labels, tracking
 from haltung.corpus.store import Manifest
@@ -148,8 +149,6 @@ def _pairs(whole: RunRecord, parts: list[RunRecord]) -> list[tuple[Comparison, s
 
 def _parameters(folder: Path) -> int:
     """Return how many weights a bundle has, 0 for a linear model."""
-    from safetensors import safe_open
-
     if not (path := folder / "model.safetensors").is_file():
         return 0
     with safe_open(path, "numpy") as weights:

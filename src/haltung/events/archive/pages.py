@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
+from markupsafe import Markup
 
 from haltung.actors.tables import names
 from haltung.evaluation.report import i18n, style
@@ -63,8 +64,6 @@ def network_page(
     ``scheme`` names topics and stances, ``fewest`` is how many events an arrow has at least, at
     first, and ``notes`` say what a reader has to know of the selection.
     """
-    from markupsafe import Markup
-
     content = data(network, archive, scheme, language) | {"fewest": fewest}
     months = len(content["months"])
     undated = sum(not event.date for event in network.events)
