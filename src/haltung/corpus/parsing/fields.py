@@ -112,11 +112,10 @@ class Fields:
 
     def segment(self, scheme: Scheme, row: SourceRow, labels: Mapping[str, Answer] | None = None, soft: Shares | None = None) -> Segment:
         """Return the row's segment, ``labels`` in place of its own; one ``Fault`` for all cells."""
-        texts = ("context", "target", "source", "genre", "headline")
         reads: dict[str, Callable[[], Any]] = {"id": lambda: self.word("id") or row.made_id, "text": lambda: self.text("text", True)}
         reads |= {"article": lambda: self.word("article"), "position": lambda: self.whole("position"), "date": self.date}
         reads |= {"dyads": lambda: self.dyads(scheme), "split": lambda: self.split() or row.split}
-        reads |= {name: partial(self.text, name) for name in texts}
+        reads |= {name: partial(self.text, name) for name in ("context", "target", "source", "genre", "headline")}
         reads |= {task.name: partial(self.answer, task) for task in scheme if labels is None}
         values, faults = dict[str, Any](), dict[str, Fault]()
         for name, read in reads.items():
