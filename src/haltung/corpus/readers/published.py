@@ -1,8 +1,8 @@
 """Published corpora: 10kGNAD (sections of articles) and GerNTSA (polarity towards a target)."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from haltung.corpus.parsing.fields import Fields
@@ -59,15 +59,12 @@ class GerNTSA(Table):
     that no split sees a test sentence with another target.
     """
 
+    columns: Mapping[str, str | None] = field(default_factory=lambda: {"text": "opinion_snippet"})
     max_bytes: int = 20_000_000
 
     def parts(self) -> list[tuple[str, Path]]:
         """Return the file, of no split."""
         return split_files(self.path, "GerNTSA is at github.com/cgoer/GerNTSA")
-
-    def mapping(self, header: Sequence[str], rows: Sequence[SourceRow] = ()) -> dict[str, str]:
-        """Return the column of the text."""
-        return {"text": "opinion_snippet"}
 
     def rows(self, path: Path) -> Iterator[SourceRow]:
         """Yield the rows, with the polarity and a group."""
