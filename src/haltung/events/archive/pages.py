@@ -22,7 +22,6 @@ from haltung.files import rendered
 from haltung.labels import Scheme
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _COLOURS = {1: SKY, 2: BLUE, 3: ORANGE, 4: VERMILION}  # verbal events are light, material dark
@@ -124,19 +123,12 @@ def figure(series: Series, language: str = "en") -> "Figure":
         axes.set_xlim(-0.7, len(months) - 0.3)
         style.finish(axes, title if axes is counts else "", " · ".join(under), grid="y")
         axes.spines["bottom"].set_visible(False)
-    _calendar(line, list(months.index))
+    by_year = len(months) > 30  # years under long series, every few months under short ones
+    step = max(1, round(len(months) / (120 if by_year else 8)))
+    years = [at for at, name in enumerate(months.index) if name.endswith("-01") and int(name[:4]) % step == 0]
+    ticks = years if by_year else list(range(0, len(months), step))
+    line.set_xticks(ticks, [months.index[at][: 4 if by_year else None] for at in ticks])
     # The key has classes that never occur too.
     key = [Patch(facecolor=colour, label=say(language, f"quad{quad}")) for quad, colour in _COLOURS.items()]
     drawn.legend(handles=key, loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
     return drawn
-
-
-def _calendar(axes: "Axes", months: Sequence[str]) -> None:
-    """Write years under long series, every few months under short ones."""
-    by_year = len(months) > 30
-    if by_year:
-        step = max(1, round(len(months) / 12 / 10))
-        ticks = [index for index, name in enumerate(months) if name.endswith("-01") and int(name[:4]) % step == 0]
-    else:
-        ticks = list(range(0, len(months), max(1, round(len(months) / 8))))
-    axes.set_xticks(ticks, [months[index][: 4 if by_year else None] for index in ticks])
