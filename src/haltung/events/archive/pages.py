@@ -55,9 +55,7 @@ def extent(language: str, first: str, last: str) -> str:
     return say(language, "span", **{"from": written(first), "to": written(last)})
 
 
-def network_page(
-    network: Network, archive: Archive, scheme: Scheme, language: str, *, fewest: int = 1, notes: Sequence[str] = ()
-) -> str:
+def network_page(network: Network, archive: Archive, scheme: Scheme, language: str, *, fewest: int = 1, notes: Sequence[str] = ()) -> str:
     """Return the page of a network, with a matrix and a table, as HTML.
 
     ``scheme`` names topics and stances, ``fewest`` is how many events an arrow has at least, at
