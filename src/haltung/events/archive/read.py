@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from haltung.corpus.parsing.lines import existing, json_rows
+from haltung.corpus.parsing.lines import existing, json_rows, several
 from haltung.errors import UserError, listed, one_of
 from haltung.events import plover as crosswalk
 from haltung.events.records import Event
@@ -50,15 +50,12 @@ def find(given: Sequence[str]) -> list[Path]:
     paths: list[Path] = []
     for name in given:
         path = Path(name).expanduser()
-        if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() == _LINES and not file.name.startswith("."))
-            if not inside:
-                raise UserError(f"{path} has no archive of events; expected files *.jsonl: {_WRITTEN}")
-            paths += inside
-        elif existing(path, f"name an archive of events: {_WRITTEN}").suffix.lower() != _LINES:
+        inside = several(name)
+        if inside is None and existing(path, f"name an archive of events: {_WRITTEN}").suffix.lower() != _LINES:
             raise UserError(f"{path} is no *.jsonl; name an archive of events: {_WRITTEN}")
-        else:
-            paths.append(path)
+        if not (found := [path] if inside is None else [file for file in inside if file.suffix.lower() == _LINES]):
+            raise UserError(f"{path} has no archive of events; expected files *.jsonl: {_WRITTEN}")
+        paths += found
     return list(dict.fromkeys(paths))
 
 
