@@ -265,13 +265,10 @@ def _decoded(raw: bytes) -> tuple[str, list[str]]:
     for codec, zeros in (("utf-16-le", raw[1:2000:2]), ("utf-16-be", raw[0:2000:2])):
         if len(raw) > 1 and zeros.count(0) > _UTF16_SHARE * len(zeros):
             return raw.decode(codec, "replace"), ["read as UTF-16, though it has no byte order mark"]
-    try:
-        return raw.decode("utf-8"), []
-    except UnicodeDecodeError:
-        whole = _UTF8.search(raw) is not None
     text = raw.decode("utf-8", "surrogateescape")
-    text = _ESCAPED.sub(lambda run: run[0].encode("utf-8", "surrogateescape").decode("cp1252", "replace"), text)
-    return text, ["mixed encodings: read as UTF-8, and as Windows-1252 where that fails" if whole else "read as Windows-1252"]
+    text, odd = _ESCAPED.subn(lambda run: run[0].encode("utf-8", "surrogateescape").decode("cp1252", "replace"), text)
+    how = "mixed encodings: read as UTF-8, and as Windows-1252 where that fails" if _UTF8.search(raw) else "read as Windows-1252"
+    return text, [how] if odd else []
 
 
 def language(text: str) -> Language:
