@@ -99,12 +99,8 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _split_piece(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    begun = start
-    if _DOUBTFUL.search(text, start, end):
-        for stop in _ends(text[start:end])[:-1]:
-            yield begun, start + stop
-            begun = start + stop
-    yield begun, end
+    stops = _ends(text[start:end])[:-1] if _DOUBTFUL.search(text, start, end) else []
+    yield from pairwise([start, *(start + stop for stop in stops), end])
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:
