@@ -24,9 +24,6 @@ from haltung.labels import parse
 from haltung.models import bundle, compact
 from haltung.tracking.models import log_exported
 
-# Besides fp32; a linear model is so fast that bf16 would save nothing.
-_FORMATS = {"linear": ("fp16",), "network": ("fp16", "bf16"), "article": ("fp16", "bf16")}
-
 
 def export_model(
     trained: TrainedModel, corpus: Prepared, folder: Path, *, own_corpus: bool, licence: str | None = None, int8: bool = False,
@@ -52,7 +49,8 @@ def export_model(
             f"or its config has changed since; train again, or give corpus={corpus.name} to compare on the new one all the same"
         )
     check_scheme(parse(description["scheme"]), corpus)
-    formats = ("bf16",) if form == "compact" else (*_FORMATS[description["kind"]], *(("int8",) if int8 else ()))
+    # Besides fp32; a linear model is so fast that bf16 would save nothing.
+    formats = ["bf16"] if form == "compact" else ["fp16", *["bf16"] * (description["kind"] != "linear"), *["int8"] * int8]
     dev, reference = corpus.segments("dev"), ReferenceSplit(corpus.name, "dev", corpus.segments("dev"))
     if own_corpus and trained.record and trained.record.of_all_rows:
         dev, found = corpus.segments("train"), tracking.artifact(trained.record, f"evaluation/{FOLDS}/{page.METRICS}")
