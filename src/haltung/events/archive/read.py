@@ -29,9 +29,6 @@ class _Line:
     date: str | None = ""
 
 
-_CHECKED = TypeAdapter(_Line)
-
-
 @dataclass(frozen=True)
 class Archive:
     """Events, and all articles that were read, without their texts; ``notes`` say what was odd."""
@@ -65,12 +62,13 @@ def read(files: Sequence[Path]) -> Archive:
     owners: dict[tuple[str, ...], Path] = {}
     articles: dict[str, Article] = {}
     repeated = 0
+    checked = TypeAdapter(_Line)
     for path in files:
         for row in json_rows(path, max_line_bytes=_LONGEST_LINE):
             if row.fault:
                 raise UserError(f"{row.where}: {row.fault.detail}; {_WRITTEN}")
             try:
-                line = _CHECKED.validate_python(row.data)
+                line = checked.validate_python(row.data)
             except ValidationError as error:
                 raise UserError(f"{row.where}: no article with its events: {faults_of(error)}; {_WRITTEN}") from None
             articles.setdefault(line.id, Article(line.id, "", line.headline or "", _day(line.date or "", row.where)))
