@@ -56,9 +56,8 @@ class XStance:
         for row in rows:
             with intake.row(row):
                 data = row.fields()
-                if data.get("language", self.language) != self.language:
-                    continue
-                if row.split == "test" and self.test_set not in ("all", _test_set(data, questions, topics)):
+                is_other = row.split == "test" and self.test_set not in ("all", _test_set(data, questions, topics))
+                if is_other or data.get("language", self.language) != self.language:
                     continue
                 group = f"author-{data['author']}" if data.get("author") else f"question-{data.get('question_id')}"
                 # The id of a row without one must not depend on the row's position.
