@@ -109,8 +109,7 @@ class _Memory:
             if word.start() in taken:
                 continue
             name = word[0] if word[0] in self.people else word[0].rstrip("’'").removesuffix("s")
-            if name not in self.people and "-" in name:
-                name = name.split("-", 1)[0]
+            name = name if name in self.people else name.partition("-")[0]
             if options := self.people.get(name):
                 added.append(Item(word.start(), word.start() + len(name), "person", options, _PERSON, bound=True))
         others = [one for one in items if one.kind != "person" or not any(new.start < one.end and one.start < new.end for new in added)]

@@ -167,8 +167,7 @@ def _named(row: ActorRow) -> Iterator[tuple[str, Entry]]:
         else:
             # At the start of a sentence: "Prorussische Separatisten".
             yield from _declined([form, form[0].upper() + form[1:]], entry)
-    if "adjective" in row.cells:
-        yield from _adjectives(row, row["name"])
+    yield from _adjectives(row, row["name"])
 
 
 def _person(row: ActorRow) -> Iterator[tuple[str, Entry]]:

@@ -141,8 +141,7 @@ class LoadedModel:
             rows = [(*name, *([scores.get(task)] if scores else [])) for task, name in zip(self.tasks, names, strict=True)]
             return grid(title, ("task", "labels", "macro_f1")[: len(rows[0])], rows, language, 2).html() + _CALLS
 
-    def _repr_html_(self) -> str:
-        return self.to_html()
+    _repr_html_ = to_html
 
     @overload
     def predict(self, texts: str, *, context: str = "", target: str = "", abstain: float | None = None) -> TextResult: ...

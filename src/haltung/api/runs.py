@@ -151,9 +151,8 @@ def compare(
     ``UserError`` if they can't be compared, naming what differs.
     """
     config = plain(compose("compare", [f"tracking={tracking}"], optional=("corpus",)))
-    systems = compared.read(
-        make(config["tracking"], "tracking"), [run.id if isinstance(run, TrainedRun) else run for run in runs], split, corpus
-    )
+    names = [run.id if isinstance(run, TrainedRun) else run for run in runs]
+    systems = compared.read(make(config["tracking"], "tracking"), names, split, corpus)
     result = comparison.compare(systems, [task] if task else [], correction, config["draws"], config["seed"])
     return ComparedRuns(result, systems[0].runs[0].scheme)
 

@@ -104,10 +104,8 @@ def compare(
         console.print(report.pairs(result, task, scheme, language, verdicts=False).rich())
     for note in report.notes(result, language):
         console.print(Text(note, "dim"))
-    page, run_id = save(
-        result, systems, request.command, language=language, folder=Path(output) if output else None,
-        store=store if track else None,
-    )  # fmt: skip
+    folder = Path(output) if output else None
+    page, run_id = save(result, systems, request.command, language=language, folder=folder, store=store if track else None)
     if run_id:
         console.print(f"run [bold]{run_id}[/] (compare)", highlight=False)
     if page is not None:

@@ -21,7 +21,7 @@ from haltung.corpus.parsing.rows import Dropped, Reader, Reading, source_files
 from haltung.corpus.split import BESIDE, SPLITS, Given, Split, TestOnly, divide
 from haltung.corpus.store import Manifest, Prepared, load
 from haltung.errors import UserError, listed, short, writing
-from haltung.files import atomic_folder, sha256
+from haltung.files import atomic_folder, rendered, sha256
 from haltung.labels import Scheme
 from haltung.records import TEXT_COLUMNS, Segment, features
 
@@ -171,7 +171,9 @@ def _write(
             for name, items in (("dropped", dropped), ("repaired", repaired)):
                 lines = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in items)
                 (scratch / f"{name}.jsonl").write_text(lines, encoding="utf-8", newline="\n")
-            (scratch / "README.md").write_text(store.card(manifest, scheme), encoding="utf-8")
+            known = {"splits": list(SPLITS), "reasons": store.REASONS, "label_rows": store.label_rows}
+            card = rendered("haltung.corpus", "card.md.j2", manifest=manifest, scheme=scheme, **known)
+            (scratch / "README.md").write_text(card, encoding="utf-8")
             files = {path.name: sha256(path) for path in sorted(scratch.iterdir())}
             text = json.dumps(asdict(replace(manifest, files=files)), ensure_ascii=False, indent=2) + "\n"
             (scratch / "manifest.json").write_text(text, encoding="utf-8")

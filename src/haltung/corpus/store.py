@@ -11,7 +11,7 @@ from typing import Any, Self
 from haltung import files, labels
 from haltung.corpus.split import SPLITS
 from haltung.errors import UserError, nearest, one_of
-from haltung.files import recover, rendered, sha256
+from haltung.files import recover, sha256
 from haltung.labels import Scheme, Task
 from haltung.records import TEXT_COLUMNS, Dyad, Segment, features, in_context, label_ids, read_record
 
@@ -168,12 +168,6 @@ def source(path: Path) -> SourceFile:
         return SourceFile(str(path), sha256(path), path.stat().st_size)
     except OSError as error:
         raise UserError(f"{path}: cannot read this source file ({error.strerror})") from None
-
-
-def card(manifest: Manifest, scheme: Scheme) -> str:
-    """Return the data card (``README.md`` of the folder) as Markdown."""
-    known = {"splits": list(SPLITS), "reasons": REASONS, "label_rows": label_rows}
-    return rendered("haltung.corpus", "card.md.j2", manifest=manifest, scheme=scheme, **known)
 
 
 def label_rows(task: Task, manifest: Manifest) -> list[tuple[str, str, str, dict[str, int]]]:

@@ -18,12 +18,11 @@ _PARTNERS = 2000  # partners compared for each of them
 
 def _label_counts(groups: Sequence[Sequence[Segment]], scheme: Scheme) -> Counts:
     """Count each label of each task in each group: [groups, labels of all tasks]."""
-    columns = [(task.name, label) for task in scheme for label in task.ids]
-    counts = np.zeros((len(groups), len(columns)))
-    for row, members in enumerate(groups):
+    counts = []
+    for members in groups:
         count = Counter((name, label) for one in members for name, answer in one.labels.items() for label in label_ids(answer))
-        counts[row] = [count[column] for column in columns]
-    return counts
+        counts.append([count[task.name, label] for task in scheme for label in task.ids])
+    return np.array(counts, dtype=float)
 
 
 def assign(

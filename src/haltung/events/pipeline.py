@@ -138,7 +138,8 @@ def _moved(span: Span | None, by: int) -> Span | None:
 
 
 def _notes(prepared: PreparedArticle) -> tuple[str, ...]:
-    notes, code = list(prepared.article.notes), prepared.language.code
+    notes = list(prepared.article.notes)
+    code = prepared.language.code
     if code not in ("", "de"):
         from babel import Locale
 

@@ -225,12 +225,12 @@ def _refuse_other_recipes(records: Sequence[RunRecord]) -> None:
     recipe = recipe_of(first.config)
     for other in others:
         theirs = recipe_of(other.config)
-        differing = next((key for key in sorted({*recipe, *theirs}) if recipe.get(key) != theirs.get(key)), None)
-        if differing is not None:
-            raise UserError(
-                f"{first.name} and {other.name} are no seeds of one recipe: they differ in {differing} "
-                f"({recipe.get(differing)} and {theirs.get(differing)}); name them apart, as in runs=[{first.name},{other.name}]"
-            )
+        for key in sorted({*recipe, *theirs}):
+            if recipe.get(key) != theirs.get(key):
+                raise UserError(
+                    f"{first.name} and {other.name} are no seeds of one recipe: they differ in {key} "
+                    f"({recipe.get(key)} and {theirs.get(key)}); name them apart, as in runs=[{first.name},{other.name}]"
+                )
 
 
 def _refuse_twice(named: _Named) -> None:

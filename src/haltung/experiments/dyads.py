@@ -163,10 +163,8 @@ def write(scores: DyadScores, folder: Path, title: str, source: Mapping[str, Any
 
 def _compared(gold: GoldArticles, found: _Found) -> metrics.SystemsCompared:
     names = [segment.article or segment.id for segment in gold.segments]
-    candidates = list(map(codes, gold.predictions))
-    systems = {
-        name: metrics.evaluate_dyads(gold.dyads, rows, names, candidates if name == _MODEL else None) for name, rows in found.items()
-    }
+    candidates = {_MODEL: list(map(codes, gold.predictions))}  # word order has none to choose from
+    systems = {name: metrics.evaluate_dyads(gold.dyads, rows, names, candidates.get(name)) for name, rows in found.items()}
     parts = metrics.PARTS if _MODEL in found else ()
     differences = {part: metrics.f1_difference(gold.dyads, found[_MODEL], found[_RULES], names, part) for part in parts}
     return metrics.SystemsCompared(systems, differences)

@@ -112,9 +112,8 @@ def _score(whole: RunRecord, parts: list[RunRecord], key: str) -> SplitScores:
         if spreads:
             path = tracking.artifact(whole, f"evaluation/{first.corpus}.{first.split}/summary.json")
             spreads = read_record(path, Summary, "summary", _REMEDY).tasks
-    return SplitScores(
-        first, spreads, _dyads(found), "." not in key, max(int(part.tags.get(f"{tracking.SEEN}.{key}", 0)) for part in parts)
-    )
+    seen = max(int(part.tags.get(f"{tracking.SEEN}.{key}", 0)) for part in parts)
+    return SplitScores(first, spreads, _dyads(found), "." not in key, seen)
 
 
 def _dyads(found: list[EvaluationResult]) -> Spread | None:

@@ -112,7 +112,7 @@ def test_an_unreachable_hub_is_named_with_the_way_out(schemes: dict[str, Scheme]
         ({"path": "somewhere", "hub": "someone/something"}, "give exactly one of the two"),
         ({"path": "somewhere"}, r"somewhere is not a folder; expected one with valid.jsonl, train_fewshot.jsonl, test_new_comments.jsonl"),
         ({"path": ".", "test_set": "new_comment"}, r"test_set is 'new_comment', did you mean 'new_comments'\?"),
-        ({"path": ".", "split_files": {"trian": ["a.jsonl"]}}, r"split_files: unknown split 'trian', did you mean 'train'\?"),
+        ({"path": ".", "split_files": {"trian": ["a.jsonl"]}}, r"a split in split_files is 'trian', did you mean 'train'\?"),
     ],
 )
 def test_wrong_options_of_xstance_are_reported(schemes: dict[str, Scheme], options: dict[str, Any], message: str) -> None:

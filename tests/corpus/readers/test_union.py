@@ -13,6 +13,7 @@ from haltung.corpus import split
 from haltung.corpus.clean import CleaningRules, verify
 from haltung.corpus.parsing.rows import Reading, Votes
 from haltung.corpus.prepare import prepare
+from haltung.corpus.readers.tables import Jsonl
 from haltung.corpus.readers.union import Union
 from haltung.corpus.split import ByDate, ByGroup, ByTarget, Given, KFold, Split, Stratified, divide
 from haltung.errors import UserError
@@ -105,6 +106,14 @@ def test_a_union_keeps_the_votes_of_its_parts() -> None:
     one, two, gone = (segment.id for part in parts for segment in part.segments)
     parts = [replace(part, votes={segment.id: {"Anna": {"stance": "threat"}} for segment in part.segments}) for part in parts]
     assert list(Union(parts[:1], beside=parts[1:]).read(tiny.scheme()).votes) == [one, two], gone
+
+
+def test_a_union_without_labels_is_read_whole(tmp_path: Path) -> None:
+    """And says of which part it is that none has a label."""
+    (tmp_path / "a.jsonl").write_text('{"id": "a", "text": "Es regnet."}\n', encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text('{"id": "b", "text": "Es schneit."}\n', encoding="utf-8")
+    reading = Union([Jsonl(str(tmp_path / "a.jsonl")), Jsonl(str(tmp_path / "b.jsonl"))]).read(tiny.scheme())
+    assert ([segment.id for segment in reading.segments], "a.jsonl has no label" in reading.unlabelled) == (["a", "b"], True)
 
 
 def test_an_id_in_two_parts_is_refused() -> None:

@@ -154,7 +154,8 @@ class Intake:
         """Return what was read; ``UserError`` if there is no row."""
         if not self._segments and not self.dropped:
             raise UserError(f"{self._source} has no rows; expected at least one")
-        answers, unlabelled = [answer for segment in self._segments for answer in segment.labels.values()], ""
+        answers = [answer for segment in self._segments for answer in segment.labels.values()]
+        unlabelled = ""
         if answers and all(answer is None for answer in answers):
             found = f"{self._source} has no label for any task of the scheme {self.scheme.name} ({listed(self.scheme.names)})"
             unlabelled = found + (hint and f"; {hint}")

@@ -12,8 +12,6 @@ from haltung.corpus.parsing.votes import AnnotationExport, settle, shares
 from haltung.errors import UserError, kind, listed, nearest
 from haltung.labels import Scheme
 
-Chosen = Mapping[str, list[object]]  # name of each answered ``<Choices>`` → what was chosen
-
 
 @dataclass(frozen=True)
 class LabelStudio(AnnotationExport):
@@ -74,7 +72,8 @@ def _counted(item: Mapping[str, object]) -> list[Mapping[str, Any]]:
     return [entry for entry in valid if entry.get("ground_truth")] or valid
 
 
-def _results(entry: object) -> Chosen:
+def _results(entry: object) -> Mapping[str, list[object]]:
+    """Return what was chosen in an annotation, by the name of each answered ``<Choices>``."""
     results = entry.get("result") if isinstance(entry, Mapping) else None
     chosen: dict[str, list[object]] = {}
     for result in results if isinstance(results, list) else ():
@@ -86,15 +85,14 @@ def _results(entry: object) -> Chosen:
 
 def _tasks(path: Path, mapped: Mapping[str, str | None], scheme: Scheme, rows: Sequence[SourceRow]) -> dict[str, str]:
     """Return the name of each task's ``<Choices>``; a mapped one has to occur, and one at all."""
-    for task in mapped:
-        if mapped[task] is not None:
-            scheme[task]
+    given = {task: name for task, name in mapped.items() if name}
     annotations = (row.data.get("annotations", row.data.get("completions")) for row in rows)
     found = dict.fromkeys(name for made in annotations if isinstance(made, list) for entry in made for name in _results(entry))
-    tasks = {task: mapped.get(task) or task for task in scheme.names}
-    for task, name in tasks.items():
-        if mapped.get(task) and name not in found:
+    for task, name in given.items():
+        scheme[task]  # which refuses one that it lacks
+        if name not in found:
             raise UserError(f"{path}: no choices called '{name}' (for {task}){nearest(name, found)}; there are {listed(found)}")
+    tasks = {task: given.get(task, task) for task in scheme.names}
     if found and found.keys().isdisjoint(tasks.values()):
         wrong = f"no choices are called like a task of the scheme {scheme.name} ({listed(scheme.names)})"
         raise UserError(f"{path}: {wrong}; there are {listed(found)}; map them with tasks: {{{scheme.names[0]}: NAME}}")

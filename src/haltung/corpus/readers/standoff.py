@@ -52,7 +52,8 @@ class Standoff:
     def files(self) -> tuple[Path, ...]:
         """Return the files that are read: annotations and texts, of speeches the annotated ones."""
         public = PUBLIC[one_of("kind", self.kind, PUBLIC)]
-        annotations, folder = existing(self.annotations), Path(self.texts).expanduser()
+        annotations = existing(self.annotations)
+        folder = Path(self.texts).expanduser()
         if self.kind == "bundestag" and folder.is_dir():
             return annotations, *_speech_files(folder, annotations)
         return annotations, existing(folder, f"{public}; its texts may not be shipped")

@@ -8,7 +8,7 @@ from pathlib import Path
 from haltung.corpus.parsing.fields import Fields
 from haltung.corpus.parsing.lines import existing, hub_rows, json_rows
 from haltung.corpus.parsing.rows import SPLITS, Intake, Reading
-from haltung.errors import UserError, listed, nearest, one_of
+from haltung.errors import UserError, listed, one_of
 from haltung.labels import Scheme
 
 # The parts of the published test split.
@@ -56,9 +56,8 @@ class XStance:
         for row in rows:
             with intake.row(row):
                 data = row.fields()
-                if data.get("language", self.language) != self.language:
-                    continue
-                if row.split == "test" and self.test_set not in ("all", _test_set(data, questions, topics)):
+                is_other = row.split == "test" and self.test_set not in ("all", _test_set(data, questions, topics))
+                if is_other or data.get("language", self.language) != self.language:
                     continue
                 group = f"author-{data['author']}" if data.get("author") else f"question-{data.get('question_id')}"
                 # The id of a row without one must not depend on the row's position.
@@ -72,9 +71,8 @@ class XStance:
         if not folder.is_dir():
             names = listed(name for part in self.split_files.values() for name in part)
             raise UserError(f"{folder} is not a folder; expected one with {names}; {_PUBLIC}")
-        if unknown := [split for split in self.split_files if split and split not in SPLITS]:
-            raise UserError(f"split_files: unknown split '{unknown[0]}'{nearest(unknown[0], SPLITS)}; allowed are train, dev, test")
-        return [(SPLITS.get(split, ""), existing(folder / name, _PUBLIC)) for split, names in self.split_files.items() for name in names]
+        splits = {split: SPLITS[one_of("a split in split_files", split, SPLITS)] if split else "" for split in self.split_files}
+        return [(splits[split], existing(folder / name, _PUBLIC)) for split, names in self.split_files.items() for name in names]
 
 
 def _test_set(data: Mapping[str, object], questions: set[str], topics: set[str]) -> str:

@@ -29,9 +29,6 @@ class _Line:
     date: str | None = ""
 
 
-_CHECKED = TypeAdapter(_Line)
-
-
 @dataclass(frozen=True)
 class Archive:
     """Events, and all articles that were read, without their texts; ``notes`` say what was odd."""
@@ -49,7 +46,8 @@ def find(given: Sequence[str]) -> list[Path]:
     """Return the files, and ``*.jsonl`` in folders; ``UserError`` for any without."""
     paths: list[Path] = []
     for name in given:
-        path, inside = Path(name).expanduser(), several(name)
+        path = Path(name).expanduser()
+        inside = several(name)
         if inside is None and existing(path, f"name an archive of events: {_WRITTEN}").suffix.lower() != _LINES:
             raise UserError(f"{path} is no *.jsonl; name an archive of events: {_WRITTEN}")
         if not (found := [path] if inside is None else [file for file in inside if file.suffix.lower() == _LINES]):
@@ -64,12 +62,13 @@ def read(files: Sequence[Path]) -> Archive:
     owners: dict[tuple[str, ...], Path] = {}
     articles: dict[str, Article] = {}
     repeated = 0
+    checked = TypeAdapter(_Line)
     for path in files:
         for row in json_rows(path, max_line_bytes=_LONGEST_LINE):
             if row.fault:
                 raise UserError(f"{row.where}: {row.fault.detail}; {_WRITTEN}")
             try:
-                line = _CHECKED.validate_python(row.data)
+                line = checked.validate_python(row.data)
             except ValidationError as error:
                 raise UserError(f"{row.where}: no article with its events: {faults_of(error)}; {_WRITTEN}") from None
             articles.setdefault(line.id, Article(line.id, "", line.headline or "", _day(line.date or "", row.where)))

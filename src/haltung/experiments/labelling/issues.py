@@ -7,7 +7,7 @@ from pathlib import Path
 
 from haltung.corpus.parsing.rows import Reading
 from haltung.errors import UserError
-from haltung.evaluation.error_analysis.analysis import LabelIssue, Mistake, label_issues, mistakes
+from haltung.evaluation.error_analysis.analysis import label_issues, mistakes
 from haltung.evaluation.predictions import ScoredSplit
 from haltung.evaluation.report.agreement import write_open
 from haltung.evaluation.report.page import rendered, report_folder
@@ -19,12 +19,11 @@ from haltung.records import Segment
 
 PAGE, SHEET, ROWS = "issues.html", "issues.xlsx", "issues.jsonl"
 EXPLAINED = 20  # issues have the words that spoke for the model's label, for each of which it reads the sentence again
-Judges = Mapping[Path, Collection[str]]
 
 
 def write(
     folder: Path, split: ScoredSplit, segments: Sequence[Segment], n: int, language: str, details: Mapping[str, str],
-    judges: Judges,
+    judges: Mapping[Path, Collection[str]],
 ) -> int:  # fmt: skip
     """Write up to ``n`` labels of a corpus that its out-of-fold predictions contradict, the
     likeliest errors first; return how many there are.
@@ -36,16 +35,20 @@ def write(
     rows, known = {id: row for row, id in enumerate(split.ids)}, {one.id: one for one in segments}
     if rows.keys() != known.keys():
         raise UserError("the corpus has changed since the run was made; train it again, with folds=5")
-    found = [one for task in split.tasks for one in label_issues(split, [known[id] for id in split.ids], task, n)]
+    corpus = [known[id] for id in split.ids]
+    found = [one for task in split.tasks for one in label_issues(split, corpus, task, n)]
     found = sorted(found, key=lambda one: one.quality)[:n]
-    vectors, shown = text_vectors([known[id].text for id in split.ids]), []
+    vectors, shown = text_vectors([one.text for one in corpus]), []
     for one in found:
         row, values = rows[one.id], split.probabilities[one.task][rows[one.id]]
         likely = [(split.scheme[one.task].ids[label], float(values[label])) for label in (-values).argsort()[:3]]
         near = (other for other in (vectors @ -vectors[row].T).toarray().ravel().argsort() if split.groups[other] != split.groups[row])
-        others = (known[split.ids[other]] for other in near)
+        others = (corpus[other] for other in near)
         shown.append((one, likely, list(islice((other for other in others if other.labels.get(one.task)), 3))))
-    reasons = _reasons(found[:EXPLAINED], split, [known[id] for id in split.ids], judges)
+    asked = {(one.task, one.id) for one in found[:EXPLAINED]}
+    wrong = [one for task in split.tasks for one in mistakes(split, corpus, task, len(split)) if (one.task, one.id) in asked]
+    judged = (explained(bundle.load(path), corpus, [own for own in wrong if own.id in ids]) for path, ids in judges.items())
+    reasons = {(one.task, one.id): one for some in judged for one in some}  # with weights of words for the label of who judged it
     votes = {id: {"before": dict(one.labels), "model": dict(one.labels)} for id, one in known.items()}
     for one in found:
         votes[one.id]["model"][one.task] = one.suggested
@@ -57,11 +60,3 @@ def write(
         write_open(scratch / SHEET, Reading(tuple(known.values()), votes=votes), ("before", "model"), split.tasks, doubtful)
         write_tasks(scratch / ROWS, [known[id] for id in doubtful], split.scheme, "jsonl")
     return len(found)
-
-
-def _reasons(found: Sequence[LabelIssue], split: ScoredSplit, corpus: Sequence[Segment], judges: Judges) -> dict[tuple[str, str], Mistake]:
-    """Return by task and id the weights of words for the label of who judged a segment."""
-    asked = {(one.task, one.id) for one in found}
-    wrong = [one for task in split.tasks for one in mistakes(split, corpus, task, len(split)) if (one.task, one.id) in asked]
-    judged = (explained(bundle.load(path), corpus, [own for own in wrong if own.id in ids]) for path, ids in judges.items())
-    return {(one.task, one.id): one for some in judged for one in some}
