@@ -24,7 +24,7 @@ from haltung.errors import UserError
 from haltung.files import sha256, shipped
 from haltung.inference.sessions import processor, version_of
 from haltung.records import Segment
-from haltung.tracking.models import LoggedModel, log_bundle
+from haltung.tracking.models import log_bundle
 from haltung.tracking.store import Connection, Store, asking_once, expected, mlflow_errors, open_store
 
 log = logging.getLogger(__name__)
@@ -105,12 +105,12 @@ class Run:
         with mlflow_errors(self.connection.store):
             self.connection.client.log_text(self.id, text, path)
 
-    def bundle(self, folder: Path, examples: Sequence[Segment]) -> LoggedModel:
-        """Store a bundle with the run as an MLflow model (see ``models.log_bundle``)."""
+    def bundle(self, folder: Path, examples: Sequence[Segment]) -> str:
+        """Store a bundle with the run (see ``models.log_bundle``); return its URI."""
         with mlflow_errors(self.connection.store):
-            logged = log_bundle(self.connection, self.id, folder, examples)
-        self.tags({"haltung.bundle": logged.uri})
-        return logged
+            uri = log_bundle(self.connection, self.id, folder, examples)
+        self.tags({"haltung.bundle": uri})
+        return uri
 
     def _curve(self, key: str) -> set[tuple[int, float]]:
         """Return the points of a metric that the run has, as ``(step, value)``; read once."""
