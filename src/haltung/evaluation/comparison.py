@@ -202,10 +202,10 @@ def _task(systems: Sequence[System], task: Task, correction: str, draws: int, se
 
 
 def _metrics(system: System, runs: Sequence[Counts], sample: Sampled, draws: int, seed: int) -> SystemMetrics:
-    shown = (_MACRO_F1, _ACCURACY)
-    if len(runs) > 1:
-        means = (significance.mean(sample, index) for index in shown)
-        return SystemMetrics(system.name, len(runs), *means, *sample.values.std(axis=0, ddof=1)[[*shown]].tolist())
     # A single run has the interval that haltung evaluate gives it.
-    ends = runs[0].intervals(draws, seed)
-    return SystemMetrics(system.name, 1, *(significance.mean(sample, index, ends[index]) for index in shown), None, None)
+    ends = runs[0].intervals(draws, seed) if len(runs) == 1 else [None] * len(HEADLINE)
+    macro_f1, accuracy = (significance.mean(sample, index, ends[index]) for index in (_MACRO_F1, _ACCURACY))
+    if len(runs) == 1:
+        return SystemMetrics(system.name, 1, macro_f1, accuracy, None, None)
+    deviations = sample.values.std(axis=0, ddof=1)
+    return SystemMetrics(system.name, len(runs), macro_f1, accuracy, float(deviations[_MACRO_F1]), float(deviations[_ACCURACY]))
