@@ -75,13 +75,13 @@ def log_exported(connection: Connection, run: str, folder: Path, examples: Seque
     name, client = _registered_name(connection), connection.client
     artifacts = {NAME: str(folder), "client": str(_PACKAGE / "inference" / "client.py")}
     needed = _pinned(("mlflow", "numpy", "pandas", "onnxruntime", "tokenizers"))
+    logged = _logged(connection, run, EXPORTED, artifacts, needed, description, examples)
+    tags = {
+        "haltung.form": EXPORTED, "haltung.kind": description["kind"], "haltung.scheme": description["scheme"]["name"],
+        "haltung.scheme_digest": description["scheme_digest"], "haltung.corpus": description.get("provenance", {}).get("corpus", ""),
+        "haltung.run": run,
+    }  # fmt: skip
     with mlflow_errors(connection.store):
-        logged = _logged(connection, run, EXPORTED, artifacts, needed, description, examples)
-        tags = {
-            "haltung.form": EXPORTED, "haltung.kind": description["kind"], "haltung.scheme": description["scheme"]["name"],
-            "haltung.scheme_digest": description["scheme_digest"], "haltung.corpus": description.get("provenance", {}).get("corpus", ""),
-            "haltung.run": run,
-        }  # fmt: skip
         with expected("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
             client.create_registered_model(name)
         # MLflow looks the logged model up by its global state, not by this client's.
@@ -140,7 +140,7 @@ def _logged(
     }  # fmt: skip
     articles = reads_articles(Path(artifacts[NAME]))
     # MLflow runs every example through the model twice, so five are enough.
-    with _addressed(connection.store.address), environment(settings):
+    with mlflow_errors(connection.store), _addressed(connection.store.address), environment(settings):
         return Model.log(
             artifact_path=None, name=name, flavor=flavor, run_id=run, python_model=str(_PACKAGE / "export" / "pyfunc.py"),
             artifacts=dict(artifacts), signature=signature(description["scheme"]["tasks"], articles),
