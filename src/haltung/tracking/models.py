@@ -141,12 +141,13 @@ def _logged(
     articles = reads_articles(Path(artifacts[NAME]))
     # MLflow runs every example through the model twice, so five are enough.
     with mlflow_errors(connection.store), _addressed(connection.store.address), environment(settings):
-        return Model.log(
+        info: ModelInfo = Model.log(
             artifact_path=None, name=name, flavor=flavor, run_id=run, python_model=str(_PACKAGE / "export" / "pyfunc.py"),
             artifacts=dict(artifacts), signature=signature(description["scheme"]["tasks"], articles),
             input_example=columns(examples[:5], articles), pip_requirements=list(needed),
             metadata={"scheme": description["scheme"]["name"], "scheme_digest": description["scheme_digest"], "kind": description["kind"]},
         )  # fmt: skip
+    return info
 
 
 def columns(segments: Sequence[Segment], articles: bool = False) -> "pd.DataFrame":
