@@ -87,10 +87,9 @@ class Scheme:
 
     def __getitem__(self, name: str) -> Task:
         """Return the task called ``name``, or raise ``UserError`` if there is none."""
-        for task in self.tasks:
-            if task.name == name:
-                return task
-        raise UserError(f"unknown task '{name}'{nearest(name, self.names)}; the scheme {self.name} has {listed(self.names)}")
+        if name not in self.names:
+            raise UserError(f"unknown task '{name}'{nearest(name, self.names)}; the scheme {self.name} has {listed(self.names)}")
+        return self.tasks[self.names.index(name)]
 
     def __getattr__(self, name: str) -> Task:
         """Return the task called ``name``, as in ``scheme.stance``."""

@@ -35,7 +35,7 @@ from haltung.models.linear import fit
 from haltung.models.neural import build
 from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.records import Segment
-from haltung.tracking.models import LoggedModel, columns, log_exported, requirements, signature
+from haltung.tracking.models import ModelVersion, columns, log_exported, requirements, signature
 
 
 @pytest.fixture(scope="module")
@@ -189,8 +189,8 @@ TEXTS = ["Peru lobt den Zoll .", "Chile warnt die Marine .", "Größe 😀 ?"]
 
 
 @pytest.fixture(scope="module")
-def registered(shipped: Path, mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[tracking.Store, LoggedModel]:
-    """A store, and the model that was registered in it for an exported bundle."""
+def registered(shipped: Path, mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[tracking.Store, ModelVersion]:
+    """A store, and the version that was registered in it for an exported bundle."""
     home = tmp_path_factory.mktemp("registered")
     shutil.copy(mlflow_database, home / "mlflow.db")
     store = tracking.Store(f"sqlite:///{home}/mlflow.db", str(home / "artifacts"))
@@ -205,23 +205,23 @@ def _expected(shipped: Path) -> list[dict[str, Any]]:
     return [{"id": str(number), **one, "probabilities": near[number]} for number, one in enumerate(found)]
 
 
-def test_the_registered_version_tells_what_it_is(registered: tuple[tracking.Store, LoggedModel]) -> None:
+def test_the_registered_version_tells_what_it_is(registered: tuple[tracking.Store, ModelVersion]) -> None:
     """Form, scheme, corpus and run; the run names it, and it needs no torch and no Haltung."""
     store, logged = registered
     record = tracking.find(store, "one")
     version = record.connection.client.get_model_version(logged.name, logged.version)
     wanted = {"haltung.form": "exported", "haltung.scheme": "tiny", "haltung.corpus": "tiny", "haltung.run": record.id}
     assert wanted.items() <= version.tags.items()
-    assert (record.tags["haltung.exported"], record.tags["haltung.exported_version"]) == (logged.uri, f"{logged.name}/{logged.version}")
+    assert (record.tags["haltung.exported"], record.tags["haltung.exported_version"]) == (version.source, f"{logged.name}/{logged.version}")
     assert "haltung.bundle" not in record.tags
-    model = record.connection.client.get_logged_model(logged.model_id)
+    model = record.connection.client.get_logged_model(version.source.removeprefix("models:/"))
     folder = Path(model.artifact_location.removeprefix("file://"))
     lines = (folder / "requirements.txt").read_text(encoding="utf-8").split()
     assert [line.partition("==")[0] for line in lines] == ["mlflow", "numpy", "pandas", "onnxruntime", "tokenizers"]
     assert all(line.partition("==")[2] for line in lines)
 
 
-def test_only_an_exported_bundle_can_be_logged_so(registered: tuple[tracking.Store, LoggedModel], folder: Path) -> None:
+def test_only_an_exported_bundle_can_be_logged_so(registered: tuple[tracking.Store, ModelVersion], folder: Path) -> None:
     """A trained one is refused with the command that exports it."""
     record = tracking.find(registered[0], "one")
     with pytest.raises(UserError, match="a trained bundle that was not exported; write one with haltung export run="):
@@ -229,12 +229,14 @@ def test_only_an_exported_bundle_can_be_logged_so(registered: tuple[tracking.Sto
 
 
 @pytest.mark.slow
-def test_it_loads_where_nothing_of_this_project_is(registered: tuple[tracking.Store, LoggedModel], shipped: Path, tmp_path: Path) -> None:
+def test_it_loads_where_nothing_of_this_project_is(registered: tuple[tracking.Store, ModelVersion], shipped: Path, tmp_path: Path) -> None:
     """A fresh environment with the model's own requirements: no torch, no Haltung; and the same
     answers for each form of input.
     """
     store, logged = registered
-    location = tracking.open_store(store).client.get_logged_model(logged.model_id).artifact_location.removeprefix("file://")
+    client = tracking.open_store(store).client
+    source = client.get_model_version(logged.name, logged.version).source
+    location = client.get_logged_model(source.removeprefix("models:/")).artifact_location.removeprefix("file://")
     python = bare_environment.make(tmp_path / "venv", Path(location, "requirements.txt").read_text(encoding="utf-8").split())
     command = [str(python), "-c", _ELSEWHERE, store.address, f"models:/{logged.name}/{logged.version}", json.dumps(TEXTS)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=_bare())
@@ -251,7 +253,7 @@ def _bare() -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_mlflow_serves_it_over_http(registered: tuple[tracking.Store, LoggedModel], shipped: Path, tmp_path: Path) -> None:
+def test_mlflow_serves_it_over_http(registered: tuple[tracking.Store, ModelVersion], shipped: Path, tmp_path: Path) -> None:
     """Each form of a request that has rows with names; a mistake in the input is answered with 400
     and its sentence.
     """

@@ -167,8 +167,8 @@ def _check_comparable(systems: Sequence[System]) -> None:
         if run.scheme.digest() != first.scheme.digest():
             schemes = (f"'{one.scheme.name}' (digest {one.scheme.digest()})" for one in (first, run))
             raise UserError(f"{refused}their label schemes differ, {' and '.join(schemes)}")
-        same_gold = run.ids == first.ids and all(np.array_equal(run.gold[name], first.gold[name]) for name in first.scheme.names)
-        if not same_gold or run.groups != first.groups:
+        same_gold = all(np.array_equal(run.gold[name], first.gold[name]) for name in first.scheme.names)
+        if (run.ids, run.groups) != (first.ids, first.groups) or not same_gold:
             found = "their predictions are for other segments, articles or gold labels"
             raise UserError(f"{refused}{found}; run haltung evaluate for both on the same split")
 
@@ -202,14 +202,10 @@ def _task(systems: Sequence[System], task: Task, correction: str, draws: int, se
 
 
 def _metrics(system: System, runs: Sequence[Counts], sample: Sampled, draws: int, seed: int) -> SystemMetrics:
-    macro_f1, accuracy = (significance.mean(sample, index) for index in (_MACRO_F1, _ACCURACY))
+    # A single run has the interval that haltung evaluate gives it.
+    ends = runs[0].intervals(draws, seed) if len(runs) == 1 else [None] * len(HEADLINE)
+    macro_f1, accuracy = (significance.mean(sample, index, ends[index]) for index in (_MACRO_F1, _ACCURACY))
     if len(runs) == 1:
-        # A single run has the interval that haltung evaluate gives it.
-        ends = runs[0].intervals(draws, seed)
-        macro_f1, accuracy = (
-            replace(one, low=end.low, high=end.high) if end else one
-            for one, end in ((macro_f1, ends[_MACRO_F1]), (accuracy, ends[_ACCURACY]))
-        )
         return SystemMetrics(system.name, 1, macro_f1, accuracy, None, None)
     deviations = sample.values.std(axis=0, ddof=1)
     return SystemMetrics(system.name, len(runs), macro_f1, accuracy, float(deviations[_MACRO_F1]), float(deviations[_ACCURACY]))

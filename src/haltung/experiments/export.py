@@ -81,8 +81,7 @@ def export_model(
         return pipeline.export(network, folder, reference, provenance, left_out, callback), ""
     result, registered = exported(trained.bundle, folder), ""
     if result.folder is not None and register and trained.record is not None:
-        version = log_exported(trained.record.connection, trained.record.id, result.folder, dev[:3])
-        registered = f"{version.name} version {version.version}"
+        registered = str(log_exported(trained.record.connection, trained.record.id, result.folder, dev[:3]))
     return result, registered
 
 

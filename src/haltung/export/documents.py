@@ -9,7 +9,7 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from haltung.evaluation.metrics.results import EvaluationResult
-from haltung.evaluation.report.tables import warning_sentences
+from haltung.evaluation.report.tables import warnings
 from haltung.export import golden
 from haltung.files import rendered, sha256
 from haltung.inference import schemas
@@ -32,8 +32,7 @@ def write_card(folder: Path, description: Mapping[str, Any], evaluation: Evaluat
     text = rendered(
         "haltung.export", "card.md.j2",
         bundle=description, library=library, header=_header(description, evaluation, library), title=_title(description),
-        tasks=list(scheme), provenance=facts,
-        warnings=[sentence for task in tasks.values() for sentence in warning_sentences(task)], metrics=list(tasks.values()),
+        tasks=list(scheme), provenance=facts, warnings=warnings(tasks.values()), metrics=list(tasks.values()),
         by_label=by_label, golden=len(golden.read(folder, scheme)) if library == "haltung" else 0,
     )  # fmt: skip
     (folder / "README.md").write_text(text, encoding="utf-8")

@@ -22,6 +22,7 @@ from haltung.tracking.store import Connection, environment, expected, mlflow, ml
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
+    from mlflow.models.model import ModelInfo
 
 _PACKAGE = Path(__file__).resolve().parents[1]  # MLflow copies modules of this project as files
 NAME = "bundle"  # of the model in its run (`runs:/RUN/bundle`), and of its artifact
@@ -37,16 +38,6 @@ _ARTICLE_COLUMNS = ("article", "headline", "position")
 
 
 @dataclass(frozen=True)
-class LoggedModel:
-    """A logged model: its URI for ``mlflow.pyfunc``, its registered name and version, or ""."""
-
-    uri: str
-    model_id: str
-    name: str = ""
-    version: str = ""
-
-
-@dataclass(frozen=True)
 class ModelVersion:
     """A version of a registered model; ``run`` is the id of its run, "" if it names none."""
 
@@ -59,19 +50,19 @@ class ModelVersion:
         return f"{self.name} version {self.version}"
 
 
-def log_bundle(connection: Connection, run: str, folder: Path, examples: Sequence[Segment]) -> LoggedModel:
-    """Log a bundle to a run; only ``log_exported`` makes versions of a registered model.
+def log_bundle(connection: Connection, run: str, folder: Path, examples: Sequence[Segment]) -> str:
+    """Log a bundle to a run; return its URI. Only ``log_exported`` makes registered versions.
 
     ``examples``, a few segments, become the model's input example, and the model is tested with
     them; where the store logs no texts, invented ones do. Raises ``UserError`` if the folder holds
     no bundle, or there is no example.
     """
     description = describe(folder)
-    return _logged(connection, run, NAME, {NAME: str(folder)}, requirements(description["kind"]), description, examples)
+    return str(_logged(connection, run, NAME, {NAME: str(folder)}, requirements(description["kind"]), description, examples).model_uri)
 
 
-def log_exported(connection: Connection, run: str, folder: Path, examples: Sequence[Segment]) -> LoggedModel:
-    """Log an exported bundle to the run that it was made from, and register it.
+def log_exported(connection: Connection, run: str, folder: Path, examples: Sequence[Segment]) -> ModelVersion:
+    """Log an exported bundle to the run that it was made from, register it, return its version.
 
     The model carries a copy of the code that reads it (``inference/client.py``). Its version is
     tagged ``haltung.form=exported``, with scheme, corpus and run; the run is tagged
@@ -84,21 +75,21 @@ def log_exported(connection: Connection, run: str, folder: Path, examples: Seque
     name, client = _registered_name(connection), connection.client
     artifacts = {NAME: str(folder), "client": str(_PACKAGE / "inference" / "client.py")}
     needed = _pinned(("mlflow", "numpy", "pandas", "onnxruntime", "tokenizers"))
+    logged = _logged(connection, run, EXPORTED, artifacts, needed, description, examples)
+    tags = {
+        "haltung.form": EXPORTED, "haltung.kind": description["kind"], "haltung.scheme": description["scheme"]["name"],
+        "haltung.scheme_digest": description["scheme_digest"], "haltung.corpus": description.get("provenance", {}).get("corpus", ""),
+        "haltung.run": run,
+    }  # fmt: skip
     with mlflow_errors(connection.store):
-        logged = _logged(connection, run, EXPORTED, artifacts, needed, description, examples)
-        tags = {
-            "haltung.form": EXPORTED, "haltung.kind": description["kind"], "haltung.scheme": description["scheme"]["name"],
-            "haltung.scheme_digest": description["scheme_digest"], "haltung.corpus": description.get("provenance", {}).get("corpus", ""),
-            "haltung.run": run,
-        }  # fmt: skip
         with expected("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS"):
             client.create_registered_model(name)
         # MLflow looks the logged model up by its global state, not by this client's.
         with _addressed(connection.store.address):
-            created = client.create_model_version(name, source=logged.uri, run_id=run, tags=tags, model_id=logged.model_id)
-        client.set_tag(run, "haltung.exported", logged.uri)
+            created = client.create_model_version(name, source=logged.model_uri, run_id=run, tags=tags, model_id=logged.model_id)
+        client.set_tag(run, "haltung.exported", logged.model_uri)
         client.set_tag(run, "haltung.exported_version", f"{name}/{created.version}")
-    return LoggedModel(logged.uri, logged.model_id, name, str(created.version))
+    return _version(created)
 
 
 def exported_version(connection: Connection, run: str) -> ModelVersion | None:
@@ -132,7 +123,7 @@ def set_alias(connection: Connection, alias: str, version: ModelVersion, tags: M
 def _logged(
     connection: Connection, run: str, name: str, artifacts: Mapping[str, str], needed: Sequence[str], description: Mapping[str, Any],
     examples: Sequence[Segment],
-) -> LoggedModel:  # fmt: skip
+) -> "ModelInfo":  # fmt: skip
     examples = examples if connection.store.log_texts else _EXAMPLES
     if not examples:
         raise UserError(f"the bundle {artifacts[NAME]} can't be logged without an example segment; give at least one")
@@ -149,14 +140,14 @@ def _logged(
     }  # fmt: skip
     articles = reads_articles(Path(artifacts[NAME]))
     # MLflow runs every example through the model twice, so five are enough.
-    with _addressed(connection.store.address), environment(settings):
-        info = Model.log(
+    with mlflow_errors(connection.store), _addressed(connection.store.address), environment(settings):
+        info: ModelInfo = Model.log(
             artifact_path=None, name=name, flavor=flavor, run_id=run, python_model=str(_PACKAGE / "export" / "pyfunc.py"),
             artifacts=dict(artifacts), signature=signature(description["scheme"]["tasks"], articles),
             input_example=columns(examples[:5], articles), pip_requirements=list(needed),
             metadata={"scheme": description["scheme"]["name"], "scheme_digest": description["scheme_digest"], "kind": description["kind"]},
         )  # fmt: skip
-    return LoggedModel(f"models:/{info.model_id}", info.model_id)
+    return info
 
 
 def columns(segments: Sequence[Segment], articles: bool = False) -> "pd.DataFrame":

@@ -168,9 +168,8 @@ def bundle_folder(record: RunRecord) -> Path:
 
 def _of_sweep(record: RunRecord) -> RunRecord | None:
     """Return the run of a sweep's best recipe, the newest if there are several."""
-    parts = children(record)
-    inner = [part for kind in ("train", "seeds") for part in parts if part.kind == kind]
-    return inner[-1] if inner else None
+    last = {part.kind: part for part in children(record)}
+    return last.get("seeds") or last.get("train")
 
 
 def _of_seeds(record: RunRecord, which: str) -> list[RunRecord]:

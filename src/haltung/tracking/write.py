@@ -24,7 +24,7 @@ from haltung.errors import UserError
 from haltung.files import sha256, shipped
 from haltung.inference.sessions import processor, version_of
 from haltung.records import Segment
-from haltung.tracking.models import LoggedModel, log_bundle
+from haltung.tracking.models import log_bundle
 from haltung.tracking.store import Connection, Store, asking_once, expected, mlflow_errors, open_store
 
 log = logging.getLogger(__name__)
@@ -105,12 +105,11 @@ class Run:
         with mlflow_errors(self.connection.store):
             self.connection.client.log_text(self.id, text, path)
 
-    def bundle(self, folder: Path, examples: Sequence[Segment]) -> LoggedModel:
-        """Store a bundle with the run as an MLflow model (see ``models.log_bundle``)."""
-        with mlflow_errors(self.connection.store):
-            logged = log_bundle(self.connection, self.id, folder, examples)
-        self.tags({"haltung.bundle": logged.uri})
-        return logged
+    def bundle(self, folder: Path, examples: Sequence[Segment]) -> str:
+        """Store a bundle with the run (see ``models.log_bundle``); return its URI."""
+        uri = log_bundle(self.connection, self.id, folder, examples)
+        self.tags({"haltung.bundle": uri})
+        return uri
 
     def _curve(self, key: str) -> set[tuple[int, float]]:
         """Return the points of a metric that the run has, as ``(step, value)``; read once."""
@@ -152,11 +151,9 @@ def run(store: Store, name: str, parent: Run | None = None, tags: Mapping[str, o
     try:
         yield opened
     except BaseException as error:
-        killed = isinstance(error, KeyboardInterrupt | Pruned)
-        finished = isinstance(error, SystemExit) and not error.code
-        _end(opened, "FINISHED" if finished else "KILLED" if killed else "FAILED", error)
+        _end(opened, error)
         raise
-    _end(opened, "FINISHED", None)
+    _end(opened, None)
 
 
 def adopt(parent: Run, child: str) -> None:
@@ -218,8 +215,10 @@ def _resumed(connection: Connection, resume: str) -> Run:
     return Run(resume, run.info.run_name, connection)
 
 
-def _end(run: Run, status: str, error: BaseException | None) -> None:
+def _end(run: Run, error: BaseException | None) -> None:
     """Set the status; a store that can't be reached must neither hide nor delay ``error``."""
+    finished = error is None or (isinstance(error, SystemExit) and not error.code)
+    status = "FINISHED" if finished else "KILLED" if isinstance(error, KeyboardInterrupt | Pruned) else "FAILED"
     why = {"haltung.pruned": str(error)} if isinstance(error, Pruned) else {"haltung.error": f"{type(error).__name__}: {error}"}
     try:
         with nullcontext() if error is None else asking_once(), mlflow_errors(run.connection.store):

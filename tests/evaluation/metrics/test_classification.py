@@ -17,7 +17,7 @@ from haltung.errors import UserError
 from haltung.evaluation.metrics.classification import evaluate, summary, tally
 from haltung.evaluation.metrics.results import COLLAPSED, NEVER_PREDICTED, NOT_IN_GOLD, TaskMetrics, read
 from haltung.evaluation.predictions import ScoredSplit, score
-from haltung.evaluation.report.tables import warning_sentences
+from haltung.evaluation.report import tables
 from haltung.labels import Scheme, parse
 from haltung.records import Prediction, Segment
 
@@ -184,7 +184,7 @@ def test_a_collapsed_model_is_called_out() -> None:
     metrics = stance([0, 1, 2, 1], [1, 1, 1, 1])
     assert metrics.collapsed
     assert metrics.warnings == (COLLAPSED, NEVER_PREDICTED)
-    assert warning_sentences(metrics) == [
+    assert tables.warnings([metrics]) == [
         "stance: every one of 4 segments is predicted 'b'; the model distinguishes nothing here",
         "stance: never predicted though in gold: a (1), c (1)",
     ]
@@ -193,7 +193,7 @@ def test_a_collapsed_model_is_called_out() -> None:
 def test_a_collapsed_multi_label_model_is_called_out() -> None:
     """No label for anything."""
     metrics = evaluate(multi([[1, 0, 0], [0, 1, 0]], [[0.4, 0.4, 0.1], [0.3, 0.2, 0.1]])).tasks["themes"]
-    assert warning_sentences(metrics)[0] == "themes: every one of 2 segments is predicted no label; the model distinguishes nothing here"
+    assert tables.warnings([metrics])[0] == "themes: every one of 2 segments is predicted no label; the model distinguishes nothing here"
 
 
 def test_a_split_of_one_label_is_no_collapse() -> None:
@@ -205,14 +205,14 @@ def test_labels_that_are_never_predicted_are_named() -> None:
     """With how many segments they have."""
     metrics = stance([0, 0, 1, 2, 2], [0, 0, 1, 0, 1])
     assert (metrics.collapsed, metrics.never_predicted) == (False, ("c",))
-    assert warning_sentences(metrics) == ["stance: never predicted though in gold: c (2)"]
+    assert tables.warnings([metrics]) == ["stance: never predicted though in gold: c (2)"]
 
 
 def test_labels_outside_the_gold_are_named() -> None:
     """They pull macro-F1 down and would otherwise puzzle the reader."""
     metrics = stance([0, 0, 1], [0, 2, 1])
     assert (metrics.warnings, metrics.not_in_gold) == ((NOT_IN_GOLD,), ("c",))
-    assert warning_sentences(metrics) == ["stance: predicted but not in gold (counts as an F1 of 0): c (1)"]
+    assert tables.warnings([metrics]) == ["stance: predicted but not in gold (counts as an F1 of 0): c (1)"]
 
 
 def test_an_evaluation_comes_back_from_json_the_same(tmp_path: Path) -> None:

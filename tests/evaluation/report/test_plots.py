@@ -186,9 +186,9 @@ def test_warnings_stand_in_a_panel() -> None:
 def test_warnings_name_labels_that_are_missed_or_made_up() -> None:
     """In both languages, each with how often."""
     missed = evaluation([0, 1, 2], [0, 2, 2])
-    assert tables.warnings(missed) == ["stance: never predicted though in gold: warning (1)"]
-    assert tables.warnings(missed, "de") == ["stance: nie vorhergesagt, obwohl im Gold vorhanden: warning (1)"]
-    assert tables.warnings(evaluation([0, 0, 2], [0, 1, 2]))[0].startswith("stance: predicted but not in gold")
+    assert tables.warnings(missed.tasks.values()) == ["stance: never predicted though in gold: warning (1)"]
+    assert tables.warnings(missed.tasks.values(), "de") == ["stance: nie vorhergesagt, obwohl im Gold vorhanden: warning (1)"]
+    assert tables.warnings(evaluation([0, 0, 2], [0, 1, 2]).tasks.values())[0].startswith("stance: predicted but not in gold")
 
 
 def test_all_of_it_is_shown_in_one_call() -> None:

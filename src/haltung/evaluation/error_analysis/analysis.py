@@ -14,7 +14,6 @@ from haltung.evaluation.predictions import Floats, ScoredSplit, answers
 from haltung.labels import Task
 from haltung.records import Segment, label_ids
 
-FORMAT = 1
 ERROR_ANALYSIS = "examination.json"
 
 
@@ -113,7 +112,7 @@ class ErrorAnalysis:
         """Return the analysis as JSON text; floats keep every digit."""
         # The key that files have had from the first version on.
         data: dict[str, Any] = {("reliance" if name == "name_sensitivity" else name): value for name, value in asdict(self).items()}
-        return json.dumps({"format": FORMAT, **data}, ensure_ascii=False) + "\n"
+        return json.dumps({"format": 1, **data}, ensure_ascii=False) + "\n"
 
 
 def find_mistakes(split: ScoredSplit, segments: Sequence[Segment], limit: int = 100) -> Mistakes:

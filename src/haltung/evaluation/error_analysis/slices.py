@@ -113,7 +113,7 @@ def _slices(split: ScoredSplit, task: Task, masks: Mapping[tuple[str, str], Bool
     if not (masks := {key: mask for key, mask in masks.items() if mask.any() and not mask.all()}):
         return
     gold, decided = split.gold[task.name], split.decided(task.name)
-    inside, right = np.stack(list(masks.values()), axis=1), tally(gold, decided, len(task)).exact
+    inside, right = np.stack(list(masks.values()), axis=1), tally(gold, decided, len(task)).accuracy()
     # Of each slice and its rest: segments that are right, and all; [articles, slices, 2, 2].
     sides = np.stack([inside, ~inside], axis=-1).astype(np.float64)
     sums = per_article(np.stack([sides * right[:, None, None], sides], axis=-1), numbered(split.groups))

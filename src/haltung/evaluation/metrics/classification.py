@@ -44,14 +44,9 @@ class Counts:
         size = self.labels
         return self.sums[..., :size], self.sums[..., size : 2 * size], self.sums[..., 2 * size : 3 * size]
 
-    @property
-    def exact(self) -> Floats:
-        """How many segments have all labels right, ``[...]``."""
-        return self.sums[..., -3]
-
     def accuracy(self) -> Floats:
         """Return the share of segments with all labels right, ``[...]``."""
-        return ratio(self.exact, self.sums[..., -2])
+        return ratio(self.sums[..., -3], self.sums[..., -2])
 
     def macro_f1(self) -> Floats:
         """Return the mean F1 of the labels that count, ``[...]``."""

@@ -269,11 +269,6 @@ def spread(value: Spread, language: str = "en") -> str:
     return number(value.mean, language) + deviation + (f" {brackets(value.interval, language)}" if value.interval else "")
 
 
-def warnings(result: EvaluationResult, language: str = "en") -> list[str]:
-    """Return the warnings about all tasks as sentences, the gravest of each task first."""
-    return [sentence for metrics in result.tasks.values() for sentence in warning_sentences(metrics, language)]
-
-
 def cautions(result: EvaluationResult, calibration: CalibrationReport | None = None, language: str = "en") -> list[str]:
     """Return what limits the figures: no segment names its article, no temperature was fitted."""
     out = [word("no_articles", language, n=count(result.n, language))] if result.lone == result.n else []
@@ -282,21 +277,24 @@ def cautions(result: EvaluationResult, calibration: CalibrationReport | None = N
     return out
 
 
-def warning_sentences(metrics: TaskMetrics, language: str = "en") -> list[str]:
-    """Return the warnings about one task as sentences, the gravest first."""
-    predicted = {label.label: label.predicted for label in metrics.labels}
-    support = {label.label: label.support for label in metrics.labels}
-    labels = {
-        results.COLLAPSED: " + ".join(f"'{label}'" for label, n in predicted.items() if n) or word("warning_no_label", language),
-        results.NEVER_PREDICTED: ", ".join(f"{label} ({support[label]})" for label in metrics.never_predicted),
-        results.NOT_IN_GOLD: ", ".join(f"{label} ({predicted[label]})" for label in metrics.not_in_gold),
-    }
-    return [word(f"warning_{code}", language, task=metrics.task, n=metrics.n, labels=labels[code]) for code in metrics.warnings]
+def warnings(tasks: Iterable[TaskMetrics], language: str = "en") -> list[str]:
+    """Return the warnings about tasks as sentences, the gravest of each task first."""
+    out = []
+    for metrics in tasks:
+        predicted = {label.label: label.predicted for label in metrics.labels}
+        support = {label.label: label.support for label in metrics.labels}
+        labels = {
+            results.COLLAPSED: " + ".join(f"'{label}'" for label, n in predicted.items() if n) or word("warning_no_label", language),
+            results.NEVER_PREDICTED: ", ".join(f"{label} ({support[label]})" for label in metrics.never_predicted),
+            results.NOT_IN_GOLD: ", ".join(f"{label} ({predicted[label]})" for label in metrics.not_in_gold),
+        }
+        out += [word(f"warning_{code}", language, task=metrics.task, n=metrics.n, labels=labels[code]) for code in metrics.warnings]
+    return out
 
 
 def warning_panel(result: EvaluationResult, language: str = "en") -> Panel | None:
     """Return the warnings in a red panel, heavy where a task has collapsed, or None."""
-    if not (lines := warnings(result, language)):
+    if not (lines := warnings(result.tasks.values(), language)):
         return None
     frame = box.HEAVY if any(metrics.collapsed for metrics in result.tasks.values()) else box.ROUNDED
     text = Text("\n".join(lines), style="bold red")

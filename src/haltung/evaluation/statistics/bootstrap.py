@@ -118,8 +118,7 @@ def widened(tail: float, articles: int) -> float:
 
 def percentile_interval(draws: Floats) -> Interval | None:
     """Return the middle 95 % of ``[draws]`` that are defined; None where all are nan."""
-    defined = draws[~np.isnan(draws)]
-    return Interval(*np.percentile(defined, PERCENTILES).tolist()) if len(defined) else None
+    return None if np.isnan(draws).all() else Interval(*np.nanpercentile(draws, PERCENTILES).tolist())
 
 
 def share_interval(draws: Floats, share: float, articles: int) -> Interval | None:

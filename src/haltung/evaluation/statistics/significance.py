@@ -82,13 +82,14 @@ def difference(first: Sampled, second: Sampled, metric: int = 0) -> Estimate:
     return replace(out, low=max(-1.0, out.low), high=min(1.0, out.high))
 
 
-def mean(system: Sampled, metric: int = 0) -> Estimate:
+def mean(system: Sampled, metric: int = 0, ends: Interval | None = None) -> Estimate:
     """Return a metric, a share, as the mean over seeds; the interval counts articles and seeds.
 
-    Where all is right, or nothing, it is Wilson's, with the articles for its n.
+    Where all is right, or nothing, it is Wilson's, with the articles for its n; where ``ends`` are
+    given, these.
     """
     out = _estimate(float(system.values[:, metric].mean()), system.draws[:, metric], system.articles, system.of_seeds(metric))
-    ends = wilson(out.value, system.articles) if out.value in (0.0, 1.0) else Interval(out.low, out.high)
+    ends = ends or (wilson(out.value, system.articles) if out.value in (0.0, 1.0) else Interval(out.low, out.high))
     return replace(out, low=max(0.0, ends.low), high=min(1.0, ends.high))
 
 
@@ -123,11 +124,9 @@ def swapped_differences(first: Floats, second: Floats, statistic: Statistic, dra
 
 def holm(values: Sequence[float]) -> list[float]:
     """Return p values corrected for being several (Holm, Scand. J. of Statistics 6, 1979)."""
-    out, least = [0.0] * len(values), 0.0
-    for rank, index in enumerate(np.argsort(values, kind="stable").tolist()):
-        least = max(least, min(1.0, (len(values) - rank) * values[index]))
-        out[index] = least
-    return out
+    order = np.argsort(values, kind="stable")
+    raised = np.minimum(np.arange(len(values), 0, -1) * np.array(values)[order], 1.0)
+    return [float(one) for one in np.maximum.accumulate(raised)[np.argsort(order)]]
 
 
 def articles_needed(observed: Estimate, articles: int, level: float) -> int | None:
