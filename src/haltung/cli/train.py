@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -146,7 +147,6 @@ def _announced(plans: Sequence[Plan]) -> Console:
 @command("adapt", lists=("texts", "corpora"))
 def adapt(request: Request, *, texts: tuple[str, ...], corpora: tuple[str, ...], name: str, seed: Seed, resume: bool, runs: str) -> None:
     """Go on with an encoder's pretraining; print its perplexity and how to train from it."""
-    from haltung.corpus.split import SPLITS
     from haltung.corpus.store import load
     from haltung.events.text.read import Article, Failure, find, read
     from haltung.training import adapt as adaptation
@@ -157,29 +157,25 @@ def adapt(request: Request, *, texts: tuple[str, ...], corpora: tuple[str, ...],
     how, encoder = typed(adaptation.Adaptation, settings), make(settings["encoder"], "encoder")
     if encoder.origin == "folder" and (Path(encoder.path) / bundle.DESCRIPTION).is_file():
         raise UserError(f"{encoder.path} is a bundle, whose encoder has learned labels; adapt an encoder first, and train from it")
-    splits = {split: [one for folder in corpora for one in load(Path(folder)).segments(split)] for split in SPLITS}
+    splits = {split: [one for folder in corpora for one in load(Path(folder)).segments(split)] for split in ("train", "dev", "test")}
     articles = list(tqdm(read([file for given in texts for file in find(given)[0]]), unit=" texts", disable=None))
     written = [" ".join(one.text for one in of) for of in by_key((one.article or one.id, one) for one in splits["train"]).values()]
     read_in = [*written, *(one.text for one in articles if isinstance(one, Article))]
     kept = adaptation.without(read_in, (one.text for split in ("dev", "test") for one in splits[split]))
-    others = len(read_in) - len(kept)
-    console.print(f"[bold]{name}[/]: {len(kept):,} texts, {others:,} others have a segment of dev or test, seed {seed}", highlight=False)
+    console.print(f"[bold]{name}[/]: {len(kept):,} of {len(read_in):,} texts hold no segment of dev or test, seed {seed}", highlight=False)
     if failed := [one for one in articles if isinstance(one, Failure)]:
         print(f"haltung: {len(failed)} can't be read, the first is {failed[0].where}: {failed[0].reason}", file=sys.stderr)
     # How long it trains is no part of the key, so that resume=true can go on for longer.
-    recipe = {
-        key: value for key, value in settings.items() if key not in ("minutes", "steps", "resume", "runs", "tracking", "texts", "corpora")
-    }
-    key = hashlib.sha256(json.dumps([recipe, kept], default=str).encode()).hexdigest()[:8]
+    recipe = [asdict(encoder), asdict(replace(how, minutes=1, steps=None)), kept]
+    key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:8]
     directory = Path(runs) / f"{name}-{seed}-{key}"
     tags = {"haltung.kind": "adapt", **tracking.provenance(request.command)}
     with tracked(directory, f"{name}-{seed}", store, tags, settings, None, resume) as run:
         found = adaptation.adapt(
             kept, encoder, how, seed, directory / "encoder", directory / "checkpoints", resume, lambda point: run.history([point])
         )
-        run.metrics({"texts": {"read": len(kept), "left_out": others}})
-    tokens, told = max(found) * how.batch_size * how.length, (f"{value:.1f} after {step:,}" for step, value in found.items())
-    console.print(f"perplexity of held-out texts by step: {', '.join(told)} ({tokens:,} tokens)", highlight=False)
+        run.metrics({"texts": {"read": len(kept), "left_out": len(read_in) - len(kept)}})
+    console.print(f"perplexity of held-out texts: {', '.join(f'{value:.1f} after {step:,} steps' for step, value in found.items())}")
     console.print(f"run [bold]{run.id}[/] ({run.name})", highlight=False, soft_wrap=True)
     hint("train on it", f"haltung train encoder=adapted encoder.path={directory / 'encoder'}")
 

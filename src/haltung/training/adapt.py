@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -166,15 +166,11 @@ class _Parts(TrainerCallback):
         self.batches: list[list[int]] = [[]] * PART
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        part = round(state.epoch or 0)
-        wanted = range(part * PART * self.size, (part + 1) * PART * self.size)
-        orders = {number: self._order(number) for number in range(wanted[0] // self.pieces, wanted[-1] // self.pieces + 1)}
-        drawn = [orders[place // self.pieces][place % self.pieces] for place in wanted]
+        first, start = divmod(round(state.epoch or 0) * PART * self.size, self.pieces)
+        orders = (random.Random(self.seed * 100_003 + number).sample(range(self.pieces), self.pieces) for number in count(first))
+        drawn = islice(chain.from_iterable(orders), start, None)
         # In place: the data loader holds this list.
-        self.batches[:] = [drawn[at : at + self.size] for at in range(0, len(drawn), self.size)]
-
-    def _order(self, number: int) -> list[int]:
-        return random.Random(self.seed * 100_003 + number).sample(range(self.pieces), self.pieces)
+        self.batches[:] = [list(islice(drawn, self.size)) for _ in range(PART)]
 
 
 class _MaskedTrainer(ReportingTrainer):
@@ -213,7 +209,6 @@ class _MaskedTrainer(ReportingTrainer):
         counts = [int((batch["labels"] != _IGNORED).sum()) for batch in self.held_out]
         perplexity = math.exp(sum(map(operator.mul, losses, counts)) / sum(counts))
         self.log({"perplexity": perplexity})
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, {"eval_loss": math.log(perplexity)})
         return {"perplexity": perplexity}
 
 
@@ -222,10 +217,8 @@ def _pieces(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: in
     first, last = template(tokenizer).single
     encoded = tokenizer.backend_tokenizer.encode_batch([well_formed(text) for text in texts], add_special_tokens=False)
     row, room = [id for one in encoded for id in (*one.ids, *last)], length - len(first) - len(last)
-    special = [1] * len(first) + [0] * room + [1] * len(last)
-    return [
-        {"input_ids": [*first, *row[at : at + room], *last], "special_tokens_mask": special} for at in range(0, len(row) - room + 1, room)
-    ]
+    special, starts = [1] * len(first) + [0] * room + [1] * len(last), range(0, len(row) - room + 1, room)
+    return [{"input_ids": [*first, *row[at : at + room], *last], "special_tokens_mask": special} for at in starts]
 
 
 def _seconds(network: _MaskedPieces, batch: Any) -> float:
