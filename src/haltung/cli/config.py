@@ -236,7 +236,8 @@ def overrides_of(values: Mapping[str, Any]) -> list[str]:
 def choices(group: str, config_dir: Path | None = None) -> dict[str, Path]:
     """Return the file of each choice of a config group, the user's before the shipped one."""
     folders = [files.shipped("configs") / group] + ([config_dir / group] if config_dir else [])
-    return dict(sorted({path.stem: path for folder in folders for path in folder.glob("*.yaml")}.items()))
+    found = ((path.relative_to(folder).with_suffix("").as_posix(), path) for folder in folders for path in folder.rglob("*.yaml"))
+    return dict(sorted(dict(found).items()))
 
 
 def keys(node: Any, prefix: str = "") -> list[str]:

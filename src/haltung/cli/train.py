@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -151,14 +152,12 @@ def adapt(request: Request, *, texts: tuple[str, ...], corpora: tuple[str, ...],
     from haltung.events.text.read import Article, Failure, find, read
     from haltung.training import adapt as adaptation
 
-    if not (texts or corpora):
-        raise UserError("name what to learn from, as in 'texts=news/*.txt' (files, folders or patterns) or corpora=data/prepared/news")
     settings, console, store = request.settings, Console(), make(request.settings["tracking"], "tracking")
     how, encoder = typed(adaptation.Adaptation, settings), make(settings["encoder"], "encoder")
-    if encoder.origin == "folder" and (Path(encoder.path) / bundle.DESCRIPTION).is_file():
+    if encoder.origin == "folder" and (Path(encoder.path).expanduser() / bundle.DESCRIPTION).is_file():
         raise UserError(f"{encoder.path} is a bundle, whose encoder has learned labels; adapt an encoder first, and train from it")
     splits = {split: [one for folder in corpora for one in load(Path(folder)).segments(split)] for split in ("train", "dev", "test")}
-    articles = list(tqdm(read([file for given in texts for file in find(given)[0]]), unit=" texts", disable=None))
+    articles = list(tqdm(chain.from_iterable(read(find(given)[0]) for given in texts), unit=" texts", disable=None))
     written = [" ".join(one.text for one in of) for of in by_key((one.article or one.id, one) for one in splits["train"]).values()]
     read_in = [*written, *(one.text for one in articles if isinstance(one, Article))]
     kept = adaptation.without(read_in, (one.text for split in ("dev", "test") for one in splits[split]))
@@ -177,7 +176,9 @@ def adapt(request: Request, *, texts: tuple[str, ...], corpora: tuple[str, ...],
         run.metrics({"texts": {"read": len(kept), "left_out": len(read_in) - len(kept)}})
     console.print(f"perplexity of held-out texts: {', '.join(f'{value:.1f} after {step:,} steps' for step, value in found.items())}")
     console.print(f"run [bold]{run.id}[/] ({run.name})", highlight=False, soft_wrap=True)
-    hint("train on it", f"haltung train encoder=adapted encoder.path={directory / 'encoder'}")
+    own = [word for word in request.overrides if word.startswith("encoder") and not word.startswith(("encoder.path", "encoder.origin"))]
+    words = ["train", *([*own, "encoder.origin=folder"] if own else ["encoder=adapted"]), f"encoder.path={directory / 'encoder'}"]
+    hint("train on it", f"haltung {shlex.join(words)}")
 
 
 @command("ensemble", lists=("members",))

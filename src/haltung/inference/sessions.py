@@ -6,6 +6,7 @@ import importlib
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -104,8 +105,9 @@ def processor() -> str:
 
 def cpuinfo() -> str:
     """Return what Linux says of the processor; "" on other systems."""
-    path = Path("/proc/cpuinfo")
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    with suppress(OSError):
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    return ""
 
 
 def _openvino(graph: Graph) -> Run:

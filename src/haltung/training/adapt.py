@@ -101,19 +101,21 @@ def adapt(
     model, tokenizer = load(encoder, "sdpa" if device == "cuda" else "eager")
     for dropout in (module for module in model.modules() if isinstance(module, nn.Dropout)):
         dropout.p = 0.0  # masks are noise enough
-    apart = set(random.Random(seed).sample(range(len(texts)), -(-len(texts) // _HELD_OUT)))
-    pieces = _pieces([text for number, text in enumerate(texts) if number not in apart], tokenizer, how.length)
-    held_out = _pieces([texts[number] for number in sorted(apart)], tokenizer, how.length)[:_MOST]
-    if len(pieces) < how.batch_size or not held_out:
-        few = f"{len(texts):,} texts make {len(pieces):,} pieces of {how.length} tokens to learn from and {len(held_out)} to judge by"
-        raise UserError(f"{few}, and at least {how.batch_size} and 1 are needed; give more texts, or a smaller batch_size= or length=")
+    order, apart = random.Random(seed).sample(texts, len(texts)), -(-len(texts) // _HELD_OUT)
+    held_out, pieces = (_pieces(part, tokenizer, how.length) for part in (order[:apart], order[apart:]))
     set_seed(seed)
+    mask = DataCollatorForLanguageModeling(tokenizer, mlm_probability=how.masked)
+    judged = [mask(held_out[at : at + 32]) for at in range(0, min(_MOST, len(held_out)), 32)]
+    judged = [batch for batch in judged if (batch["labels"] != _IGNORED).any()]
+    if len(pieces) < how.batch_size or not judged:
+        few = f"{len(texts):,} texts make {len(pieces):,} pieces of {how.length} tokens to learn from and {len(held_out)} to judge by"
+        raise UserError(
+            f"{few}, too few; name more with texts= or corpora=, or give a smaller batch_size= (here {how.batch_size}) or length="
+        )
     model.to(device)  # type: ignore[arg-type]  # its stubs take no name
     network = _MaskedPieces(model, how.keep, encoder.freeze_embeddings).to(device)
-    mask = DataCollatorForLanguageModeling(tokenizer, mlm_probability=how.masked)
     steps = how.steps or how.minutes * 60 / _seconds(network, mask(pieces[: how.batch_size]))
     set_seed(seed)
-    judged = [mask(held_out[at : at + 32]) for at in range(0, len(held_out), 32)]
     trainer = _MaskedTrainer(network, pieces, judged, mask, how, checkpoints, seed, steps, report)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     with atomic_folder(folder) as scratch:
@@ -132,19 +134,17 @@ class _MaskedPieces(nn.Module):
     def __init__(self, encoder: PreTrainedModel, keep: float, frozen: bool) -> None:
         super().__init__()
         self.encoder, self.keep = encoder, keep
-        # In a list it is no part of the network.
+        # In lists they are no further parts of the network.
+        self.words: list[Any] = [encoder.get_input_embeddings()]
         self.before: list[nn.Module] = [copy.deepcopy(encoder).eval().requires_grad_(False)] if keep else []
-        size, width = self._words().requires_grad_(not frozen).shape
+        size, width = self.words[0].requires_grad_(not frozen).weight.shape
         self.head = nn.Sequential(nn.Linear(encoder.config.hidden_size, width), nn.GELU(), nn.LayerNorm(width))
         self.bias = nn.Parameter(torch.zeros(size))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Return the mean cross-entropy of masked tokens, in training with that of the second aim.
-
-        All arguments are ``[pieces, tokens]``.
-        """
+        """Return the loss, in training with the second aim's, of tensors ``[pieces, tokens]``."""
         read, masked = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state, labels != _IGNORED
-        logits = functional.linear(self.head(read[masked]), self._words(), self.bias)
+        logits = functional.linear(self.head(read[masked]), self.words[0].weight, self.bias)
         loss = functional.cross_entropy(logits.float(), labels[masked])
         for before in self.before if self.training else ():
             with torch.no_grad():
@@ -152,10 +152,6 @@ class _MaskedPieces(nn.Module):
             old, new = (functional.normalize(vectors.float().mean(dim=1), dim=1) for vectors in (whole, read))
             loss = loss + self.keep * functional.cross_entropy(new @ old.T / _NEAR, (old @ old.T / _NEAR).softmax(dim=1))
         return {"loss": loss}
-
-    def _words(self) -> nn.Parameter:
-        words: Any = self.encoder.get_input_embeddings()
-        return words.weight  # type: ignore[no-any-return]
 
 
 class _Parts(TrainerCallback):
@@ -196,10 +192,9 @@ class _MaskedTrainer(ReportingTrainer):
         return DataLoader(pieces, batch_sampler=self.parts.batches, collate_fn=self.data_collator)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        if self.optimizer is None:
-            old: Any = {"params": [weights for weights in self.network.encoder.parameters() if weights.requires_grad]}
-            new = {"params": [*self.network.head.parameters(), self.network.bias], "lr": self.how.head_rate}
-            self.optimizer = torch.optim.AdamW([old, new], lr=self.how.rate, weight_decay=0.01, fused=True)
+        old: Any = {"params": [weights for weights in self.network.encoder.parameters() if weights.requires_grad]}
+        new = {"params": [*self.network.head.parameters(), self.network.bias], "lr": self.how.head_rate}
+        self.optimizer = torch.optim.AdamW([old, new], lr=self.how.rate, weight_decay=0.01, fused=True)
         return self.optimizer
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -215,7 +210,8 @@ class _MaskedTrainer(ReportingTrainer):
 def _pieces(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int) -> list[dict[str, list[int]]]:
     """Return pieces of ``length`` tokens of all texts in a row; a last part is left out."""
     first, last = template(tokenizer).single
-    encoded = tokenizer.backend_tokenizer.encode_batch([well_formed(text) for text in texts], add_special_tokens=False)
+    parts = ([well_formed(text) for text in texts[at : at + 256]] for at in range(0, len(texts), 256))  # an encoding is large
+    encoded = (one for part in parts for one in tokenizer.backend_tokenizer.encode_batch(part, add_special_tokens=False))
     row, room = [id for one in encoded for id in (*one.ids, *last)], length - len(first) - len(last)
     special, starts = [1] * len(first) + [0] * room + [1] * len(last), range(0, len(row) - room + 1, room)
     return [{"input_ids": [*first, *row[at : at + room], *last], "special_tokens_mask": special} for at in starts]
