@@ -67,9 +67,12 @@ class Average(finetune.Average):
         super().on_epoch_end(*args, **kwargs)
         averages.append([float(weights.double().sum()) for weights in self.average])
 
+    def save(self, folder):
+        super().save(folder)
+        wrote.append(rank)
 
-finetune.Average, save = Average, finetune.save_file
-finetune.save_file = lambda *words: (save(*words), wrote.append(rank))
+
+finetune.Average = Average
 
 
 def train(folder):
