@@ -124,6 +124,16 @@ def test_pieces_without_a_masked_token_judge_nothing(bert: Path, tmp_path: Path)
         _adapt(bert, tmp_path, replace(HOW, masked=1e-9))
 
 
+def test_a_batch_without_a_masked_token_changes_no_weight_to_nan(bert: Path) -> None:
+    """Small batches of short pieces have one now and then."""
+    model, _ = load_encoder(tiny.encoder(bert))
+    network = adapting._MaskedPieces(model, 1.0, False)
+    ids = torch.full((2, 16), 5)
+    loss = network(ids, torch.ones_like(ids), torch.full_like(ids, -100))["loss"]
+    loss.backward()
+    assert all(weights.grad is None or weights.grad.isfinite().all() for weights in network.parameters())
+
+
 def test_minutes_are_made_steps_by_what_one_takes(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In whole parts, one at least."""
     for seconds, steps in ((0.5, 20), (60.0, 10)):
@@ -207,6 +217,7 @@ def test_two_at_once_do_not_share_a_folder(bert: Path, tmp_path: Path, new_store
     assert list(folder.glob("checkpoints/*"))
 
 
+@pytest.mark.slow
 def test_a_killed_one_goes_on(bert: Path, tmp_path: Path, new_store: Callable[[Path], Store], monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGKILL after the first checkpoint; the same run ends, and no step is done twice."""
     monkeypatch.setattr(adapting, "PART", 50)  # as in the other process

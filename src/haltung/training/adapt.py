@@ -145,7 +145,7 @@ class _MaskedPieces(nn.Module):
         """Return the loss, in training with the second aim's, of tensors ``[pieces, tokens]``."""
         read, masked = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state, labels != _IGNORED
         logits = functional.linear(self.head(read[masked]), self.words[0].weight, self.bias)
-        loss = functional.cross_entropy(logits.float(), labels[masked])
+        loss = functional.cross_entropy(logits.float(), labels[masked], reduction="sum") / masked.sum().clamp(min=1)  # of none it is 0
         for before in self.before if self.training else ():
             with torch.no_grad():
                 whole = before(input_ids=labels.where(masked, input_ids), attention_mask=attention_mask).last_hidden_state
