@@ -466,7 +466,7 @@ def test_a_reader_without_files_is_refused_by_one_sentence(tmp_path: Path) -> No
 
 
 def test_the_command_line_can_import_without_heavy_libraries():
-    """A prepared corpus is found again without datasets, scikit-learn or ftfy."""
-    heavy = ("datasets", "sklearn", "pandas", "torch", "ftfy", "datasketch")
+    """``haltung --help`` must not wait for datasets, pyarrow, scikit-learn or ftfy."""
+    heavy = ("datasets", "pyarrow", "sklearn", "pandas", "torch", "ftfy", "datasketch", "numpy", "rich")
     code = f"import sys, haltung.corpus.prepare; print([name for name in {heavy} if name in sys.modules])"
     assert python(code).stdout.strip() == "[]"

@@ -165,14 +165,12 @@ def adapt(request: Request, *, texts: tuple[str, ...], corpora: tuple[str, ...],
     if failed := [one for one in articles if isinstance(one, Failure)]:
         print(f"haltung: {len(failed)} can't be read, the first is {failed[0].where}: {failed[0].reason}", file=sys.stderr)
     # How long it trains is no part of the key, so that resume=true can go on for longer.
-    recipe = [asdict(encoder), asdict(replace(how, minutes=1, steps=None)), kept]
-    key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:8]
+    key = hashlib.sha256(json.dumps([asdict(encoder), asdict(replace(how, minutes=1, steps=None)), kept]).encode()).hexdigest()[:8]
     directory = Path(runs) / f"{name}-{seed}-{key}"
     tags = {"haltung.kind": "adapt", **tracking.provenance(request.command)}
     with tracked(directory, f"{name}-{seed}", store, tags, settings, None, resume) as run:
-        found = adaptation.adapt(
-            kept, encoder, how, seed, directory / "encoder", directory / "checkpoints", resume, lambda point: run.history([point])
-        )
+        folders = directory / "encoder", directory / "checkpoints"
+        found = adaptation.adapt(kept, encoder, how, seed, *folders, resume, lambda point: run.history([point]))
         run.metrics({"texts": {"read": len(kept), "left_out": len(read_in) - len(kept)}})
     console.print(f"perplexity of held-out texts: {', '.join(f'{value:.1f} after {step:,} steps' for step, value in found.items())}")
     console.print(f"run [bold]{run.id}[/] ({run.name})", highlight=False, soft_wrap=True)

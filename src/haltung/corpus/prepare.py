@@ -10,10 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from rich.console import Console
-
 import haltung
 from haltung.corpus import clean, store
 from haltung.corpus.clean import CleaningRules, Repaired
@@ -46,6 +42,8 @@ def prepare(
     the ``agreement`` of coders. The source may be ``unlabelled``. Raises ``UserError`` if the name
     names no folder; the source is broken, can't be split so, or is empty; or it can't be written.
     """
+    from rich.console import Console
+
     from haltung.corpus.deduplicate import separate
 
     # In a notebook rich's line would need ipywidgets, and warns where they are missing.
@@ -160,6 +158,8 @@ def _write(
     folder: Path, manifest: Manifest, scheme: Scheme, splits: Mapping[str, Sequence[Segment]], dropped: Sequence[Dropped],
     repaired: Sequence[Repaired],
 ) -> None:  # fmt: skip
+    from pyarrow import Table, parquet
+
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; the prepared corpus needs a folder of this name, so move the file away")
     schema = features(scheme).arrow_schema
@@ -167,7 +167,7 @@ def _write(
         with writing(folder), atomic_folder(folder) as scratch:
             for part in SPLITS:
                 rows = [segment.to_row(scheme) for segment in splits[part]]
-                pq.write_table(pa.Table.from_pylist(rows, schema=schema), scratch / f"{part}.parquet")
+                parquet.write_table(Table.from_pylist(rows, schema=schema), scratch / f"{part}.parquet")
             for name, items in (("dropped", dropped), ("repaired", repaired)):
                 lines = "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in items)
                 (scratch / f"{name}.jsonl").write_text(lines, encoding="utf-8", newline="\n")

@@ -6,9 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
-from haltung.corpus.stratify import assign
 from haltung.errors import UserError, listed, nearest, short
 from haltung.labels import Scheme
 from haltung.records import Segment, by_group
@@ -78,6 +75,8 @@ class ByGroup:
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
         """Return splits of shuffled articles, each cut nearest to its size (see ``Split``)."""
+        import numpy as np
+
         wanted = _sizes("group", len(segments), self.train, self.dev, self.test)
         groups = by_group(segments)
         names = _enough("group", groups, wanted)
@@ -195,6 +194,8 @@ class KFold:
         groups = by_group(segments)
         if len(groups) < self.folds + 1:
             raise UserError(f"split=kfold: {len(groups)} articles are too few for {self.folds} folds; choose fewer folds")
+        from haltung.corpus.stratify import assign
+
         part = assign(list(groups.values()), scheme, [len(segments) / self.folds] * self.folds, self.seed)
         in_test = {group for group, index in zip(groups, part, strict=True) if index == self.fold - 1}
         split_of = {segment.id: "test" if segment.group in in_test else "train" for segment in segments}
@@ -206,6 +207,8 @@ class KFold:
 
 
 def _shuffled(names: Sequence[str], seed: int) -> list[str]:
+    import numpy as np
+
     return [names[index] for index in np.random.default_rng(seed).permutation(len(names))]
 
 
@@ -220,6 +223,8 @@ def _stratified(
 ) -> dict[str, str]:
     groups = by_group(segments)
     names = _enough(kind, groups, wanted)
+    from haltung.corpus.stratify import assign
+
     assigned = assign(list(groups.values()), scheme, [wanted[name] for name in names], seed, strict)
     split_of = {segment.id: names[index] for index, members in zip(assigned, groups.values(), strict=True) for segment in members}
     got = Counter(split_of.values())

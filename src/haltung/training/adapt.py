@@ -109,11 +109,8 @@ def adapt(
     judged = [batch for batch in judged if (batch["labels"] != _IGNORED).any()]
     if len(pieces) < how.batch_size or not judged:
         few = f"{len(texts):,} texts make {len(pieces):,} pieces of {how.length} tokens to learn from and {len(held_out)} to judge by"
-        raise UserError(
-            f"{few}, too few; name more with texts= or corpora=, or give a smaller batch_size= (here {how.batch_size}) or length="
-        )
-    model.to(device)  # type: ignore[arg-type]  # its stubs take no name
-    network = _MaskedPieces(model, how.keep, encoder.freeze_embeddings).to(device)
+        raise UserError(f"{few}, too few; name more with texts= or corpora=, or give less than batch_size={how.batch_size} or length=")
+    network = _MaskedPieces(nn.Module.to(model, device), how.keep, encoder.freeze_embeddings).to(device)
     steps = how.steps or how.minutes * 60 / _seconds(network, mask(pieces[: how.batch_size]))
     set_seed(seed)
     trainer = _MaskedTrainer(network, pieces, judged, mask, how, checkpoints, seed, steps, report)
