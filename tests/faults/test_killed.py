@@ -105,19 +105,21 @@ def test_a_run_whose_process_was_killed_is_marked_by_the_next_one(tmp_path: Path
 def test_a_group_that_is_begun_twice_at_once_is_not_marked(tmp_path: Path, new_store: Callable[[Path], Store]) -> None:
     """Of seeds or folds: the second has a run of its own, and can't go on with the first one's."""
     store, directory = new_store(tmp_path), tmp_path / "runs/a"
-    program = f"from filelock import FileLock\nwith FileLock({str(directory.parent / '.a.lock')!r}): print(1, flush=True); input()"
+    program = f"import sys, filelock\nwith filelock.FileLock({str(directory.parent / '.a.lock')!r}): print(1, flush=True); sys.stdin.read()"
     with tracked(directory, "a", store, {}, {}) as first:
         pass
-    other = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert other.stdout
-    assert other.stdout.readline() == "1\n"
-    tracking.attach(tracking.find(store, first.id)).connection.client.update_run(first.id, status="RUNNING")
-    with pytest.raises(UserError, match="is being trained by another process"), tracked(directory, "a", store, {}, {}, resume=True):
-        pass
-    with tracked(directory, "a", store, {}, {}) as second:
-        assert second.id != first.id
-    assert tracking.find(store, first.id).status == "RUNNING"
-    other.communicate("\n")
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout
+        assert other.stdin
+        assert other.stdout.readline() == "1\n"
+        tracking.attach(tracking.find(store, first.id)).connection.client.update_run(first.id, status="RUNNING")
+        for tags, resume in (({}, True), ({"haltung.kind": "adapt"}, False)):  # an adapted encoder's directory has one run
+            with pytest.raises(UserError, match="is being trained by another process"):
+                tracked(directory, "a", store, tags, {}, resume=resume).__enter__()
+        with tracked(directory, "a", store, {}, {}) as second:
+            assert second.id != first.id
+        assert tracking.find(store, first.id).status == "RUNNING"
+        other.stdin.close()
     with tracked(directory, "a", store, {}, {}):
         pass
 

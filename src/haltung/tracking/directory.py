@@ -33,7 +33,7 @@ def tracked(
             held.enter_context(lock(directory))
             mark_killed(store, read_state(directory).get("mark"))
         except Timeout:  # the same group, begun twice at once: the other one's run is not to be marked
-            if resume or tags["haltung.kind"] == "adapt":
+            if resume or tags.get("haltung.kind") == "adapt":
                 raise UserError(BUSY.format(directory)) from None
         state = {**(read_state(directory) if resume else {}), "mark": str(time.time_ns())}
         write_state(directory, state)  # before there is a run, so that it is found however soon it is killed
