@@ -2,7 +2,6 @@
 
 import copy
 import math
-import operator
 import random
 import re
 import shutil
@@ -13,6 +12,7 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -199,19 +199,19 @@ class _MaskedTrainer(ReportingTrainer):
         with torch.no_grad(), autocast(self.args.device):
             losses = [self.network(**batch.to(self.args.device))["loss"].item() for batch in self.held_out]
         counts = [int((batch["labels"] != _IGNORED).sum()) for batch in self.held_out]
-        perplexity = math.exp(sum(map(operator.mul, losses, counts)) / sum(counts))
+        perplexity = math.exp(np.average(losses, weights=counts))
         self.log({"perplexity": perplexity})
         return {"perplexity": perplexity}
 
 
-def _pieces(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int) -> list[dict[str, list[int]]]:
-    """Return pieces of ``length`` tokens of all texts in a row; a last part is left out."""
+def _pieces(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int) -> list[dict[str, Any]]:
+    """Return packed pieces of ``length`` tokens of all texts in a row; a last part is left out."""
     first, last = template(tokenizer).single
     parts = ([well_formed(text) for text in texts[at : at + 256]] for at in range(0, len(texts), 256))  # an encoding is large
     encoded = (one for part in parts for one in tokenizer.backend_tokenizer.encode_batch(part, add_special_tokens=False))
-    row, room = [id for one in encoded for id in (*one.ids, *last)], length - len(first) - len(last)
+    row, room = np.fromiter((id for one in encoded for id in (*one.ids, *last)), np.int32), length - len(first) - len(last)
     special, starts = [1] * len(first) + [0] * room + [1] * len(last), range(0, len(row) - room + 1, room)
-    return [{"input_ids": [*first, *row[at : at + room], *last], "special_tokens_mask": special} for at in starts]
+    return [{"input_ids": np.array([*first, *row[at : at + room], *last], np.int32), "special_tokens_mask": special} for at in starts]
 
 
 def _seconds(network: _MaskedPieces, batch: Any) -> float:
