@@ -2,7 +2,7 @@
 
 It follows Ribeiro et al. (2020), "Beyond Accuracy: Behavioral Testing of NLP Models with CheckList"
 (ACL): a predicted stance should not change if only names do. This does not hold for every sentence:
-"Moskau droht" is more likely in the news than "Bern droht", and an article before a mask ("die
+"Moskau droht" is more likely in the news than "Bern droht", and a masked noun after "die" ("die
 Staat A") is ungrammatical German, which may confuse a model.
 """
 
@@ -186,8 +186,8 @@ def swapped(segments: Sequence[Segment], seed: int, fields: Sequence[str] = _FIE
     """Return the segments with each state replaced by another, consistently across segments.
 
     The replacement is drawn, with ``seed`` and the first segment's id, from states whose names have
-    the same gender and number, so that articles remain correct. It is never named in the segments.
-    Adjectives keep their endings, genitives their -s. States without a counterpart are kept.
+    the same gender and number, so that der, die, das remain correct. It is never named in the
+    segments. Adjectives keep their endings, genitives their -s. States without counterpart remain.
     """
     rng, genders = random.Random(f"{seed}/{segments[0].id}"), dict[str, str]()
     for mention in (mention for found in _mentions(segments, fields).values() for mention in found):

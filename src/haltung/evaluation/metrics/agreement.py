@@ -25,7 +25,7 @@ from haltung.evaluation.statistics.bootstrap import Interval, Statistic, bca_int
 from haltung.labels import Scheme, Task
 from haltung.records import Answer, label_ids
 
-_PARTS, _SMALLEST = 10, 10  # of the course of coding: at most so many parts, each with at least so many segments
+_PARTS, _SMALLEST = 10, 10  # course of coding: maximum number of parts, minimum segments per part
 
 
 @dataclass(frozen=True)
