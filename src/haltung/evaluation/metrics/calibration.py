@@ -173,7 +173,7 @@ def brier_parts(gold: Ints, probabilities: Floats) -> Floats:
     """Return each segment's Brier score, ``[n]``; the score of a split is their mean.
 
     It is the sum of squared differences over the labels of a single-label task, 0 to 2 (Brier 1950,
-    "Verification of forecasts expressed in terms of probability"), or their mean, 0 to 1.
+    "Verification of forecasts expressed in terms of probability"); multi-label: the mean, 0 to 1.
     """
     if gold.ndim == 1:
         return np.asarray(((np.eye(probabilities.shape[1])[gold] - probabilities) ** 2).sum(axis=1))
