@@ -1,1 +1,1 @@
-"""Figures, plots and reports of a classifier's predictions; no torch and no MLflow in here."""
+"""Metrics, plots and reports of a classifier's predictions, without torch and MLflow."""

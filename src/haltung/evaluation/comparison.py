@@ -1,4 +1,4 @@
-"""Systems on the same split: how good each one is, and for each pair whether one is better."""
+"""Compare systems on the same split: metrics of each, and for each pair whether one is better."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,8 +21,8 @@ _MACRO_F1, _ACCURACY = HEADLINE.index("macro_f1"), HEADLINE.index("accuracy")
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """One run's predictions, or several seeds'; ``seen`` segments are known from its training,
-    which is ``fixed`` if nothing in it is random.
+    """The predictions of one run, or of one run per seed; ``seen`` counts the segments used to
+    train or select it, and ``fixed`` says that nothing in its training is random.
     """
 
     name: str
@@ -46,11 +46,11 @@ class SystemMetrics:
 
 @dataclass(frozen=True)
 class SystemPair:
-    """What can be said of ``first`` against ``second``; differences are first minus second.
+    """The comparison of ``first`` with ``second``; differences are first minus second.
 
-    ``corrected`` is the p of macro-F1's difference after the correction, and ``verdict`` rests on
-    it alone: ``first`` is better, worse, or not distinguishable from ``second``. ``needed``: how
-    many articles it would take (see ``articles_needed``; None where no number would do).
+    ``corrected`` is the corrected p-value of the difference in macro-F1. It alone determines the
+    ``verdict``: ``first`` is better than, worse than, or not distinguishable from ``second``.
+    ``needed`` is the number of articles required (see ``articles_needed``), None if none suffices.
     """
 
     first: str
@@ -65,7 +65,7 @@ class SystemPair:
 
 @dataclass(frozen=True)
 class TaskComparison:
-    """One task on ``n`` segments in ``articles`` articles; systems stand with the best first."""
+    """One task on ``n`` segments in ``articles`` articles; ``standings`` has the best first."""
 
     task: str
     n: int
@@ -78,9 +78,9 @@ class TaskComparison:
 class Comparison(Stored):
     """Systems compared on one split.
 
-    ``alone``: every segment stands alone, so that "articles" are segments. ``unshared`` are the
-    tasks that some system has not learned, so that they are not compared. ``seen`` maps a system to
-    how many of the ``segments`` it knows from its training; ``fixed`` systems have no randomness.
+    ``alone``: each group has a single segment, so "articles" are segments. ``unshared`` tasks are
+    not compared because some system has not learned them. ``seen`` maps a system to the number of
+    ``segments`` used to train or select it; training of ``fixed`` systems is not random.
     """
 
     corpus: str
@@ -103,11 +103,11 @@ class Comparison(Stored):
 def compare(
     systems: Sequence[System], tasks: Sequence[str] = (), correction: str = "holm", draws: int = DRAWS, seed: int = SEED
 ) -> Comparison:
-    """Compare two or more systems on the same segments by macro-F1, in each task by itself.
+    """Compare two or more systems on the same segments by macro-F1, separately for each task.
 
-    These are ``tasks``, or all that the split is labelled for and every system has learned. The
+    By default, ``tasks`` are all that have gold labels and that every system has learned. The
     correction is ``holm`` over all pairs of a task, or ``none``. Raises ``UserError`` for fewer
-    than two systems, two of one name, other segments, gold or scheme, too few articles, no labels.
+    than two systems, equal names, other segments, gold or schemes, too few articles, or no labels.
     """
     one_of("correction", correction, ("holm", "none"))
     systems, unshared = _shared(systems)
@@ -128,9 +128,9 @@ def compare(
 
 
 def with_intervals_of_means(summary: Summary, runs: Sequence[ScoredSplit]) -> Summary:
-    """Return the summary of these runs with intervals for the means of macro-F1 and accuracy.
+    """Return the summary of ``runs`` with intervals for the means of macro-F1 and accuracy.
 
-    They count articles and seeds; a task that is labelled in too few articles gets none.
+    They account for articles and seeds; a task labelled in too few articles gets none.
     """
     tasks = {}
     for name, metrics in summary.tasks.items():
@@ -145,7 +145,7 @@ def with_intervals_of_means(summary: Summary, runs: Sequence[ScoredSplit]) -> Su
 
 
 def _shared(systems: Sequence[System]) -> tuple[Sequence[System], tuple[str, ...]]:
-    """Return the systems with the tasks that all of them have, and the names of the others."""
+    """Return the systems, reduced to the tasks shared by all, and the names of other tasks."""
     schemes = [run.scheme for system in systems for run in system.runs]
     every = tuple(dict.fromkeys(name for scheme in schemes for name in scheme.names))
     common = [name for name in every if all(name in scheme.names for scheme in schemes)]
@@ -184,7 +184,7 @@ def _task(systems: Sequence[System], task: Task, correction: str, draws: int, se
     differences = [significance.difference(samples[a], samples[b], _MACRO_F1) for a, b in order]
     values = [one.p for one in differences]
     corrected = significance.holm(values) if correction == "holm" else values
-    # How many of the values come before each in Holm's order.
+    # The rank of each value in Holm's order, from 0.
     ranks = np.argsort(np.argsort(values, kind="stable")).tolist()
     pairs = []
     for index, (a, b) in enumerate(order):
@@ -202,7 +202,7 @@ def _task(systems: Sequence[System], task: Task, correction: str, draws: int, se
 
 
 def _metrics(system: System, runs: Sequence[Counts], sample: Sampled, draws: int, seed: int) -> SystemMetrics:
-    # A single run has the interval that haltung evaluate gives it.
+    # A single run gets the same interval as in haltung evaluate.
     ends = runs[0].intervals(draws, seed) if len(runs) == 1 else [None] * len(HEADLINE)
     macro_f1, accuracy = (significance.mean(sample, index, ends[index]) for index in (_MACRO_F1, _ACCURACY))
     if len(runs) == 1:

@@ -1,4 +1,4 @@
-"""A model's probabilities beside the gold labels of one split, in memory and as a Parquet file."""
+"""A model's probabilities and the gold labels of one split, in memory and as a Parquet file."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from haltung.files import atomic_file
 from haltung.labels import Scheme, Task, parse
 from haltung.records import MULTI_THRESHOLD, TEXT_COLUMNS, Answer, Prediction, Segment, label_ids
 
-UNLABELLED = -1  # stands in gold where a row was not labelled for the task
+UNLABELLED = -1  # in gold: the row is not labelled for the task
 _META = b"haltung"  # key of scheme, corpus and split in the metadata of a predictions file
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -25,11 +25,11 @@ Bools = NDArray[np.bool_]
 class ScoredSplit:
     """Probabilities and gold labels of ``n`` segments.
 
-    ``ids`` and ``groups`` (articles; a segment without one is a group by itself) have ``n``
-    entries. ``probabilities[task]`` is ``[n, labels]``. ``gold[task]`` is ``[n]`` of label indices
-    for a single-label task and ``[n, labels]`` of 0 and 1 for a multi-label task; ``UNLABELLED`` (a
-    whole row of it for a multi-label task) where the segment was not labelled for the task.
-    ``corpus`` and ``split`` are names, for titles.
+    ``ids`` and ``groups`` (articles; a segment without one forms its own group) have ``n`` entries.
+    ``probabilities[task]`` is ``[n, labels]``. ``gold[task]`` has label indices, ``[n]``, for a
+    single-label task, and 0 and 1, ``[n, labels]``, for a multi-label task. It is ``UNLABELLED``
+    (the whole row for a multi-label task) if the segment is not labelled for the task. ``corpus``
+    and ``split`` are names, for titles.
     """
 
     ids: tuple[str, ...]
@@ -45,27 +45,27 @@ class ScoredSplit:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """The tasks that some segment is labelled for."""
+        """The tasks for which at least one segment is labelled."""
         return tuple(task for task in self.scheme if self.labelled(task.name).any())
 
     def labelled(self, task: str) -> Bools:
-        """Return which segments are labelled for the task, ``[n]``."""
+        """Return a mask of the segments that are labelled for the task, ``[n]``."""
         gold = self.gold[task]
         return np.asarray((gold if gold.ndim == 1 else gold.min(axis=1, initial=1)) != UNLABELLED)
 
     def decided(self, task: str) -> Ints:
-        """Return the likeliest label's index, ``[n]``; multi-label: 0 and 1, ``[n, labels]``."""
+        """Return the most probable labels' indices, ``[n]``; multi-label: 0/1, ``[n, labels]``."""
         values = self.probabilities[task]
         return (values.argmax(axis=1) if self.scheme[task].kind == "single" else values >= MULTI_THRESHOLD).astype(np.int64)
 
     def only(self, tasks: Sequence[str]) -> Self:
-        """Return these tasks alone; ``UserError`` if there is no such task."""
+        """Return the split with only these tasks; ``UserError`` if one is unknown."""
         scheme = self.scheme.only(tasks)
         probabilities = {name: self.probabilities[name] for name in scheme.names}
         return replace(self, scheme=scheme, probabilities=probabilities, gold={name: self.gold[name] for name in scheme.names})
 
     def subset(self, rows: Ints | Bools) -> Self:
-        """Return the segments that ``rows`` picks: a mask, or indices, which may repeat."""
+        """Return the segments in ``rows``, a mask or indices (repetition allowed)."""
         picked = np.arange(len(self))[rows]
         return replace(
             self, ids=tuple(self.ids[row] for row in picked), groups=tuple(self.groups[row] for row in picked),
@@ -75,7 +75,7 @@ class ScoredSplit:
 
 
 def score(segments: Sequence[Segment], predictions: Sequence[Prediction], scheme: Scheme, corpus: str = "", split: str = "") -> ScoredSplit:
-    """Put predictions beside gold labels; ``UserError`` if ids differ or a probability is none."""
+    """Join predictions and gold labels; ``UserError`` if ids differ or a probability is invalid."""
     if len(segments) != len(predictions):
         raise UserError(f"{len(predictions)} predictions for {len(segments)} segments; predict the same split that is evaluated")
     for row, (segment, prediction) in enumerate(zip(segments, predictions, strict=True)):
@@ -90,17 +90,17 @@ def score(segments: Sequence[Segment], predictions: Sequence[Prediction], scheme
 
 
 def gold(segments: Sequence[Segment], task: Task) -> Ints:
-    """Return one task's labels as ``ScoredSplit`` has them; ``UserError`` if one is unknown."""
+    """Return one task's gold labels, encoded as in ``ScoredSplit``; ``UserError`` if invalid."""
     return _encode([segment.labels.get(task.name) for segment in segments], task, [segment.where or segment.id for segment in segments])
 
 
 def write_predictions(path: Path, split: ScoredSplit, segments: Sequence[Segment] = ()) -> Path:
-    """Write a predictions file, one row for each segment, atomically.
+    """Write a predictions file atomically, one row per segment.
 
     Its columns are ``id``, ``article``, and for each task ``TASK_gold``, ``TASK_predicted``,
-    ``TASK_probabilities``. Labels are ids (lists of them for a multi-label task, null where not
+    ``TASK_probabilities``. Labels are ids (lists of ids for a multi-label task, null if not
     labelled), probabilities a struct with a field per label. Metadata: scheme, corpus and split.
-    If the ``segments`` are given, their text and other columns stand before those of the tasks.
+    If ``segments`` are given, their text and other columns precede those of the tasks.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -128,7 +128,7 @@ def write_predictions(path: Path, split: ScoredSplit, segments: Sequence[Segment
 
 
 def read_predictions(path: Path) -> ScoredSplit:
-    """Read a predictions file; ``UserError`` if it is missing, no Parquet, or not of this kind."""
+    """Read a predictions file; ``UserError`` if missing, not Parquet, or of another kind."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -154,12 +154,12 @@ def read_predictions(path: Path) -> ScoredSplit:
 
 
 def _groups(articles: Sequence[str]) -> tuple[str, ...]:
-    # An id could look like an article's name; the NUL keeps the two apart.
+    # The NUL prevents a clash between a row's group and an article's name.
     return tuple(article or f"\0{row}" for row, article in enumerate(articles))
 
 
 def _encode(given: Sequence[Answer], task: Task, where: Sequence[str]) -> Ints:
-    """Return label ids as gold labels of ``ScoredSplit``; ``where`` names each row in messages."""
+    """Encode label ids as in ``ScoredSplit.gold``; ``where`` names each row in messages."""
     single = task.kind == "single"
     out = np.full((len(given),) if single else (len(given), len(task)), UNLABELLED, dtype=np.int64)
     indices = {label: index for index, label in enumerate(task.ids)}
@@ -177,7 +177,7 @@ def _encode(given: Sequence[Answer], task: Task, where: Sequence[str]) -> Ints:
 
 
 def answers(values: Ints, task: Task) -> list[Any]:
-    """Return gold labels, or decided ones, as label ids: one a row, or a list of them."""
+    """Decode gold or predicted labels to label ids: one per row, or a list for multi-label."""
     if task.kind == "single":
         return [task.ids[index] for index in values]
     return [[label for label, has in zip(task.ids, row, strict=True) if has == 1] for row in values]
@@ -191,7 +191,7 @@ def _probabilities(predictions: Sequence[Prediction], task: Task) -> Floats:
             found = f"the prediction for '{prediction.id}' has no probability for {task.name} {listed(missing)}"
             raise UserError(f"{found}; was the model trained with this scheme?")
         out[row] = [values[label] for label in task.ids]
-    # A float32 softmax may end a rounding error outside; NaN fails both comparisons.
+    # A float32 softmax may leave [0, 1] by a rounding error; NaN fails both comparisons.
     good = (out >= -1e-6) & (out <= 1 + 1e-6)
     if not good.all():
         row, column = (int(index) for index in np.argwhere(~good)[0])

@@ -1,4 +1,4 @@
-"""An error analysis, with its errors to read: confident mistakes and label issues."""
+"""Error analysis, with errors to read: confident mistakes and label issues."""
 
 import json
 import warnings
@@ -32,14 +32,14 @@ class Word:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A segment that was predicted wrongly.
+    """A wrongly predicted segment.
 
-    ``gold`` and ``predicted`` are label ids, one of each for a single-label task. ``probability``
-    is that of ``label``, the predicted one, and ``gold_probability`` that of the gold label. For a
-    multi-label task ``label`` is the one with the most confident wrong decision, ``probability``
-    its confidence (in its absence, where it is missed), and ``gold_probability`` the rest to 1.
-    ``words`` have weights for ``label``, empty where none were computed. Those of a model of
-    articles are also in ``surroundings``, what is around the text in its article.
+    ``gold`` and ``predicted`` are label ids, one each for a single-label task. ``probability`` is
+    that of ``label``, the predicted one, and ``gold_probability`` that of the gold label. For a
+    multi-label task ``label`` has the most confident wrong decision, ``probability`` is the
+    confidence in it (in the label's absence if it was missed), and ``gold_probability`` is 1 minus
+    that. ``words`` have weights for ``label``, empty if none were computed. For a model of articles
+    they are also in ``surroundings``, the rest of the article around the text.
     """
 
     task: str
@@ -62,8 +62,8 @@ class LabelIssue:
     """A gold label that may be wrong.
 
     The model, which was not trained on this segment, confidently predicts ``suggested``.
-    ``quality`` is cleanlab's score of the gold label, 0 (likely wrong) to 1. Some issues are the
-    model's errors; it is a list to read, not to apply.
+    ``quality`` is cleanlab's score of the gold label, from 0 (likely wrong) to 1. Some issues are
+    errors of the model, so review them; do not apply them automatically.
     """
 
     task: str
@@ -78,7 +78,7 @@ class LabelIssue:
 
 @dataclass(frozen=True)
 class Mistakes:
-    """The errors of all tasks; ``wrong`` counts them by task, whether or not they are listed."""
+    """The errors of all tasks; ``wrong`` counts them by task, including those not listed."""
 
     wrong: Mapping[str, int]
     mistakes: tuple[Mistake, ...]
@@ -87,7 +87,7 @@ class Mistakes:
 
 @dataclass(frozen=True)
 class ErrorAnalysis:
-    """Slices, sensitivity to names, and errors to read; ``explained`` counts those with weights."""
+    """Slices, sensitivity to names, and errors; ``explained`` counts errors with word weights."""
 
     corpus: str
     split: str
@@ -103,20 +103,20 @@ class ErrorAnalysis:
         return changes | {f"{name}_flips": row.flips.value for name, row in tasks.items() if row.flips is not None}
 
     def without_texts(self) -> Self:
-        """Return the analysis with the ids of the segments alone, to be stored elsewhere."""
+        """Return the analysis with segments' ids but no texts, to be stored elsewhere."""
         wrong = tuple(replace(one, text="", target="", context="", surroundings="", words=()) for one in self.mistakes.mistakes)
         issues = tuple(replace(one, text="", context="") for one in self.mistakes.issues)
         return replace(self, mistakes=replace(self.mistakes, mistakes=wrong, issues=issues), explained=0)
 
     def to_json(self) -> str:
         """Return the analysis as JSON text; floats keep every digit."""
-        # The key that files have had from the first version on.
+        # Files keep the key of the first version.
         data: dict[str, Any] = {("reliance" if name == "name_sensitivity" else name): value for name, value in asdict(self).items()}
         return json.dumps({"format": 1, **data}, ensure_ascii=False) + "\n"
 
 
 def find_mistakes(split: ScoredSplit, segments: Sequence[Segment], limit: int = 100) -> Mistakes:
-    """Return the errors of all tasks: up to ``limit`` mistakes of each, and label issues."""
+    """Return the errors of all tasks: up to ``limit`` mistakes per task, and label issues."""
     return Mistakes(
         {task.name: len(wrong_rows(split, task)) for task in split.tasks},
         tuple(mistake for task in split.tasks for mistake in mistakes(split, segments, task, limit)),
@@ -125,7 +125,7 @@ def find_mistakes(split: ScoredSplit, segments: Sequence[Segment], limit: int = 
 
 
 def wrong_rows(split: ScoredSplit, task: Task) -> list[int]:
-    """Return the rows that are predicted wrongly, the most confident first."""
+    """Return the wrongly predicted rows, the most confident first."""
     gold, decided = split.gold[task.name], split.decided(task.name)
     wrong = gold != decided if gold.ndim == 1 else (gold != decided).any(axis=1)
     rows = np.flatnonzero(wrong & split.labelled(task.name))
@@ -148,12 +148,12 @@ def mistakes(split: ScoredSplit, segments: Sequence[Segment], task: Task, limit:
 
 
 def label_issues(split: ScoredSplit, segments: Sequence[Segment], task: Task, limit: int = 50) -> Iterator[LabelIssue]:
-    """Yield the gold labels that are likely wrong, the likeliest first.
+    """Yield up to ``limit`` gold labels that are likely wrong, the most likely first.
 
     There are none for a multi-label task. Confident learning (Northcutt, Jiang and Chuang 2021,
-    "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70): a label is an issue
-    where another one is more probable than it is for those who have it. It needs predictions for
-    segments that the model was not trained on, which ``split`` has for dev, test, and out-of-fold.
+    "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 70) estimates the number of
+    wrong labels from segments with another label at least as probable as it is, on average, for
+    segments that have it. It requires out-of-sample predictions: dev, test, or out-of-fold.
     """
     rows = np.flatnonzero(split.labelled(task.name))
     gold, probabilities = split.gold[task.name][rows], split.probabilities[task.name][rows]
@@ -164,7 +164,7 @@ def label_issues(split: ScoredSplit, segments: Sequence[Segment], task: Task, li
 
     clipped = np.clip(probabilities, 1e-12, 1.0)
     clipped = clipped / clipped.sum(axis=1, keepdims=True)
-    # cleanlab warns of a label that no segment of the split has, which is nothing unusual here.
+    # cleanlab warns about labels without segments in the split, which are not unusual here.
     with warnings.catch_warnings(action="ignore"):
         is_issue, quality = find_label_issues(gold, clipped, n_jobs=1), get_label_quality_scores(gold, clipped)
     for index in sorted(np.flatnonzero(is_issue), key=lambda index: (quality[index], index))[:limit]:
@@ -175,7 +175,7 @@ def label_issues(split: ScoredSplit, segments: Sequence[Segment], task: Task, li
 
 
 def _confidence(split: ScoredSplit, task: Task) -> Floats:
-    """Return the confidence of the predicted label or wrong decisions, ``[n, labels]``; else -1."""
+    """Return confidence in the predicted label or in wrong decisions, ``[n, labels]``; else -1."""
     values, decided = split.probabilities[task.name], split.decided(task.name)
     if task.kind == "single":
         return np.where(np.eye(len(task), dtype=np.bool_)[decided], values, -1.0)

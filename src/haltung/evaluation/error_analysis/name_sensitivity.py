@@ -1,9 +1,9 @@
-"""How far a model judges by names: what changes when they are masked, or a state is swapped.
+"""Sensitivity of predictions to names: the effect of masking names and swapping states.
 
-In the manner of Ribeiro et al. (2020), "Beyond Accuracy: Behavioral Testing of NLP Models with
-CheckList" (ACL): a predicted stance should not change where only names do. That is the aim, but not
-true of each sentence: "Moskau droht" is likelier in the news than "Bern droht", and a masked
-article ("die Staat A") is no good German, which may confuse a model.
+It follows Ribeiro et al. (2020), "Beyond Accuracy: Behavioral Testing of NLP Models with CheckList"
+(ACL): a predicted stance should not change if only names do. This does not hold for every sentence:
+"Moskau droht" is more likely in the news than "Bern droht", and a masked noun after "die" ("die
+Staat A") is ungrammatical German, which may confuse a model.
 """
 
 import random
@@ -28,12 +28,12 @@ from haltung.records import Prediction, Segment, by_key
 
 Predict = Callable[[Sequence[Segment]], Sequence[Prediction]]
 _Part = tuple[int, int, str]  # the text that replaces what is between start and end
-# What a model may read, in the order of letters; one of articles reads the headline before them.
+# Fields that a model may read, in the order in which letters are assigned (after any headline).
 _FIELDS = ("text", "target", "context")
-# Words by which names of persons are found; the first letter of those in compounds may be small.
+# Words for finding names of persons; those in compounds may begin with a lowercase letter.
 _WORDS = tomllib.loads(Path(__file__).with_name("persons.toml").read_text(encoding="utf-8"))
 _ENDS = {kind: "|".join(f"[{one[0]}{one[0].lower()}]{one[1:]}" for one in _WORDS[kind]) for kind in ("offices", "adjectives")}
-# A person follows one of these, in one to three capitalised words; the last is then found alone.
+# A person is one to three capitalised words after one of these; the last name is then found alone.
 _OFFICES = rf"(?:\w+-)?\w*(?:{_ENDS['offices']})(?:in|s|en|n)?|\w*(?:{_ENDS['adjectives']})[rn]?|{'|'.join(_WORDS['titles'])}"
 _NAME = r"[A-ZÄÖÜŠŽČĆÉÁØŁ][\w’'-]*\w"
 _PARTICLE = r"(?:von(?:\s+der)?|van(?:\s+de[nr]?)?|de|di|da|al|bin|ibn|el|zu)"
@@ -43,7 +43,7 @@ _NO_NAME = re.compile(rf"(?:{'|'.join(_WORDS['no_names'])}|\w+(?:{'|'.join(_WORD
 
 @dataclass(frozen=True)
 class ValueWithInterval:
-    """A value and its 95 % interval by article, None for fewer than ``bootstrap.MIN_ARTICLES``."""
+    """A value and its 95 % interval over articles, None below ``bootstrap.MIN_ARTICLES``."""
 
     value: float
     interval: bootstrap.Interval | None
@@ -51,12 +51,12 @@ class ValueWithInterval:
 
 @dataclass(frozen=True)
 class TaskNameSensitivity:
-    """One task on the ``n`` segments labelled for it, of which masking has ``changed`` some.
+    """One task on the ``n`` segments labelled for it; masking ``changed`` this many of them.
 
-    A segment that is read in its article is changed where any name of that is masked.
+    A segment that is read in its article counts as changed if any name in the article is masked.
     ``macro_f1_change`` and ``accuracy_change`` are the values after masking minus those before,
-    paired. ``swapped`` counts the segments whose text names a state that can be swapped for
-    another, labelled or not; ``flips``: the share whose prediction changes (None without any).
+    paired. ``swapped`` counts the segments, labelled or not, whose text names a state that can be
+    swapped; ``flips`` is the share of these whose prediction changes (None if there are none).
     """
 
     task: str
@@ -74,7 +74,7 @@ class TaskNameSensitivity:
 
 @dataclass(frozen=True)
 class NameSensitivity:
-    """The sensitivity to names of every task; ``seed`` decides which state replaces which."""
+    """The sensitivity to names of every task; ``seed`` determines draws and swapped states."""
 
     draws: int
     seed: int
@@ -84,15 +84,15 @@ class NameSensitivity:
 def name_sensitivity(
     split: ScoredSplit, segments: Sequence[Segment], predict: Predict, draws: int = 2000, seed: int = 0, in_articles: bool = False
 ) -> NameSensitivity:
-    """Mask and swap the names in the segments, predict those that are changed by it, and compare.
+    """Mask and swap names in the segments, predict the changed segments, and compare.
 
-    With ``in_articles`` those of an article are read together: names are masked and swapped in all
-    of it at once, headline and neighbours included, and ``predict`` is given whole articles.
+    With ``in_articles``, the segments of an article are read together: names are masked and swapped
+    in the whole article, including its headline, and ``predict`` is given whole articles.
 
-    Intervals are percentiles of a bootstrap over articles, the same articles before and after.
-    Where no prediction flips, or every one does, all draws agree, and the interval is Wilson's with
-    the articles for its n. ``seed`` is that of the draws, and of the states that replace others.
-    Raises ``UserError`` if no segment is labelled for any task.
+    Intervals are percentiles of a bootstrap over articles, paired before and after. If no or every
+    prediction flips, all draws are equal, and the interval is Wilson's with the number of articles
+    as n. ``seed`` is used for the draws and for the choice of replacement states. Raises
+    ``UserError`` if no segment is labelled for any task.
     """
     if not split.tasks:
         raise UserError("masking names needs gold labels, but no segment is labelled for any task")
@@ -102,7 +102,7 @@ def name_sensitivity(
     masked_rows = [row for rows in groups if any(masks[one] != segments[one] for one in rows) for row in rows]
     after_masking = _predicted(split, masks, masked_rows, predict)
     swaps = _changed(segments, groups, lambda group: swapped(group, seed, fields))
-    # A segment whose states are named in the context alone stays as it is.
+    # Segments that name states only outside their text (as in the context) are not counted.
     swapped_rows = [row for row, segment in enumerate(segments) if swaps[row].text != segment.text]
     read = [row for rows in groups if not {*rows}.isdisjoint(swapped_rows) for row in rows]
     after_swap = _predicted(split, swaps, read, predict)
@@ -129,7 +129,7 @@ def name_sensitivity(
 def _changed(
     segments: Sequence[Segment], groups: Sequence[Sequence[int]], change: Callable[[Sequence[Segment]], Sequence[Segment]]
 ) -> list[Segment]:
-    """Return all segments, changed group by group."""
+    """Return all segments, in order, with ``change`` applied to each group."""
     new = {row: one for rows in groups for row, one in zip(rows, change([segments[row] for row in rows]), strict=True)}
     return [new[row] for row in range(len(segments))]
 
@@ -153,27 +153,27 @@ def _change(values: Floats, drawn: Floats, articles: int) -> tuple[float, float,
 
 
 def _estimate(value: float, interval: bootstrap.Interval | None, articles: int) -> ValueWithInterval:
-    """Return the value with its interval, without it where there are too few articles."""
+    """Return the value with its interval, or without it if there are too few articles."""
     return ValueWithInterval(value, interval if articles >= bootstrap.MIN_ARTICLES else None)
 
 
 def _letter(letters: dict[str, str], name: str) -> str:
-    """Return the letter of ``name``, the next one if it is new; after Z comes A2."""
+    """Return the letter of ``name``; a new name gets the next letter (A2 follows Z)."""
     rounds, index = divmod(len(letters), 26)
     return letters.setdefault(name, ascii_uppercase[index] + (str(rounds + 1) if rounds else ""))
 
 
 def masked(segments: Sequence[Segment], fields: Sequence[str] = _FIELDS) -> list[Segment]:
-    """Return the segments with placeholders for names, the same ones in all of them.
+    """Return the segments with names replaced by placeholders, consistently across segments.
 
-    These are ``Staat A``, ``A-staatlich``, ``Hauptstadt A`` and ``Person A`` for states,
-    adjectives, capitals and persons. A state and its capital have the same letter. An adjective
-    keeps its ending; a genitive becomes ``des Staats A``.
+    They are ``Staat A``, ``A-staatlich``, ``Hauptstadt A`` and ``Person A`` for states, adjectives,
+    capitals and persons. A state and its capital share a letter. Adjectives keep their endings; a
+    genitive becomes ``des Staats A``.
     """
     mentions = _mentions(segments, fields)
     letters, persons = dict[str, str](), dict[str, str]()
     for person in (person for text, found in mentions.items() for person in _persons(text, found)):
-        # By the last word of the name, so that "Olaf Scholz" and "Scholz" are one person.
+        # Keyed by the last word of the name, so "Olaf Scholz" and "Scholz" are one person.
         _letter(persons, person.split()[-1])
     new = {
         text: [(one.start, one.end, _placeholder(one, text, letters)) for one in found] + _person_placeholders(text, found, persons)
@@ -183,15 +183,15 @@ def masked(segments: Sequence[Segment], fields: Sequence[str] = _FIELDS) -> list
 
 
 def swapped(segments: Sequence[Segment], seed: int, fields: Sequence[str] = _FIELDS) -> list[Segment]:
-    """Return the segments with each state replaced by another, the same in all of them.
+    """Return the segments with each state replaced by another, consistently across segments.
 
-    The other state is drawn, by ``seed`` and the id of the first segment, among those whose name
-    has the same gender and number, so that articles stay right; it is never one that a segment
-    names. Adjectives keep their endings, genitives their -s. A state without a counterpart stays.
+    The replacement is drawn, with ``seed`` and the first segment's id, from states whose names have
+    the same gender and number, so that der, die, das remain correct. It is never named in the
+    segments. Adjectives keep their endings, genitives their -s. States without counterpart remain.
     """
     rng, genders = random.Random(f"{seed}/{segments[0].id}"), dict[str, str]()
     for mention in (mention for found in _mentions(segments, fields).values() for mention in found):
-        # The first name with a gender decides; a state without one may become any neuter one.
+        # The first name with a gender determines it; without any, the state counts as neuter.
         genders[mention.form.code] = genders.get(mention.form.code) or mention.form.gender
     others: dict[str, State] = {}
     for code, gender in genders.items():
@@ -201,7 +201,7 @@ def swapped(segments: Sequence[Segment], seed: int, fields: Sequence[str] = _FIE
 
 
 def exchanged(segments: Sequence[Segment], others: Mapping[str, State], fields: Sequence[str] = _FIELDS) -> list[Segment]:
-    """Return the segments with states, by code, replaced by others, each form by its like."""
+    """Return the segments with states, by code, replaced by others in the corresponding form."""
     new = {
         text: [(one.start, one.end, _other_form(one, others[one.form.code], text)) for one in found if one.form.code in others]
         for text, found in _mentions(segments, fields).items()
@@ -210,12 +210,12 @@ def exchanged(segments: Sequence[Segment], others: Mapping[str, State], fields: 
 
 
 def _mentions(segments: Sequence[Segment], fields: Sequence[str]) -> dict[str, list[StateMention]]:
-    """Return the states of each text in some fields; a headline that all have is read once."""
+    """Return the states named in each distinct text of ``fields`` (a shared headline once)."""
     return {text: state_mentions(text) for text in dict.fromkeys(getattr(segment, name) for segment in segments for name in fields)}
 
 
 def _rewritten(segments: Sequence[Segment], fields: Sequence[str], new: Mapping[str, Sequence[_Part]]) -> list[Segment]:
-    """Return the segments with new parts in the texts of some fields."""
+    """Return the segments with the ``new`` parts inserted in the texts of ``fields``."""
     texts: dict[str, Any] = {}
     for text, parts in new.items():
         texts[text] = text
@@ -237,13 +237,13 @@ def _placeholder(mention: StateMention, text: str, letters: dict[str, str]) -> s
     if form.kind == "capital_genitive":
         return f"{'Der' if starts_sentence else 'der'} Hauptstadt {letter}"
     if form.kind == "genitive":
-        # "des Irans", "des Vereinigten Königreichs" have their article already.
+        # "des Irans", "des Vereinigten Königreichs" already have their article.
         return f"Staats {letter}" if form.gender in ("m", "x") else f"{'Des' if starts_sentence else 'des'} Staats {letter}"
     return f"{noun} {letter}"
 
 
 def _persons(text: str, mentions: Sequence[StateMention]) -> Iterator[str]:
-    """Yield the names after offices; a name ends before a state or a word that is no name."""
+    """Yield the names after offices; a name ends before a state or a word that is not a name."""
     for match in _PERSON.finditer(text):
         words: list[str] = []
         for word in re.finditer(r"\S+", match[1]):
@@ -257,7 +257,7 @@ def _persons(text: str, mentions: Sequence[StateMention]) -> Iterator[str]:
 
 
 def _person_placeholders(text: str, mentions: Sequence[StateMention], letters: Mapping[str, str]) -> list[_Part]:
-    """Return placeholders: of full names after an office, of last names anywhere."""
+    """Return placeholders for full names after an office and for last names anywhere."""
     if not letters:
         return []
     names = sorted(set(_persons(text, mentions)) | set(letters), key=lambda name: -len(name))
@@ -275,9 +275,9 @@ def _overlaps(start: int, end: int, mentions: Sequence[StateMention]) -> bool:
 
 @cache
 def _counterparts(gender: str) -> tuple[State, ...]:
-    """Return the states that decline as a name of this gender does."""
+    """Return the states whose names decline like a name of this gender."""
     alike = (state for state in states().values() if state.is_regular and state.gender == ("n" if gender == "x" else gender))
-    # Of plural names only those in -n (and the USA), since others have a different dative.
+    # Among plural names only those in -n (and the USA), since others have a different dative.
     return tuple(state for state in alike if gender != "p" or state.name.endswith(("n", "USA")))
 
 

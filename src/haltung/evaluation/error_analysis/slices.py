@@ -1,4 +1,4 @@
-"""Where a model is worse: slices by topic, source, length or content, each against the rest."""
+"""Metrics on slices by topic, source, length or content, each tested against the rest."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,9 +13,9 @@ from haltung.evaluation.statistics.bootstrap import numbered, per_article, ratio
 from haltung.labels import Task
 from haltung.records import Segment
 
-MIN_SEGMENTS, MIN_ARTICLES = 20, 3  # smaller slices, or those of a smaller rest, are not judged
+MIN_SEGMENTS, MIN_ARTICLES = 20, 3  # minimum of a slice, and of its rest, to be tested
 _VERDICTS = ("worse", "level", "better", "few")  # in the order in which slices are listed
-# In words, first and last included.
+# Number of words, both ends included.
 LENGTHS = {"≤ 10": (0, 10), "11–20": (11, 20), "21–30": (21, 30), "≥ 31": (31, np.inf)}
 _WORD = re.compile(r"\w+")
 _QUOTES = re.compile(r"[„“”\"«»‹›]")
@@ -28,14 +28,14 @@ NEGATIONS = re.compile(
 
 @dataclass(frozen=True)
 class Slice:
-    """One task on the segments that have something in common.
+    """One task on the segments that share a property.
 
-    ``kind`` says what: ``gold.TASK`` (the gold label of another task), ``source``, ``genre``,
-    ``year``, ``length`` (words), ``quotation``, ``negation`` or ``actor`` (a state is named), the
-    last three with the values ``with`` and ``without``. ``difference`` is the slice's accuracy
-    minus ``rest``, that of all other segments of the task, ``low`` to ``high`` its 95 % interval,
-    ``p`` the p-value of no difference, ``adjusted`` the same after correction; the four are None
-    for a slice too small to be judged. ``verdict`` is ``worse``, ``better``, ``level`` or ``few``.
+    ``kind`` is the property: ``gold.TASK`` (the gold label of another task), ``source``, ``genre``,
+    ``year``, ``length`` (words), ``quotation``, ``negation`` or ``actor`` (a state is named). The
+    last three have the values ``with`` and ``without``. ``difference`` is the slice's accuracy
+    minus ``rest``, that of all other segments of the task. ``low`` and ``high`` are the ends of its
+    95 % interval, ``p`` its p-value, ``adjusted`` the p-value after correction; all four are None
+    for a slice too small to test. ``verdict`` is ``worse``, ``better``, ``level`` or ``few``.
     """
 
     task: str
@@ -56,7 +56,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Slices:
-    """All slices of each task, worse ones first; ``rate`` is the share of false verdicts."""
+    """All slices of each task, worse ones first; ``rate`` is the false discovery rate."""
 
     rate: float
     draws: int
@@ -65,16 +65,16 @@ class Slices:
 
 
 def slices(split: ScoredSplit, segments: Sequence[Segment], rate: float = 0.05, draws: int = 2000, seed: int = 0) -> Slices:
-    """Return the slices of every task that has a gold label.
+    """Return the slices of every task with gold labels.
 
-    The test is of accuracy. Its difference to the rest has the standard error of a bootstrap over
-    articles, or that of independent segments (Agresti and Coull's adjusted shares) if larger: that
-    of a handful of articles all right or all wrong would be far too certain. The difference is
-    tested with Student's t, its degrees of freedom one less than the articles of the side that has
-    fewer. In 800 simulated samples for each of 11 settings, equal slices differed "at 5 %" in 0.9
-    to 5.6 %. The p-values of one task are corrected together after Benjamini and Hochberg (1995,
-    "Controlling the false discovery rate", JRSS B 57), which holds for overlapping slices that are
-    positively dependent (Benjamini and Yekutieli 2001). ``rate`` is the false discovery rate.
+    Slices are compared by accuracy. The standard error of the difference to the rest is that of a
+    bootstrap over articles, or that of independent segments (Agresti and Coull's adjusted shares)
+    if larger: for a handful of articles that are all correct or all wrong, the former is far too
+    small. The difference is tested with Student's t; the degrees of freedom are the articles of the
+    side with fewer, minus 1. In 800 simulated samples for each of 11 settings, false positives at
+    5 % were 0.9 to 5.6 %. The p-values of a task are corrected to a false discovery rate of
+    ``rate`` (Benjamini and Hochberg 1995, "Controlling the false discovery rate", JRSS B 57), valid
+    for overlapping slices with positive dependence (Benjamini and Yekutieli 2001).
     """
     tasks = {}
     for task in split.tasks:
@@ -86,7 +86,7 @@ def slices(split: ScoredSplit, segments: Sequence[Segment], rate: float = 0.05, 
 
 
 def _masks(split: ScoredSplit, segments: Sequence[Segment], task: str) -> dict[tuple[str, str], Bools]:
-    """Return which segments are in which slice, by kind and value."""
+    """Return a mask of the segments in each slice, by kind and value."""
     masks: dict[tuple[str, str], Bools] = {}
     for other in (other for other in split.scheme if other.name != task):
         gold = split.gold[other.name]
@@ -106,7 +106,7 @@ def _masks(split: ScoredSplit, segments: Sequence[Segment], task: str) -> dict[t
 
 
 def _slices(split: ScoredSplit, task: Task, masks: Mapping[tuple[str, str], Bools], rate: float, draws: int, seed: int) -> Iterator[Slice]:
-    """Yield the slices of one task, without those that hold all or none of its segments."""
+    """Yield the slices of one task, except those with all or none of its segments."""
     from scipy.special import stdtr, stdtrit
     from scipy.stats import false_discovery_control
 
@@ -114,7 +114,7 @@ def _slices(split: ScoredSplit, task: Task, masks: Mapping[tuple[str, str], Bool
         return
     gold, decided = split.gold[task.name], split.decided(task.name)
     inside, right = np.stack(list(masks.values()), axis=1), tally(gold, decided, len(task)).accuracy()
-    # Of each slice and its rest: segments that are right, and all; [articles, slices, 2, 2].
+    # Correct and all segments of each slice and of its rest, [articles, slices, 2, 2].
     sides = np.stack([inside, ~inside], axis=-1).astype(np.float64)
     sums = per_article(np.stack([sides * right[:, None, None], sides], axis=-1), numbered(split.groups))
     totals, articles = sums.sum(axis=0), (sums[..., 1] > 0).sum(axis=0)
@@ -140,7 +140,7 @@ def _slices(split: ScoredSplit, task: Task, masks: Mapping[tuple[str, str], Bool
 def _standard_errors(sums: Floats, draws: int, seed: int) -> Floats:
     """Return the standard error of each slice's difference, ``[slices]``; see ``slices``."""
     drawn = resampled(sums, draws, seed)
-    # A draw without any segment of a slice, or of its rest, does not count.
+    # Draws without any segment of a slice, or of its rest, are omitted.
     shares = ratio(drawn[..., 0], drawn[..., 1], np.nan)
     variance = np.nanvar(shares[..., 0] - shares[..., 1], axis=0)
     totals = sums.sum(axis=0)

@@ -1,10 +1,10 @@
-"""How far coders agree: Krippendorff's alpha, Cohen's and Fleiss' kappa, and each label's part.
+"""Inter-coder agreement: Krippendorff's alpha, Cohen's and Fleiss' kappa, agreement by label.
 
-They are made of sums over articles, as the bootstrap wants them; ``krippendorff``, ``statsmodels``
-and scikit-learn give the same values (tested), but one draw of 1,000 segments takes the first 20
-ms, and each label needs 2,000. Sources: Krippendorff, "Content Analysis" (2004), ch. 11; Cohen
-(Educational and Psychological Measurement 20, 1960); Fleiss (Psychological Bulletin 76, 1971);
-agreement on one label: Cicchetti and Feinstein (Journal of Clinical Epidemiology 43, 1990).
+All are computed from sums over articles, for the bootstrap. ``krippendorff``, ``statsmodels`` and
+scikit-learn give the same values (tested), but the first takes 20 ms for one draw of 1,000
+segments, and each label needs 2,000 draws. Sources: Krippendorff, "Content Analysis" (2004), ch.
+11; Cohen (Educational and Psychological Measurement 20, 1960); Fleiss (Psychological Bulletin 76,
+1971); by label: Cicchetti and Feinstein (Journal of Clinical Epidemiology 43, 1990).
 """
 
 import math
@@ -25,12 +25,12 @@ from haltung.evaluation.statistics.bootstrap import Interval, Statistic, bca_int
 from haltung.labels import Scheme, Task
 from haltung.records import Answer, label_ids
 
-_PARTS, _SMALLEST = 10, 10  # of the course of coding, and segments in one
+_PARTS, _SMALLEST = 10, 10  # course of coding: maximum number of parts, minimum segments per part
 
 
 @dataclass(frozen=True)
 class Coefficient:
-    """A measure of agreement, None where it is undefined, with its interval if there is one."""
+    """A measure of agreement (None if undefined) and its interval, if any."""
 
     value: float | None
     interval: Interval | None
@@ -38,16 +38,16 @@ class Coefficient:
 
 @dataclass(frozen=True)
 class TaskAgreement:
-    """Agreement on the ``n`` segments with two answers or more, of which ``complete`` have all.
+    """Agreement on the ``n`` segments with two or more answers; ``complete`` of them have all.
 
-    ``measures`` are ``percent`` (the share of a segment's pairs of answers that are the same, as a
-    mean weighted by its number of answers), ``alpha``, and ``kappa`` of the complete ones: Cohen's
-    of two coders, Fleiss' of more; of a multi-label task means over its labels, one against the
-    rest. ``labels`` have ``specific`` agreement (of the coders beside one who gives the label, the
-    share that does too) and ``alpha`` (against the rest). ``missing`` answers and ``counts`` of
-    labels are by coder; ``confusion`` is ``[label of one, label of the other]``, for more than two
-    coders in both orders, and empty for a multi-label task. ``course`` has alpha of each
-    ``part`` in the order of coding, and of all ``so_far``, by their number; empty for ``n`` < 20.
+    ``measures`` are ``percent`` (the share of equal pairs among a segment's pairs of answers,
+    averaged with its number of answers as weight), ``alpha``, and ``kappa`` on the complete
+    segments: Cohen's for two coders, Fleiss' for more. For a multi-label task they are means over
+    its labels, one against the rest. ``labels`` have ``specific`` agreement (the share of the other
+    coders who also give a label that one coder gives) and ``alpha`` (against the rest). ``missing``
+    answers and ``counts`` of labels are by coder. ``confusion`` is ``[one's label, the other's]``,
+    over both orders for more than two coders, and empty for a multi-label task. ``course``, by the
+    number of segments coded, has alpha of a ``part`` and of all ``so_far``; empty for ``n`` < 20.
     """
 
     n: int
@@ -72,9 +72,9 @@ class Agreement(Stored):
 
 
 def agreement(corpus: str, reading: Reading, scheme: Scheme) -> Agreement:
-    """Return how far the coders of a reading agree, with intervals by article.
+    """Return the agreement of a reading's coders, with intervals by article.
 
-    Alpha takes labels as nominal. Raises ``UserError`` if no segment has the answers of two coders.
+    Alpha is nominal. Raises ``UserError`` if no segment has answers of two coders to the same task.
     """
     segments, tasks = [segment for segment in reading.segments if segment.id in reading.votes], {}
     segments.sort(key=lambda segment: reading.times.get(segment.id, ""))
@@ -90,8 +90,8 @@ def agreement(corpus: str, reading: Reading, scheme: Scheme) -> Agreement:
 
 
 def recorded(reader: Any, scheme: Scheme) -> dict[str, Any]:
-    """Return how a source's coders agree and are settled, for a manifest; {} if unknown."""
-    reading = replace(reader, annotators="first").read(scheme)  # with ties, which a union's reading lacks
+    """Return the agreement of a source's coders and how it is settled, for a manifest, or {}."""
+    reading = replace(reader, annotators="first").read(scheme)  # keeps ties, which a reading under another policy may drop
     try:
         found = agreement("", reading, scheme)
     except UserError:
@@ -103,7 +103,7 @@ def recorded(reader: Any, scheme: Scheme) -> dict[str, Any]:
 
 
 def differing(reading: Reading, task: Task) -> list[str]:
-    """Return the ids of segments whose coders differ: least agreement first, then most confused."""
+    """Return ids of segments with disagreement: least agreement, then most confused labels."""
     given = {id: [vote[task.name] for vote in votes.values() if vote.get(task.name) is not None] for id, votes in reading.votes.items()}
     labels = {id: frozenset(answers) for id, answers in given.items() if len(set(answers)) > 1}
     often = list(labels.values())
@@ -137,7 +137,7 @@ def _course(sums: Floats, articles: np.ndarray, single: bool) -> dict[int, dict[
     def alpha(start: int, articles: np.ndarray) -> Coefficient:
         return _measured(sums[start : start + len(articles)], articles, lambda drawn: _values(drawn, single)[..., 1:2])[0]
 
-    # One article has no interval, which would take ten times as long as those of the parts.
+    # With a single article, so_far has no interval; it would take ten times as long as the parts'.
     return {end: {"part": alpha(at, articles[at:end]), "so_far": alpha(0, np.zeros(end))} for at, end in pairwise([0, *ends])}
 
 
@@ -148,9 +148,9 @@ def _measured(sums: Floats, articles: np.ndarray, statistic: Statistic) -> list[
 
 
 def _sums(given: Bools, chosen: Bools) -> Floats:
-    """Return ``[n, 1 + coders, labels + 1]``: the pairs that agree on a label, each coder's labels.
+    """Return pairs that agree on a label and each coder's labels, ``[n, 1 + coders, labels + 1]``.
 
-    A segment weighs as much as it has answers (Krippendorff); the last column has these.
+    A segment is weighted by its number of answers (Krippendorff), which is in the last column.
     """
     answers = np.concatenate([chosen, given[..., None]], axis=2).astype(np.float64)
     counts = answers.sum(1)
@@ -159,7 +159,7 @@ def _sums(given: Bools, chosen: Bools) -> Floats:
 
 
 def _values(sums: Floats, single: bool) -> Floats:
-    """Return the task's percent, alpha and kappa, each label's specific agreement and alpha."""
+    """Return percent, alpha and kappa of the task, then specific agreement and alpha by label."""
     agreed, by, answers = sums[..., 0, :-1], sums[..., 1:, :-1], sums[..., 1:, -1:]
     labels, n = by.sum(-2), answers.sum(-2)
     with np.errstate(divide="ignore", invalid="ignore"):

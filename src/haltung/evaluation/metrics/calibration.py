@@ -1,7 +1,7 @@
-"""How far probabilities can be trusted, and answering only where the model is sure.
+"""Calibration of probabilities, and abstention: answering only if the model is confident.
 
-``classification.outcomes`` says which probabilities are judged (Guo et al. 2017, "On Calibration of
-Modern Neural Networks"). Intervals are percentiles of the bootstrap over articles.
+``classification.outcomes`` defines the probabilities that are assessed (Guo et al. 2017, "On
+Calibration of Modern Neural Networks"). Intervals are percentiles of a bootstrap over articles.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ from haltung.evaluation.statistics.bootstrap import DRAWS, Interval, ratio
 from haltung.labels import Task
 
 BINS = 15
-PRECISIONS = (0.8, 0.9, 0.95)  # that thresholds are chosen for
-MIN_ANSWERED = 20  # with fewer answers a precision is luck: of 20, one mistake is 5 %
-# On fewer a temperature may well make a model worse: experiments/2026-12-01-small-samples.md.
+PRECISIONS = (0.8, 0.9, 0.95)  # targets of the thresholds
+MIN_ANSWERED = 20  # with fewer answers, precision is unreliable: one mistake in 20 is 5 %
+# With fewer, a temperature may well make a model worse: experiments/2026-12-01-small-samples.md.
 MIN_SEGMENTS = 75
 
 
@@ -39,10 +39,10 @@ class Bin:
 class TaskCalibration:
     """The calibration of one task on ``n`` labelled segments in ``groups`` articles.
 
-    ``confidence`` is the mean probability, ``accuracy`` how often they came true; a model whose
-    confidence is higher is too sure. ``ece`` is the expected calibration error, ``ece_by_chance``
-    that of a perfectly calibrated model on as many independent segments, since absolute differences
-    are never 0 in a sample. ``brier`` is Brier's score. Intervals are None for too few articles.
+    ``confidence`` is the mean probability, ``accuracy`` the share that came true; a model with
+    confidence above accuracy is overconfident. ``ece`` is the expected calibration error, and
+    ``ece_by_chance`` that of a perfectly calibrated model on as many independent segments (absolute
+    differences are never 0 in a sample). Intervals are None if there are too few articles.
     """
 
     task: str
@@ -62,10 +62,10 @@ class TaskCalibration:
 
 @dataclass(frozen=True)
 class Operating:
-    """What a threshold does: of all segments ``kept`` are answered.
+    """The effect of a threshold: ``kept`` segments are answered.
 
-    ``precision`` is the share of those that is right, None without any. ``wished`` is the one that
-    the threshold was chosen for on dev; a threshold of None (never reached there) answers nothing.
+    ``precision`` is the share of correct answers, None if there are none. ``wished`` is the target
+    precision on dev; if it was not reached there, ``threshold`` is None and nothing is answered.
     """
 
     wished: float
@@ -81,7 +81,7 @@ class Operating:
 class CalibrationReport(Stored):
     """The calibration of every labelled task and the abstention of every single-label one, by task.
 
-    ``temperatures`` are those that the logits were divided by; ``before`` is without them.
+    The logits were divided by ``temperatures``; ``before`` is the calibration without them.
     """
 
     corpus: str
@@ -92,7 +92,7 @@ class CalibrationReport(Stored):
     before: Mapping[str, TaskCalibration] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, float]:
-        """Return the metrics flat, for a tracker: ``stance_ece``, ``stance_brier``, and so on."""
+        """Return the metrics as a flat dict for a tracker: ``{"stance_ece": …}`` and so on."""
         out = {f"{name}_ece_before": bare.ece for name, bare in self.before.items()}
         out |= {f"{name}_temperature": value for name, value in self.temperatures.items()}
         for name, task in self.tasks.items():
@@ -107,10 +107,10 @@ def measure(
     split: ScoredSplit, temperatures: Mapping[str, float] = {}, thresholds: Mapping[str, Mapping[float, float | None]] = {},
     before: ScoredSplit | None = None,
 ) -> CalibrationReport:  # fmt: skip
-    """Return the calibration and abstention of a split, its temperatures applied.
+    """Return the calibration and abstention of a split to which temperatures have been applied.
 
-    ``thresholds`` are those of the single-label tasks for each wanted precision, as chosen on dev;
-    ``before`` is the same split without temperatures, to compare with.
+    ``thresholds`` maps each single-label task's target precisions to the thresholds chosen on dev;
+    ``before`` is the same split without temperatures, for comparison.
     """
     tasks = split.tasks
     return CalibrationReport(
@@ -125,16 +125,16 @@ def calibration(split: ScoredSplit, task: Task, bins: int = BINS, draws: int = D
     """Return the calibration of one task, on the segments labelled for it (at least one).
 
     The expected calibration error (Naeini et al. 2015, "Obtaining Well Calibrated Probabilities
-    Using Bayesian Binning") has bins of equal mass (Nguyen and O'Connor 2015, "Posterior
+    Using Bayesian Binning") uses bins of equal mass (Nguyen and O'Connor 2015, "Posterior
     calibration and exploratory analysis for natural language processing models"; Nixon et al. 2019,
-    "Measuring Calibration in Deep Learning"), which have the same edges in every draw. Without
-    ``draws`` there are no intervals.
+    "Measuring Calibration in Deep Learning"), with the same edges in every draw. No intervals are
+    computed if ``draws`` is 0.
     """
     split = split.subset(split.labelled(task.name))
     gold, probabilities, articles = split.gold[task.name], split.probabilities[task.name], bootstrap.numbered(split.groups)
     confidence, right = outcomes(gold, probabilities)
     squares = brier_parts(gold, probabilities)
-    # From 0 without gaps, and of about one size; but ties share a bin.
+    # Bins are numbered from 0 without gaps, and about equally large; but ties share a bin.
     edges = np.percentile(confidence, np.linspace(0, 1, bins + 1) * 100)[1:-1]
     bin_of = np.unique(np.searchsorted(edges, confidence), return_inverse=True)[1].astype(np.int64)
     each = np.repeat(articles, len(confidence) // len(gold))
@@ -144,7 +144,7 @@ def calibration(split: ScoredSplit, task: Task, bins: int = BINS, draws: int = D
     sums = np.stack([counts, sure - true, true], axis=1)
     n, off, hits = sums.sum(axis=0)
     gaps = off / len(right)
-    # By normal approximation of each bin.
+    # The expected absolute gap, with each bin's gap approximated as normal.
     by_chance = np.sqrt(2 / np.pi * np.maximum(np.bincount(bin_of, confidence * (1 - confidence)), 0)).sum() / len(right)
     ece_interval = brier_interval = None
     ends: list[Interval | None] = [None] * len(n)
@@ -154,7 +154,7 @@ def calibration(split: ScoredSplit, task: Task, bins: int = BINS, draws: int = D
         brier_interval = bootstrap.percentile_interval(drawn[:, -2] / drawn[:, -1])
         many, drawn_off, drawn_hits = np.moveaxis(drawn[:, :-2].reshape(draws, 3, -1), 1, 0)
         ece_interval = _ece_interval(drawn_off / many.sum(axis=1, keepdims=True), gaps)
-        # An empty bin of a draw says nothing about its accuracy; the percentiles leave it out.
+        # A bin that is empty in a draw has no accuracy; the percentiles omit that draw.
         shares = zip(ratio(drawn_hits, many, np.nan).T, (hits / n).tolist(), (counts > 0).sum(axis=0).tolist(), strict=True)
         ends = [bootstrap.share_interval(accuracy, share, size) for accuracy, share, size in shares]
     return TaskCalibration(
@@ -170,10 +170,10 @@ def calibration(split: ScoredSplit, task: Task, bins: int = BINS, draws: int = D
 
 
 def brier_parts(gold: Ints, probabilities: Floats) -> Floats:
-    """Return each segment's part of the Brier score, ``[n]``; the score is their mean.
+    """Return each segment's Brier score, ``[n]``; the score of a split is their mean.
 
     It is the sum of squared differences over the labels of a single-label task, 0 to 2 (Brier 1950,
-    "Verification of forecasts expressed in terms of probability"), else their mean, 0 to 1.
+    "Verification of forecasts expressed in terms of probability"); multi-label: the mean, 0 to 1.
     """
     if gold.ndim == 1:
         return np.asarray(((np.eye(probabilities.shape[1])[gold] - probabilities) ** 2).sum(axis=1))
@@ -183,32 +183,32 @@ def brier_parts(gold: Ints, probabilities: Floats) -> Floats:
 def _ece_interval(drawn: Floats, gaps: Floats) -> Interval:
     """Return the interval of the sum of absolute gaps, by inverting a bootstrap test.
 
-    Carpenter 1999, "Test inversion bootstrap confidence intervals". Absolute values make the ECE
-    too high in a sample, and higher still in a sample of it, so that its percentiles never reach
-    the 0 of a perfectly calibrated model. The interval has instead those true gaps, a multiple of
-    the observed ones, for which the observed ECE is among the middle 95 %, when the noise is that
-    of the draws around the observed gaps. ``drawn`` is confidence minus accuracy of each bin, times
-    its share, ``[draws, bins]``; ``gaps`` the same in the sample, ``[bins]``.
+    Carpenter 1999, "Test inversion bootstrap confidence intervals". Absolute values bias the ECE of
+    a sample upwards, and that of a resample further, so percentiles never reach the 0 of a
+    perfectly calibrated model. Instead, true gaps are assumed to be a multiple of the observed
+    ones, with noise as in the draws around the observed gaps. The interval has the multiples for
+    which the observed ECE is in the middle 95 %. ``drawn`` is confidence minus accuracy of each
+    bin, times its share, ``[draws, bins]``; ``gaps`` the same in the sample, ``[bins]``.
     """
     noise, observed = drawn - gaps, float(np.abs(gaps).sum())
     scales = np.linspace(0, 2, 41)
     bounds = np.percentile(np.abs(scales[:, None, None] * gaps + noise).sum(axis=2), bootstrap.PERCENTILES, axis=1)
     most, least = (float(np.interp(observed, np.maximum.accumulate(bound), scales)) for bound in bounds)
-    # A sample better than 97.5 % of those of a perfectly calibrated model says no more than itself.
+    # Include the observed ECE even if 97.5 % of a perfectly calibrated model's samples exceed it.
     return Interval(least * observed, min(1.0, max(most, 1.0) * observed))
 
 
 def abstention(split: ScoredSplit, task: Task, thresholds: Mapping[float, float | None]) -> tuple[Operating, ...]:
-    """Return what each threshold does in a single-label task, on the segments labelled for it.
+    """Return the effect of each threshold on a single-label task's labelled segments.
 
-    Intervals take thresholds, chosen on dev by wanted precision (there too high), as they are.
+    Intervals treat ``thresholds``, by target precision on dev (optimistic there), as fixed.
     """
     split = split.subset(split.labelled(task.name))
     confidence, right = outcomes(split.gold[task.name], split.probabilities[task.name])
     articles, levels = bootstrap.numbered(split.groups), sorted(thresholds)
     cuts = np.array([np.inf if thresholds[level] is None else thresholds[level] for level in levels], dtype=np.float64)
     answered = (confidence[:, None] >= cuts).astype(np.float64)
-    # What each threshold answers, and how much of it is right, by article.
+    # Answered segments and correct answers for each threshold, by article.
     sums = bootstrap.per_article(np.hstack([answered, answered * right[:, None], np.ones((len(right), 1))]), articles)
     sample = None
     if len(sums) >= bootstrap.MIN_ARTICLES:
@@ -227,23 +227,23 @@ def abstention(split: ScoredSplit, task: Task, thresholds: Mapping[float, float 
 
 
 def threshold(split: ScoredSplit, task: Task, precision: float, min_answered: int = MIN_ANSWERED) -> float | None:
-    """Return the probability from which on a single-label task is as often right as wanted.
+    """Return the lowest probability from which a single-label task reaches ``precision``.
 
-    Of several it is the one with the largest coverage, and with at least ``min_answered`` segments
-    answered (all of them in a smaller split); segments of the same probability are answered or not
-    together. None where there is none. Its precision on dev, which chose it, is too high.
+    At least ``min_answered`` segments are answered (all of them in a smaller split); segments of
+    equal probability are answered or not together. Return None if there is no such probability. On
+    dev, where the threshold is chosen, its precision is optimistic.
     """
     rows = split.labelled(task.name)
     confidence, right = outcomes(split.gold[task.name][rows], split.probabilities[task.name][rows])
     order = np.argsort(-confidence, kind="stable")
     confidence, answered = confidence[order], np.arange(1, len(order) + 1)
     last = np.append(confidence[1:] < confidence[:-1], True)
-    # Whole numbers, so that 9 of 10 are 0.9 whatever the rounding.
+    # Counts are compared, with a tolerance, so that 9 of 10 reach 0.9 despite rounding.
     enough = (np.cumsum(right[order]) >= precision * answered - 1e-9) & last & (answered >= min(min_answered, len(order)))
     return float(confidence[np.flatnonzero(enough)[-1]]) if enough.any() else None
 
 
 def thresholds(split: ScoredSplit, precisions: Sequence[float] = PRECISIONS) -> dict[str, dict[float, float | None]]:
-    """Return the thresholds of every single-label task that the split is labelled for."""
+    """Return the thresholds of every labelled single-label task, by target precision."""
     tasks = (task for task in split.tasks if task.kind == "single")
     return {task.name: {precision: threshold(split, task, precision) for precision in precisions} for task in tasks}

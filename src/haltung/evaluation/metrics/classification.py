@@ -1,4 +1,4 @@
-"""Metrics of topic and stance; counts take any leading axes, so a bootstrap needs no loop."""
+"""Metrics of topic and stance; counts may have leading axes, so the bootstrap needs no loop."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,11 +20,11 @@ _PER_LABEL = ("precision", "recall", "f1")
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """What the metrics of one task are made of; counts add up over segments.
+    """The counts from which the metrics of one task are computed; they are additive over segments.
 
     ``sums`` is ``[..., 3 * labels + 3]``: correct, predicted and support of each label, segments
-    with all labels right, segments, and the log loss. ``all_labels``: macro-F1 averages over every
-    label, not only over those that occur (see ``TaskMetrics``).
+    with all labels correct, segments, and the log loss. ``all_labels``: macro-F1 averages over all
+    labels, not only those that occur (see ``TaskMetrics``).
     """
 
     sums: Floats
@@ -32,7 +32,7 @@ class Counts:
     all_labels: bool
 
     def of(self, sums: Floats) -> Self:
-        """Return other sums of the same columns."""
+        """Return counts with other ``sums`` of the same columns."""
         return replace(self, sums=sums)
 
     def total(self) -> Self:
@@ -45,13 +45,13 @@ class Counts:
         return self.sums[..., :size], self.sums[..., size : 2 * size], self.sums[..., 2 * size : 3 * size]
 
     def accuracy(self) -> Floats:
-        """Return the share of segments with all labels right, ``[...]``."""
+        """Return the share of segments with all labels correct, ``[...]``."""
         return ratio(self.sums[..., -3], self.sums[..., -2])
 
     def macro_f1(self) -> Floats:
-        """Return the mean F1 of the labels that count, ``[...]``."""
+        """Return the mean F1 of the averaged labels, ``[...]``."""
         correct, predicted, support = self.by_label()
-        # A label that does not count has an F1 of 0.
+        # A label that is not averaged has an F1 of 0.
         return ratio(ratio(2 * correct, predicted + support).sum(axis=-1), self.averaged().sum(axis=-1))
 
     def averaged(self) -> Floats:
@@ -60,9 +60,9 @@ class Counts:
         return np.ones(support.shape) if self.all_labels else (predicted + support > 0).astype(np.float64)
 
     def metrics(self) -> Floats:
-        """Return headline metrics, then each label's precision, recall and F1.
+        """Return headline metrics, then labels' precision, recall, F1, ``[..., 5 + 3 * labels]``.
 
-        The shape is ``[..., 5 + 3 * labels]``; nan stands where nothing can be divided by.
+        If the denominator is 0, log loss and the metrics of labels are nan, the others 0.
         """
         correct, predicted, support = self.by_label()
         micro = ratio(2 * correct.sum(axis=-1), (predicted + support).sum(axis=-1))
@@ -72,14 +72,14 @@ class Counts:
         return np.concatenate([np.stack(heads, axis=-1), *(ratio(*pair, np.nan) for pair in pairs)], axis=-1)
 
     def intervals(self, draws: int = DRAWS, seed: int = SEED) -> list[Interval | None]:
-        """Return an interval, or None, for each of ``metrics``, from counts by article.
+        """Return an interval or None for each of ``metrics``, from counts by article.
 
-        A share of 0 or 1, of which all draws agree, has Wilson's; F1 and a loss have none then.
+        If all draws equal 0 or 1, shares (accuracy, precision, recall) get Wilson's, others None.
         """
         ends = bootstrap.bca_intervals(self.sums, lambda sums: self.of(sums).metrics(), draws, seed)
         if len(self.sums) < bootstrap.MIN_ARTICLES:
             return ends
-        # Accuracy is a share of all articles; precision, recall of those with the label.
+        # n: all articles for accuracy (which single-label micro-F1 equals), else those concerned.
         _, predicted, support = ((part > 0).sum(axis=0) for part in self.by_label())
         every = len(self.sums)
         articles = [0, every, 0 if self.all_labels else every, 0, 0, *predicted, *support]
@@ -91,22 +91,22 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class TaskMean:
-    """The counts of several tasks by article, side by side in ``sums``, ``[articles, columns]``."""
+    """The counts of several tasks by article, concatenated in ``sums``, ``[articles, columns]``."""
 
     sums: Floats
     tasks: tuple[Counts, ...]
 
     def macro_f1(self, sums: Floats) -> Floats:
-        """Return the mean of the tasks' macro-F1, ``[...]``, of sums over articles."""
+        """Return the mean of the tasks' macro-F1, ``[...]``, from ``sums``, ``[..., columns]``."""
         parts = np.split(sums, np.cumsum([task.sums.shape[1] for task in self.tasks])[:-1], axis=-1)
         return np.asarray(np.mean([task.of(part).macro_f1() for task, part in zip(self.tasks, parts, strict=True)], axis=0))
 
 
 def tally(gold: Ints, decided: Ints, labels: int, loss: Floats | None = None) -> Counts:
-    """Return the counts of each segment by itself, ``[n, columns]``.
+    """Return the counts of each segment, ``[n, columns]``.
 
-    ``gold`` and ``decided`` are ``[n]`` label indices, or ``[n, labels]`` of 0 and 1, with no row
-    unlabelled; ``loss`` is the log loss of each segment, ``[n]``, 0 where it is not given.
+    ``gold`` and ``decided`` are label indices, ``[n]``, or 0 and 1, ``[n, labels]``, without
+    unlabelled rows; ``loss`` is the log loss of each segment, ``[n]``, 0 if not given.
     """
     single = gold.ndim == 1
     has, given = (np.eye(labels, dtype=np.int64)[part] if single else part for part in (gold, decided))
@@ -116,28 +116,28 @@ def tally(gold: Ints, decided: Ints, labels: int, loss: Floats | None = None) ->
 
 
 def segment_counts(split: ScoredSplit, task: Task) -> Counts:
-    """Return a task's counts by segment, over those labelled for it."""
+    """Return a task's counts by segment, for the segments labelled for it."""
     rows = split.labelled(task.name)
     gold = split.gold[task.name][rows]
     return tally(gold, split.decided(task.name)[rows], len(task), losses(gold, split.probabilities[task.name][rows]))
 
 
 def article_counts(split: ScoredSplit, task: Task) -> Counts:
-    """Return a task's counts by article, in the split's order, over those labelled for it."""
+    """Return a task's counts by article, in the split's order, over its labelled segments."""
     counts = segment_counts(split, task)
     groups = [split.groups[row] for row in np.flatnonzero(split.labelled(task.name))]
     return counts.of(bootstrap.per_article(counts.sums, bootstrap.numbered(groups)))
 
 
 def sample_metrics(runs: Sequence[Counts], draws: int = DRAWS, seed: int = SEED) -> significance.Sampled:
-    """Return a system's metrics and draws; one ``seed`` draws the same articles for each system."""
+    """Return a system's metrics and draws; a ``seed`` draws the same articles for all systems."""
     every = runs[0].of(np.stack([run.sums for run in runs], axis=1))
     drawn = every.of(bootstrap.resampled(every.sums, draws, seed)).metrics().mean(axis=1)
     return significance.Sampled(every.total().metrics(), drawn, len(every.sums))
 
 
 def mean_over_tasks(split: ScoredSplit, tasks: Sequence[str]) -> TaskMean:
-    """Return several tasks' counts over all articles; ``UserError`` if these are too few."""
+    """Return several tasks' counts by article; ``UserError`` if there are too few articles."""
     numbers = bootstrap.numbered(split.groups)
     if (articles := int(numbers.max(initial=-1)) + 1) < significance.MIN_ARTICLES:
         raise UserError(f"{split.split} has {articles} articles; at least {significance.MIN_ARTICLES} are needed to compare trials")
@@ -147,7 +147,7 @@ def mean_over_tasks(split: ScoredSplit, tasks: Sequence[str]) -> TaskMean:
 
 
 def evaluate(split: ScoredSplit, required: bool = True) -> EvaluationResult:
-    """Return the metrics of every task with a gold label; ``UserError`` if a required one lacks."""
+    """Return metrics by task; ``UserError`` without segments or, if ``required``, gold labels."""
     scheme = split.scheme
     tasks = {task.name: _task_metrics(split, task) for task in split.tasks}
     if not tasks and (required or not len(split)):
@@ -169,10 +169,10 @@ def with_intervals(result: EvaluationResult, split: ScoredSplit) -> EvaluationRe
 
 
 def losses(gold: Ints, probabilities: Floats) -> Floats:
-    """Return each segment's log loss in nats, ``[n]``; of a multi-label task the mean over labels.
+    """Return each segment's log loss in nats, ``[n]``; for a multi-label task the mean over labels.
 
-    Probabilities are clipped to the smallest step of a double, as scikit-learn does, so that one
-    sure mistake costs 36 and not infinity.
+    Probabilities are clipped at the machine epsilon of a double, as in scikit-learn, so that one
+    fully confident mistake costs 36, not infinity.
     """
     step = np.finfo(np.float64).eps
     values = np.clip(probabilities, step, 1 - step)
@@ -182,10 +182,10 @@ def losses(gold: Ints, probabilities: Floats) -> Floats:
 
 
 def outcomes(gold: Ints, probabilities: Floats) -> tuple[Floats, Floats]:
-    """Return the probabilities that are judged, and whether each came true (0 or 1).
+    """Return the probabilities to assess, and whether each came true (0 or 1).
 
     ``[n]`` for a single-label task: each segment's highest probability and whether that label is
-    right. ``[n * labels]`` for a multi-label task: each label's probability, and whether it holds.
+    correct. ``[n * labels]`` for a multi-label task: each label's probability and gold value.
     """
     if gold.ndim == 1:
         return probabilities.max(axis=1), (probabilities.argmax(axis=1) == gold).astype(np.float64)
@@ -193,7 +193,7 @@ def outcomes(gold: Ints, probabilities: Floats) -> tuple[Floats, Floats]:
 
 
 def summary(results: Sequence[EvaluationResult]) -> Summary:
-    """Return mean and deviation (n-1) over runs on one split; ``UserError`` if these differ."""
+    """Return mean and deviation (n-1) over runs; ``UserError`` for unequal splits or schemes."""
     if not results:
         raise UserError("no evaluations to summarise; expected one for each seed")
     first = results[0]
@@ -209,7 +209,7 @@ def summary(results: Sequence[EvaluationResult]) -> Summary:
 
 
 def spreads(results: Sequence[EvaluationResult]) -> dict[str, dict[str, Spread]]:
-    """Return mean and deviation (n-1) of the headline metrics of tasks that all results have."""
+    """Return mean and deviation (n-1) of the headline metrics of tasks common to all results."""
     tasks: dict[str, dict[str, Spread]] = {name: {} for name in results[0].tasks if all(name in one.tasks for one in results)}
     for name, metric in product(tasks, HEADLINE):
         values = tuple(getattr(run.tasks[name], metric) for run in results)
@@ -224,7 +224,7 @@ def _task_metrics(split: ScoredSplit, task: Task) -> TaskMetrics:
     values = total.metrics()
     macro_f1, accuracy, micro_f1, weighted_f1, log_loss = values[: len(HEADLINE)].tolist()
     correct, predicted, support = (part.astype(np.int64).tolist() for part in total.by_label())
-    # 0 where nothing can be divided by.
+    # Rates with a denominator of 0 are reported as 0.
     rates = np.nan_to_num(values[len(HEADLINE) :]).reshape(3, -1).tolist()
     labels = (LabelMetrics(*column) for column in zip(task.ids, *rates, support, predicted, correct, strict=True))
     size = len(task)
@@ -234,14 +234,14 @@ def _task_metrics(split: ScoredSplit, task: Task) -> TaskMetrics:
         labels_averaged=tuple(label for label, weight in zip(task.ids, total.averaged(), strict=True) if weight),
         confusion=tuple(tuple(row) for row in confusion),
         majority=_majority(gold, task),
-        # One segment, or segments that are all alike, are rightly all predicted the same.
+        # If all gold labels are equal, predicting all segments the same is correct.
         collapsed=bool((decided == decided[0]).all() and not (gold == gold[0]).all()),
     )  # fmt: skip
 
 
 def _majority(gold: Ints, task: Task) -> Baseline:
     single = gold.ndim == 1
-    # Of labels that are equally frequent, argmax takes the first in the scheme's order.
+    # Ties go to the first label in the scheme's order (argmax).
     always = np.bincount(gold, minlength=len(task)).argmax() if single else (2 * gold.sum(axis=0) > len(gold)).astype(np.int64)
     labels = (task.ids[int(always)],) if single else tuple(task.ids[index] for index in np.flatnonzero(always))
     counts = tally(gold, np.broadcast_to(always, gold.shape), len(task)).total()

@@ -1,7 +1,7 @@
-"""Dyads against gold: precision, recall and F1 over sets of (source, target, stance).
+"""Evaluation of dyads: precision, recall and F1 over sets of (source, target, stance).
 
-Each segment has a set of gold dyads and a set of predicted ones; matches are counted over all
-segments (micro-averaged), as is usual where most have one dyad or none (MUC-4, Chinchor 1992).
+Each segment has a set of gold dyads and a set of predicted dyads. Matches are counted over all
+segments (micro-averaged), as is usual if most have at most one dyad (MUC-4, Chinchor 1992).
 """
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -17,17 +17,17 @@ from haltung.evaluation.statistics.significance import randomisation
 from haltung.records import Dyad
 
 WHOLE = "source, target, stance"
-# What of a dyad has to be right, by the name of the metric.
+# The part of a dyad that must match, by name.
 PARTS: dict[str, Callable[[Dyad], Hashable]] = {part: attrgetter(*part.split(", ")) for part in (WHOLE, "source, stance", "source, target")}
-END_TO_END, STANCES_GIVEN = "end to end", "stances given"  # what a system may be given
+END_TO_END, STANCES_GIVEN = "end to end", "stances given"  # settings: the inputs of a system
 DyadSets = Sequence[Collection[Dyad]]  # the dyads of each segment
 
 
 @dataclass(frozen=True)
 class Match:
-    """How well sets agree: ``right`` of the ``found`` ones are among the ``gold`` ones.
+    """The agreement of two sets: ``right`` of the ``found`` items are among the ``gold`` items.
 
-    ``interval`` is that of F1, None for too few articles. Ratios of nothing are 0.
+    ``interval`` is that of F1, None if there are too few articles. Ratios are 0 if undefined.
     """
 
     gold: int
@@ -48,8 +48,8 @@ class Match:
 class DyadMetrics:
     """One system's ``Match`` for each of ``PARTS``, and for whole dyads of each stance.
 
-    ``stance_given_pair`` is the share of the right (source, target) whose stance is right too;
-    ``actors`` says how many of the gold dyads' codes were among the candidates (None if unknown).
+    ``stance_given_pair`` is the share of correct (source, target) pairs whose stance is correct
+    too; ``actors`` matches the gold dyads' codes with the candidates (None if unknown).
     """
 
     segments: int
@@ -60,7 +60,7 @@ class DyadMetrics:
     actors: Match | None = None
 
     def headline(self) -> dict[str, float]:
-        """Return F1 flat, as a tracker wants it, without the ends where there is no interval.
+        """Return F1 scores as a flat dict for a tracker; ends of missing intervals are omitted.
 
         ``{"dyads_f1": …, "dyads_f1.low": …, "dyads_f1.high": …, "dyads_source_stance_f1": …}``
         """
@@ -75,7 +75,7 @@ class DyadMetrics:
 
 @dataclass(frozen=True)
 class Difference:
-    """The F1 of one system minus that of another, and the p of approximate randomisation."""
+    """The F1 of one system minus that of another, with the p-value of approximate randomisation."""
 
     delta: float
     interval: Interval | None
@@ -84,10 +84,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class SystemsCompared:
-    """What systems find where the same things are given.
+    """Systems compared in one setting, which determines their inputs.
 
-    ``systems`` has the metrics of ``model``, where there is one, and of ``rules``; ``differences``
-    are those of the model to the rules, by part.
+    ``systems`` has the metrics of ``model``, if there is one, and of ``rules``; ``differences`` are
+    model minus rules, by part.
     """
 
     systems: Mapping[str, DyadMetrics]
@@ -97,10 +97,10 @@ class SystemsCompared:
 def evaluate_dyads(
     gold: DyadSets, predicted: DyadSets, articles: Sequence[str], candidates: Sequence[Collection[str]] | None = None
 ) -> DyadMetrics:
-    """Return how well the predicted dyads of each segment agree with the gold ones.
+    """Return the metrics of the predicted dyads of each segment against the gold dyads.
 
     ``candidates`` are the codes that could be chosen in each segment. Raises ``UserError`` if there
-    is no segment, or the lists are not equally long.
+    is no segment, or if ``gold``, ``predicted`` and ``articles`` differ in length.
     """
     if not gold or len({len(gold), len(predicted), len(articles)}) > 1:
         found = f"dyads of {len(gold)} gold, {len(predicted)} predicted segments and {len(articles)} articles"
@@ -121,7 +121,7 @@ def evaluate_dyads(
 def f1_difference(
     gold: DyadSets, one: DyadSets, other: DyadSets, articles: Sequence[str], part: str = WHOLE, draws: int = DRAWS
 ) -> Difference:
-    """Return how much better ``one`` is than ``other`` in F1, tested by swapping whole articles."""
+    """Return F1 of ``one`` minus F1 of ``other``, tested by swapping whole articles."""
     numbers = numbered(articles)
     left, right = (per_article(_counts(gold, predicted, PARTS[part]), numbers) for predicted in (one, other))
     sums = np.stack([left, right], axis=1)
@@ -130,25 +130,25 @@ def f1_difference(
 
 
 def match(gold: DyadSets, predicted: DyadSets, part: str = WHOLE, articles: Sequence[str] = ()) -> Match:
-    """Return how well a part of the dyads agrees; without ``articles`` there is no interval."""
+    """Return the agreement of one part of the dyads; without ``articles`` there is no interval."""
     counts = _counts(gold, predicted, PARTS[part]).reshape(-1, 3)
     wanted, answered, right = counts.sum(axis=0).astype(np.int64).tolist()
     return Match(wanted, answered, right, bca_intervals(per_article(counts, numbered(articles)), _f1)[0] if articles else None)
 
 
 def _counts(gold: DyadSets, predicted: DyadSets, key: Callable[[Dyad], Hashable]) -> Floats:
-    """Return how many are gold, predicted and right in each segment, ``[segments, 3]``."""
+    """Return the number of gold, predicted and correct dyads by segment, ``[segments, 3]``."""
     sets = [({key(dyad) for dyad in wanted}, {key(dyad) for dyad in answered}) for wanted, answered in zip(gold, predicted, strict=True)]
     return np.array([(len(wanted), len(answered), len(wanted & answered)) for wanted, answered in sets], dtype=np.float64)
 
 
 def _f1(sums: Floats, otherwise: float = np.nan) -> Floats:
-    """Return F1, ``[..., 1]``, of sums ``[..., 3]``; ``otherwise`` where there are no dyads."""
+    """Return F1, ``[..., 1]``, from sums ``[..., 3]``; ``otherwise`` if there are no dyads."""
     return ratio(2 * sums[..., 2:], sums[..., :1] + sums[..., 1:2], otherwise)
 
 
 def _gap(sums: Floats) -> Floats:
-    """Return the first system's F1 minus the second's, ``[..., 1]``, of ``[..., 2, 3]``."""
+    """Return the first system's F1 minus the second's, ``[..., 1]``, from ``[..., 2, 3]``."""
     f1 = _f1(sums, 0.0)
     return np.asarray(f1[..., 0, :] - f1[..., 1, :])
 

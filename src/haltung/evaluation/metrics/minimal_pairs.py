@@ -1,4 +1,4 @@
-"""Metrics on minimal pairs, by phenomenon: does the model tell apart what differs in one thing?"""
+"""Metrics on minimal pairs (texts that differ in a single respect), by phenomenon."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,11 +11,11 @@ from haltung.evaluation.statistics.bootstrap import numbered, wilson
 from haltung.records import Segment
 
 ALL = "all"  # the row over all phenomena
-_SIDES = ("-a", "-b")  # how the ids of a pair's two segments end
+_SIDES = ("-a", "-b")  # suffixes of the ids of a pair's two segments
 
 
 def are_minimal_pairs(segments: Sequence[Segment]) -> bool:
-    """Return whether articles are pairs, ``ID-a`` and ``ID-b``, with the phenomenon as genre."""
+    """Return whether each article is a pair, ``ID-a`` and ``ID-b``, with a phenomenon as genre."""
     ids = {segment.id for segment in segments}
     return bool(segments) and all(
         segment.genre and segment.article and segment.id[-2:] in _SIDES and {segment.article + side for side in _SIDES} <= ids
@@ -24,17 +24,17 @@ def are_minimal_pairs(segments: Sequence[Segment]) -> bool:
 
 
 def pair_rows(segments: Sequence[Segment]) -> tuple[Ints, np.ndarray]:
-    """Return the rows of each pair's two segments, ``[pairs, 2]``, and its phenomenon."""
+    """Return the rows of each pair's segments, ``[pairs, 2]``, and its phenomenon, ``[pairs]``."""
     rows = {segment.id: row for row, segment in enumerate(segments)}
     kinds = {segment.article: segment.genre for segment in segments}
     return np.array([[rows[pair + side] for side in _SIDES] for pair in kinds]), np.array(list(kinds.values()))
 
 
 def phenomena(split: ScoredSplit, segments: Sequence[Segment]) -> dict[str, tuple[PhenomenonMetrics, ...]]:
-    """Return the metrics by phenomenon, that of all pairs first.
+    """Return each task's metrics by phenomenon, those of all pairs first.
 
-    Tasks are the single-label ones whose gold labels differ within at least one pair. The segments
-    are those of the split, in the same order (see ``are_minimal_pairs``).
+    Only single-label tasks whose gold labels differ within at least one pair are included. The
+    ``segments`` are those of the split, in the same order (see ``are_minimal_pairs``).
     """
     pairs, names = pair_rows(segments)
     out: dict[str, tuple[PhenomenonMetrics, ...]] = {}
@@ -47,9 +47,9 @@ def phenomena(split: ScoredSplit, segments: Sequence[Segment]) -> dict[str, tupl
 
 
 def dyad_phenomena(segments: Sequence[Segment], found: DyadSets) -> dict[str, tuple[PhenomenonMetrics, ...]]:
-    """Return the metrics of dyads by phenomenon, of whole ones and of (source, target) alone.
+    """Return the metrics of dyads by phenomenon, for whole dyads and for (source, target) alone.
 
-    A segment is right if the set of dyads ``found`` in it, perhaps none, is the gold one.
+    A segment is correct if its set of ``found`` dyads, possibly empty, equals the gold set.
     """
     pairs, names = pair_rows(segments)
     out: dict[str, tuple[PhenomenonMetrics, ...]] = {}
@@ -66,14 +66,14 @@ def flat(metrics: Mapping[str, Sequence[PhenomenonMetrics]]) -> dict[str, dict[s
 
 
 def _by_phenomenon(names: np.ndarray, gold: Ints, decided: Ints) -> tuple[PhenomenonMetrics, ...]:
-    """Return the metrics of pairs ``[pairs, 2]``, of all and of each phenomenon."""
+    """Return the metrics of pairs, ``[pairs, 2]``, over all and for each phenomenon."""
     out = []
     for name in (ALL, *sorted(set(names))):
         rows = np.full(len(names), True) if name == ALL else names == name
         right, differ = gold[rows] == decided[rows], rows & (gold[:, 0] != gold[:, 1])
         apart = float((decided[differ, 0] != decided[differ, 1]).mean()) if differ.any() else None
         accuracy, both = float(right.mean()), float(right.all(axis=1).mean())
-        # The two of a pair are not independent; so pairs are Wilson's n for the accuracy too.
+        # A pair's segments are not independent, so n is the number of pairs for accuracy too.
         ends = {"accuracy": wilson(accuracy, len(right)), "both": wilson(both, len(right))}
         if apart is not None:
             ends["apart"] = wilson(apart, int(differ.sum()))

@@ -1,4 +1,4 @@
-"""The result of an evaluation as frozen records that go to JSON and come back the same."""
+"""The result of an evaluation as frozen records that round-trip through JSON."""
 
 import json
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from haltung.records import read_record
 
 # The metrics of a task that are compared, logged and averaged over seeds.
 HEADLINE = ("macro_f1", "accuracy", "micro_f1", "weighted_f1", "log_loss")
-# Warnings, the gravest first; report/ has their sentences.
+# Warnings, the most severe first; report/ has their sentences.
 COLLAPSED, NEVER_PREDICTED, NOT_IN_GOLD = "collapsed", "never_predicted", "not_in_gold"
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A record that is stored as a JSON file of the format 1."""
+    """A record that is stored as a JSON file in format 1."""
 
     def to_json(self) -> str:
         """Return the record as JSON text, the format first; floats keep every digit."""
@@ -26,7 +26,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Resampling:
-    """How an evaluation's intervals were made, see ``statistics.bootstrap``."""
+    """How an evaluation's intervals were computed (see ``statistics.bootstrap``)."""
 
     method: str
     level: float
@@ -38,9 +38,9 @@ class Resampling:
 class LabelMetrics:
     """One label of one task.
 
-    ``support`` counts the segments that have it, ``predicted`` those predicted to have it,
-    ``correct`` those where both hold. Where nothing can be divided by, precision, recall and F1 are
-    0. ``intervals`` are by metric: precision, recall, f1.
+    ``support`` counts the segments that have it, ``predicted`` those predicted to have it, and
+    ``correct`` those for which both hold. Precision, recall and F1 are 0 if the denominator is 0.
+    ``intervals`` are by metric: precision, recall, f1.
     """
 
     label: str
@@ -55,7 +55,7 @@ class LabelMetrics:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What always predicting the split's most frequent label (or usual labels) would reach."""
+    """The metrics of always predicting the most frequent label (or the labels of over half)."""
 
     labels: tuple[str, ...]
     accuracy: float
@@ -66,16 +66,16 @@ class Baseline:
 class TaskMetrics:
     """The metrics of one task on the ``n`` segments that are labelled for it.
 
-    ``accuracy`` of a multi-label task is subset accuracy: all labels of a segment right.
+    ``accuracy`` of a multi-label task is subset accuracy: all labels of a segment are correct.
     ``macro_f1`` is the mean over ``labels_averaged``: for a single-label task the labels that occur
-    in gold **or** predictions, for a multi-label task all labels, which is scikit-learn's default
-    for either. ``micro_f1`` pools the counts of all labels (single-label: equal to accuracy);
-    ``weighted_f1`` weights by support. ``log_loss`` is in nats, for a multi-label task the mean
-    over its labels. ``labels`` has every label of the task, in the scheme's order.
-    ``confusion[i][j]`` counts segments with gold label i and predicted label j; it is empty for a
-    multi-label task. ``collapsed``: all segments are predicted the same though their gold labels
-    differ. ``warnings`` are codes derived from the rest, the gravest first. ``intervals`` are by
-    headline metric; one is missing where there are too few articles for it, and in older files.
+    in gold **or** predictions, for a multi-label task all labels (scikit-learn's default for each).
+    ``micro_f1`` pools the counts of all labels (single-label: equal to accuracy); ``weighted_f1``
+    weights by support. ``log_loss`` is in nats, for a multi-label task the mean over its labels.
+    ``labels`` has every label of the task, in the scheme's order. ``confusion[i][j]`` counts
+    segments with gold label i and predicted label j; it is empty for a multi-label task.
+    ``collapsed``: all segments have the same prediction although their gold labels differ.
+    ``warnings`` are codes derived from the rest, the most severe first. ``intervals``, by headline
+    metric, omit undefined ones (as for too few articles); they may be missing in older files.
     """
 
     task: str
@@ -95,18 +95,18 @@ class TaskMetrics:
     intervals: Mapping[str, Interval] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Derive the warnings; the sentences that older files hold there are not read."""
+        """Derive the warnings; sentences stored there by older versions are ignored."""
         applies = {COLLAPSED: self.collapsed, NEVER_PREDICTED: self.never_predicted, NOT_IN_GOLD: self.not_in_gold}
         object.__setattr__(self, "warnings", tuple(code for code, reason in applies.items() if reason))
 
     @property
     def never_predicted(self) -> tuple[str, ...]:
-        """The labels that some segment has but none is predicted to have."""
+        """The labels that occur in gold but are never predicted."""
         return tuple(label.label for label in self.labels if label.support and not label.predicted)
 
     @property
     def not_in_gold(self) -> tuple[str, ...]:
-        """The labels that are predicted but that no segment has; each counts as 0 in macro-F1."""
+        """The labels that are predicted but not in gold; each counts as 0 in macro-F1."""
         return tuple(label.label for label in self.labels if label.predicted and not label.support)
 
 
@@ -114,10 +114,10 @@ class TaskMetrics:
 class PhenomenonMetrics:
     """One task, or the dyads, on the minimal pairs of one phenomenon.
 
-    ``accuracy`` is over segments (of dyads: exact match of a segment's set), ``both`` the share of
-    pairs with both right. ``differing`` counts the pairs whose gold differs, and ``apart`` is the
-    share of those whose predictions differ at all, right or wrong (None without any): a model that
-    looks at keywords alone answers both the same. ``intervals`` take pairs for independent.
+    ``accuracy`` is over segments (for dyads: exact match of a segment's set), ``both`` the share of
+    pairs with both correct. ``differing`` counts the pairs whose gold differs. ``apart`` is the
+    share of these whose predictions differ, correct or not (None if there are none): a model that
+    only looks at keywords predicts both the same. ``intervals`` assume independent pairs.
     """
 
     phenomenon: str
@@ -133,10 +133,10 @@ class PhenomenonMetrics:
 class EvaluationResult(Stored):
     """The metrics of one model on one split of ``n`` segments in ``groups`` articles.
 
-    A task without any gold label is not in ``tasks``. ``phenomena``, by task, is filled for minimal
-    pairs alone, ``dyads`` for a model that finds them on a split that has them; where both hold,
-    ``dyad_phenomena``, by what of a dyad has to be right. ``resampling`` is None without intervals.
-    ``lone`` segments name no article.
+    Tasks without gold labels are not in ``tasks``. ``phenomena``, by task, is only filled for
+    minimal pairs, ``dyads`` for a model that predicts them on a split that has them. If both hold,
+    so is ``dyad_phenomena``, by the part of a dyad that must match. ``resampling`` is None without
+    intervals. ``lone`` counts the segments without an article.
     """
 
     corpus: str
@@ -153,10 +153,10 @@ class EvaluationResult(Stored):
     lone: int = 0
 
     def headline(self) -> dict[str, float]:
-        """Return the headline metrics flat, as a tracker wants them.
+        """Return the headline metrics as a flat dict for a tracker.
 
-        ``{"stance_macro_f1": …, "stance_macro_f1.low": …, "stance_macro_f1.high": …}``, without the
-        ends where there is no interval; with those of dyads, where it has them.
+        ``{"stance_macro_f1": …, "stance_macro_f1.low": …, "stance_macro_f1.high": …}``, with those
+        of dyads, if any. The ends of missing intervals are omitted.
         """
         out = {f"{name}_{metric}": getattr(task, metric) for name, task in self.tasks.items() for metric in HEADLINE}
         for name, task in self.tasks.items():
@@ -174,8 +174,8 @@ def read(path: Path) -> EvaluationResult:
 class Spread:
     """One metric over several runs.
 
-    ``deviation`` is the sample standard deviation (n-1), None for a single run; ``interval`` that
-    of the mean, where it was computed (see ``comparison.with_intervals_of_means``).
+    ``deviation`` is the sample standard deviation (n-1), None for a single run; ``interval`` is
+    that of the mean, if computed (see ``comparison.with_intervals_of_means``).
     """
 
     mean: float
@@ -184,7 +184,7 @@ class Spread:
     interval: Interval | None = None
 
     def metrics(self) -> dict[str, float]:
-        """Return ``{"mean": …, "sd": …}``, without the latter for a single run."""
+        """Return ``{"mean": …, "sd": …}``, without ``sd`` for a single run."""
         return {"mean": self.mean} if self.deviation is None else {"mean": self.mean, "sd": self.deviation}
 
 

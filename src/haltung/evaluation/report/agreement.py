@@ -1,4 +1,4 @@
-"""The agreement of coders as tables, a page, and a sheet of what they have to settle."""
+"""Inter-coder agreement as tables, a page, and a workbook of the disagreements to settle."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ _cell: Callable[[Coefficient], Cell] = attrgetter("value", "interval")
 
 
 def grids(result: Agreement, scheme: Scheme, language: str = "en") -> list[Grid]:
-    """Return all tasks in one table, then a table of the labels of each."""
+    """Return one table of all tasks, then a table of labels for each task."""
     kappa = "cohen" if len(result.coders) == 2 else "fleiss"
     rows = [(scheme[name].title(language), *map(_cell, one.measures.values()), one.n, one.complete) for name, one in result.tasks.items()]
     columns = ("task", "percent_agreement", "alpha_nominal", kappa, "segments", "coded_by_all")
@@ -39,7 +39,7 @@ def grids(result: Agreement, scheme: Scheme, language: str = "en") -> list[Grid]
 
 
 def notes(result: Agreement, language: str = "en") -> list[str]:
-    """Return what a reader has to know to read the tables."""
+    """Return the notes needed to read the tables."""
     out, fewest = [word("agreement_explained", language)], min(task.articles for task in result.tasks.values())
     unit = word("segments" if result.alone else "articles", language)
     out += [word("agreement_alone", language)] if result.alone else []
@@ -47,10 +47,10 @@ def notes(result: Agreement, language: str = "en") -> list[str]:
 
 
 def write(folder: Path, result: Agreement, scheme: Scheme, language: str = "en", details: Mapping[str, str] | None = None) -> None:
-    """Write page, JSON, and plots: of which labels meet, if a task is single-label, and when.
+    """Write page, JSON and plots: confusion (of single-label tasks) and the course of coding.
 
-    The folder is replaced as by ``page.write``, with the same ``UserError``; ``details`` are facts
-    to list at the foot of the page.
+    The folder is replaced as in ``page.write``, with the same ``UserError``; ``details`` are facts
+    for the foot of the page.
     """
     sides = result.coders if len(result.coders) == 2 else (word("a_coder", language), word("another_coder", language))
     with report_folder(folder, DATA, "agreement", language) as scratch:
@@ -70,11 +70,11 @@ def write(folder: Path, result: Agreement, scheme: Scheme, language: str = "en",
 
 
 def write_open(path: Path, reading: Reading, coders: Sequence[str], tasks: Sequence[Task], first: Sequence[str] = ()) -> int:
-    """Write all segments as a workbook, those to be settled first; return how many these are.
+    """Write all coded segments to a workbook, those to settle first; return the number to settle.
 
-    Each task has a column of its name, empty where the coders differ, with their label elsewhere.
-    The columns of the source that were not read follow. ``first`` are ids of segments to be
-    settled whose order counts.
+    Each task has a column of its name, with the label if the coders agree, else empty. The unread
+    columns of the source follow. ``first`` are ids of segments to settle that precede the others,
+    in their order.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""A comparison as tables and sentences: for the terminal, as Markdown, LaTeX and CSV."""
+"""A comparison as tables and sentences, for the terminal and as Markdown, LaTeX and CSV."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 DATA, PAGE, MARKDOWN, LATEX = "comparison.json", "comparison.html", "comparison.md", "comparison.tex"
 LEADERBOARD, PAIRS = "leaderboard.csv", "pairs.csv"
-_FEW_ARTICLES = 20  # with fewer the tests find differences a little too easily
-# The columns of the CSV files, by where a comparison has their values.
+_FEW_ARTICLES = 20  # with fewer, the tests have slightly too many false positives
+# The columns of the CSV files, by the path of their values in a comparison.
 _COLUMNS = {
     "standings": {
         "task": "task", "system": "system", "runs": "runs", "macro_f1.value": "macro_f1", "macro_f1.low": "macro_f1_low",
@@ -39,7 +39,7 @@ _COLUMNS = {
 
 
 def leaderboard(comparison: Comparison, task: str, scheme: Scheme, language: str = "en") -> Grid:
-    """Return one row for each system, the best first, with intervals and the spread over seeds."""
+    """Return one row per system, the best first, with intervals and deviation over seeds."""
     result = comparison.tasks[task]
     rows = (
         (row.system, _estimate(row.macro_f1, language), row.macro_f1_deviation, _estimate(row.accuracy, language), str(row.runs))
@@ -51,7 +51,7 @@ def leaderboard(comparison: Comparison, task: str, scheme: Scheme, language: str
 
 
 def pairs(comparison: Comparison, task: str, scheme: Scheme, language: str = "en", verdicts: bool = True) -> Grid:
-    """Return one row for each pair; a terminal is too narrow for its ``verdicts``."""
+    """Return one row per pair; ``verdicts`` can be omitted, as for a narrow terminal."""
     rows = [
         {
             "pair": f"{pair.first} {word('against', language)} {pair.second}",
@@ -70,7 +70,7 @@ def verdict(pair: SystemPair, comparison: Comparison, language: str = "en") -> s
     """Return ``better``, ``worse`` or ``not distinguishable with these data (it would take …)``."""
     if pair.verdict != OPEN:
         return word("compared_better" if pair.verdict == BETTER else "compared_worse", language)
-    # What the bootstrap draws: articles, or segments where each stands alone.
+    # The unit of the bootstrap: articles, or segments if each is its own group.
     unit = word("segments" if comparison.alone else "articles", language)
     if pair.needed is not None:
         why = word("would_take", language, needed=count(pair.needed, language), unit=unit)
@@ -93,7 +93,7 @@ def sentence(pair: SystemPair, comparison: Comparison, language: str = "en") -> 
 
 
 def notes(comparison: Comparison, language: str = "en") -> list[str]:
-    """Return what a reader has to know to read the tables."""
+    """Return the notes needed to read the tables."""
     correction = word(f"corrected_{comparison.correction}", language)
     out = [word("comparison_explained", language, draws=count(comparison.draws, language), correction=correction)]
     standings = [one for task in comparison.tasks.values() for one in task.standings]
@@ -109,7 +109,7 @@ def notes(comparison: Comparison, language: str = "en") -> list[str]:
 
 
 def grids(comparison: Comparison, scheme: Scheme, language: str = "en") -> list[Grid]:
-    """Return leaderboard and pairs of each task."""
+    """Return the leaderboard and the pairs of each task."""
     return [table(comparison, task, scheme, language) for task in comparison.tasks for table in (leaderboard, pairs)]
 
 
@@ -120,26 +120,26 @@ def markdown(comparison: Comparison, scheme: Scheme, language: str = "en") -> st
 
 
 def latex(comparison: Comparison, scheme: Scheme, language: str = "en") -> str:
-    """Return all tables as LaTeX, each a ``table`` no wider than a line, with the packages."""
+    """Return all tables as LaTeX, each a ``table`` within the line width; packages in a comment."""
     return files.rendered("haltung.evaluation.report", "comparison.tex.j2", grids=grids(comparison, scheme, language))
 
 
 def frame(comparison: Comparison, part: Literal["standings", "pairs"]) -> "pd.DataFrame":
-    """Return the standings, or the pairs, of all tasks with every digit, as the CSV files do."""
+    """Return the standings or pairs of all tasks in full precision, as in the CSV files."""
     import pandas as pd
 
     tasks = comparison.tasks.values()
     rows = [{"task": task.task, "n": task.n, "articles": task.articles, **asdict(row)} for task in tasks for row in getattr(task, part)]
     found = pd.json_normalize(rows).reindex(columns=list(_COLUMNS[part])).rename(columns=_COLUMNS[part])
-    # Where a value is missing, whole numbers stay whole.
+    # Int64 keeps integers although values may be missing.
     return found.astype({"articles_needed": "Int64"}) if part == "pairs" else found
 
 
 def write(folder: Path, comparison: Comparison, scheme: Scheme, language: str = "en", details: Mapping[str, str] = {}) -> list[Path]:
-    """Write page, Markdown, LaTeX, CSV, JSON, and a forest plot for each task; return these files.
+    """Write page, Markdown, LaTeX, CSV, JSON, and a forest plot per task; return their paths.
 
-    The folder is replaced as by ``page.write``, with the same ``UserError``. ``details`` are facts
-    to list at the foot of the page, such as the command and the runs' ids.
+    The folder is replaced as in ``page.write``, with the same ``UserError``. ``details`` are facts
+    for the foot of the page, such as the command and the runs' ids.
     """
     with report_folder(folder, DATA, "comparison", language) as scratch:
         plots = {task: save(forest(comparison, task, scheme, language), scratch / f"{task}_forest") for task in comparison.tasks}
@@ -158,7 +158,7 @@ def write(folder: Path, comparison: Comparison, scheme: Scheme, language: str = 
 
 
 def _estimate(value: Estimate, language: str, sign: bool = False) -> str:
-    """Return ``0.052 [−0.011, 0.093]``, with a real minus."""
+    """Return ``0.052 [−0.011, 0.093]``, with a minus sign (U+2212)."""
     return estimate(value.value, Interval(value.low, value.high), language, sign)
 
 

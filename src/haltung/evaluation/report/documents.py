@@ -1,4 +1,4 @@
-"""Markdown as LaTeX and as a Word document, and data frames as an Excel workbook."""
+"""Convert Markdown to LaTeX and Word documents, and data frames to Excel workbooks."""
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 ENDINGS = (".md", ".tex", ".docx")
 _STYLES = ("strong", "em")
 _LOCALES = {"en": "en-GB", "de": "de-DE"}
-_Line = list[tuple[str, str]]  # pieces with their style; a block is a tag with a line or table
+_Line = list[tuple[str, str]]  # pieces of text with their style; a block is a tag and a line or table
 
 
 def write(path: Path, text: str, language: str = "en") -> None:
-    """Write Markdown as ``.md``, ``.tex`` (to be included in a paper) or ``.docx``.
+    """Write Markdown as ``.md``, ``.tex`` (to include in a paper) or ``.docx``.
 
-    It has headings, lists, tables, bold, italics; a bold paragraph before a table is its title.
+    It may have headings, lists, tables, bold, italics; a bold paragraph before a table titles it.
     """
     if path.suffix.lower() == ".docx":
         with atomic_file(path) as scratch:
@@ -31,15 +31,15 @@ def write(path: Path, text: str, language: str = "en") -> None:
 
 
 def latex(text: str) -> str:
-    """Return Markdown as LaTeX, with the packages that it needs in a comment."""
+    """Return Markdown as LaTeX, with the required packages in a comment."""
     return rendered("haltung.evaluation.report", "document.tex.j2", blocks=list(_blocks(text)))
 
 
 def write_workbook(path: Path, pages: Mapping[str, "pd.DataFrame"], colours: Mapping[str, Mapping[str, str]]) -> None:
-    """Write frames as sheets; ``colours`` of the first by column and text, "" for empty cells."""
+    """Write frames as sheets; ``colours`` of the first by column and value ("" for empty cells)."""
     import pandas as pd
 
-    # Whatever a cell begins with, it is text and no formula.
+    # Text is never interpreted as a formula, link or number.
     options = dict.fromkeys(("strings_to_formulas", "strings_to_urls", "strings_to_numbers"), False)
     settings = {"engine": "xlsxwriter", "datetime_format": "dd.mm.yyyy", "date_format": "dd.mm.yyyy", "engine_kwargs": {"options": options}}
     with path.open("wb") as file, pd.ExcelWriter(file, **settings) as book:
@@ -58,7 +58,7 @@ def write_workbook(path: Path, pages: Mapping[str, "pd.DataFrame"], colours: Map
 
 
 def plain(cell: Any) -> Any:
-    """Return what a workbook can hold of a cell."""
+    """Return a cell's value in a form that a workbook can store."""
     if isinstance(cell, list):
         return ";".join(map(str, cell))
     is_odd = isinstance(cell, dt.date) and (cell.year < 1900 or getattr(cell, "tzinfo", None) is not None)
@@ -92,7 +92,7 @@ def _write_word(path: Path, text: str, language: str) -> None:
 
 
 def _blocks(text: str) -> Iterator[tuple[str, _Line | Grid]]:
-    """Yield the blocks of Markdown with their HTML tags; a list is its items."""
+    """Yield the blocks of Markdown with their HTML tags; each item of a list is a block."""
     from markdown_it import MarkdownIt
     from markdown_it.tree import SyntaxTreeNode
 

@@ -1,4 +1,4 @@
-"""Words and numbers in German and English: the only place that chooses between them."""
+"""Words and numbers in German and English; no other module chooses between the two."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _GERMAN_NUMBERS = str.maketrans(".,", ",.")
 
 
 def word(key: str, language: str = "en", **values: object) -> str:
-    """Return the words of ``words.tsv`` under ``key``, with names in braces filled in."""
+    """Return the words for ``key`` in ``words.tsv``, with ``values`` for names in braces."""
     text = words("haltung.evaluation.report", checked(language))[key]
     return text.format(**values) if values else text
 
@@ -41,7 +41,7 @@ class Term:
 
 @cache
 def glossary(language: str = "en") -> Mapping[str, Term]:
-    """Return the terms of ``glossary.tsv`` by the words that reports have for them, in order."""
+    """Return the terms of ``glossary.tsv`` by the words used for them in reports, in order."""
     column, out = 2 + LANGUAGES.index(checked(language)), dict[str, Term]()
     for row in files.table("haltung.evaluation.report", "glossary.tsv"):
         term = Term(row[0], row[column], row[column + 2], row[6])
@@ -57,17 +57,17 @@ def checked(language: str) -> str:
 
 
 def number(value: float, language: str = "en", digits: int = 3) -> str:
-    """Return a number with a fixed count of decimals, a real minus: ``0.583``, ``0,583``."""
+    """Return a number with fixed decimals and a minus sign (U+2212): ``0.583``, ``0,583``."""
     return localised(f"{value:.{digits}f}".replace("-", "−"), language)
 
 
 def signed(value: float, language: str = "en", zero: str = "") -> str:
-    """Return a number with its sign, a real minus; 0 has the sign ``zero``."""
+    """Return a number with its sign (minus is U+2212); ``zero`` is the sign of 0."""
     return ("+" if value > 0 else "−" if value < 0 else zero) + number(abs(value), language)
 
 
 def count(value: int, language: str = "en", grouped_from: int = 10_000) -> str:
-    """Return a whole number, large ones in groups of three digits: ``10,000``, ``10.000``."""
+    """Return an integer, large ones with thousands separators: ``10,000``, ``10.000``."""
     return localised(f"{value:,}" if value >= grouped_from else str(value), language)
 
 
@@ -88,16 +88,16 @@ def brackets(interval: Interval, language: str = "en") -> str:
 
 
 def estimate(value: float, interval: Interval | None, language: str = "en", sign: bool = False) -> str:
-    """Return ``0.493 [0.441, 0.545]``, or the value alone; a difference has its ``sign``."""
+    """Return ``0.493 [0.441, 0.545]``, or only the value; with ``sign``, for a difference."""
     text = signed(value, language, zero="+") if sign else number(value, language)
     return f"{text} {brackets(interval, language)}" if interval else text
 
 
 def split_title(corpus: str, split: str, language: str = "en") -> str:
-    """Return ``real_news · test``, without the parts that are unknown."""
+    """Return ``real_news · test``, without unknown parts."""
     return " · ".join(part for part in (corpus, split) if part) or word("unknown_corpus", language)
 
 
 def localised(text: str, language: str) -> str:
-    """Return an English number as it is in the language: ``0.5``, ``0,5``."""
+    """Return an English number in the format of ``language``: ``0.5``, ``0,5``."""
     return text.translate(_GERMAN_NUMBERS) if checked(language) == "de" else text

@@ -18,7 +18,7 @@ from haltung.evaluation.report import plots, style, tables
 from haltung.evaluation.report.i18n import brackets, checked, count, estimate, glossary, number, split_title, word
 
 METRICS, CALIBRATION, PREDICTIONS, PAGE = "evaluation.json", "calibration.json", "predictions.parquet", "report.html"
-_MOST_CONFUSED = 12  # confusions have a button on the page
+_MOST_CONFUSED = 12  # number of confusions with a button on the page
 
 
 def write(
@@ -28,13 +28,13 @@ def write(
 ) -> list[Path]:  # fmt: skip
     """Write the report and return its files: page, metrics, predictions, and plots as PNG.
 
-    The folder appears whole or not at all, and replaces an older report there. ``title`` is what
-    was evaluated, such as the run's name; ``details`` are facts for the foot of the page. Further
-    parts are the training's curves of ``history`` (see ``plots.curves``), reliability and
-    abstention of ``calibration``, and slices, masked names and errors of ``analysis``; the same
-    report, with ids for the texts of that, is also written into the new folder ``without_texts``.
+    The folder is written atomically and replaces an older report. ``title`` names what was
+    evaluated, such as the run; ``details`` are facts for the foot of the page. Optional parts are
+    training curves from ``history`` (see ``plots.curves``), reliability and abstention from
+    ``calibration``, and slices, masked names and errors from ``analysis``. A copy of the report, in
+    which the errors have ids instead of texts, is also written to the new folder ``without_texts``.
 
-    Raises ``UserError`` if the language is unknown, or the folder has something else in it.
+    Raises ``UserError`` if the language is unknown, or the folder has other contents.
     """
     scheme = split.scheme
     with report_folder(folder, METRICS, "report", language) as scratch:
@@ -61,9 +61,9 @@ def write(
 
 @contextmanager
 def report_folder(folder: Path, file: str, content: str, language: str) -> Iterator[Path]:
-    """Yield a hidden folder, which replaces ``folder`` when the block ends (see ``atomic_folder``).
+    """Yield a hidden folder that replaces ``folder`` when the block ends (see ``atomic_folder``).
 
-    Raises ``UserError`` for an unknown language, or if ``folder`` holds things, but no ``file``.
+    Raises ``UserError`` if the language is unknown, or ``folder`` is not empty and lacks ``file``.
     """
     checked(language)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / file).is_file()):
@@ -73,9 +73,9 @@ def report_folder(folder: Path, file: str, content: str, language: str) -> Itera
 
 
 def rendered(template: str, language: str, plots: Mapping[Any, Path], **values: Any) -> str:
-    """Return a page made of a template, whose functions for words and numbers know the language.
+    """Return a page rendered from a template, with functions for words and numbers in ``language``.
 
-    ``images`` has the PNGs of ``plots`` in it as ``data:`` URIs, so that it needs no other file.
+    ``plots`` are embedded as ``data:`` URIs (``images`` in the template): the page is one file.
     """
     spoken = {one.__name__: partial(one, language=language) for one in (word, number, count, brackets, estimate, split_title)}
     images = {of: f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}" for of, path in plots.items()}
@@ -85,14 +85,14 @@ def rendered(template: str, language: str, plots: Mapping[Any, Path], **values: 
 
 
 def _confused(metrics: TaskMetrics) -> list[tuple[int, str, str]]:
-    """Return count, gold and predicted label of the most frequent confusions."""
+    """Return the count, gold label and predicted label of the most frequent confusions."""
     names = [label.label for label in metrics.labels]
     counts = [(n, gold, label) for gold, row in zip(names, metrics.confusion, strict=False) for label, n in zip(names, row, strict=True)]
     return sorted((one for one in counts if one[0] and one[1] != one[2]), key=lambda one: -one[0])[:_MOST_CONFUSED]
 
 
 def _coloured(mistake: Mistake, part: str) -> Iterator[tuple[str, float]]:
-    """Cut a part's text at its weighted words; the text between them has the weight 0."""
+    """Split a part's text at its weighted words; the text between them has weight 0."""
     text, end = getattr(mistake, part), 0
     for span in sorted((span for span in mistake.words if span.part == part), key=lambda span: span.start):
         start = max(end, span.start)

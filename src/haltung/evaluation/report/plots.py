@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def confusion(result: EvaluationResult, task: Task, language: str = "en") -> Figure:
-    """Draw a single-label task's confusion matrix, coloured by the share of the row (gold)."""
+    """Draw a single-label task's confusion matrix, coloured by share of the row (gold)."""
     metrics = result.tasks[task.name]
     sides = f"{word('gold', language)} ({word('support', language)})", word("predicted", language)
     return matrix(metrics.confusion, task, sides, _subtitle(result, metrics.n, language, _macro_f1(metrics, language)), language)
@@ -33,7 +33,7 @@ def _short(name: str) -> str:
 
 
 def matrix(confusion: Sequence[Sequence[int]], task: Task, sides: tuple[str, str], subtitle: str, language: str = "en") -> Figure:
-    """Draw counts by two labels, those of the rows and of the columns, named by ``sides``."""
+    """Draw a matrix of counts by two labels; ``sides`` are the titles of rows and columns."""
     counts = np.array(confusion)
     support = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, support, out=np.zeros(counts.shape), where=support > 0)
@@ -62,7 +62,7 @@ def matrix(confusion: Sequence[Sequence[int]], task: Task, sides: tuple[str, str
 
 
 def course(agreed: TaskAgreement, task: Task, subtitle: str, language: str = "en") -> Figure:
-    """Draw alpha of each part of the course of coding with its interval, and of all so far."""
+    """Draw alpha over the course of coding: of each part, with its interval, and cumulatively."""
     axes, ends = style.panel(7.6, 4.0), np.array([0, *agreed.course])
     looks: dict[str, dict[str, Any]] = {"part": {"color": style.SKY, "fmt": "s"}, "so_far": {"color": style.BLUE, "fmt": "o-"}}
     for (name, look), at in zip(looks.items(), ((ends[1:] + ends[:-1]) / 2, ends[1:]), strict=True):
@@ -76,7 +76,7 @@ def course(agreed: TaskAgreement, task: Task, subtitle: str, language: str = "en
 
 
 def per_label(result: EvaluationResult, task: Task, language: str = "en") -> Figure:
-    """Draw F1 of each label as a bar with its interval, precision and recall as marks."""
+    """Draw each label's F1 as a bar with its interval, and precision and recall as markers."""
     metrics = result.tasks[task.name]
     at = np.arange(len(task))
     titles = [
@@ -90,7 +90,7 @@ def per_label(result: EvaluationResult, task: Task, language: str = "en") -> Fig
     intervals = [label.intervals.get("f1") for label in metrics.labels]
     if any(intervals):
         axes.errorbar(f1, at, xerr=style.reach(f1, intervals), fmt="none", ecolor=style.SOFT, elinewidth=1.1, capsize=2.5, zorder=3)
-    # A label never predicted has no precision, one that never occurs no recall: no mark at 0.
+    # Precision of a label never predicted, or recall of one that never occurs, has no marker.
     precision = [label.precision if label.predicted else np.nan for label in metrics.labels]
     recall = [label.recall if label.support else np.nan for label in metrics.labels]
     for name, values, marker, colour in (("precision", precision, "D", style.BLUE), ("recall", recall, "o", style.VERMILION)):
@@ -111,7 +111,7 @@ def per_label(result: EvaluationResult, task: Task, language: str = "en") -> Fig
 
 
 def reliability(report: CalibrationReport, task: Task, language: str = "en") -> Figure:
-    """Draw each bin's share of right answers over its probability; bins hold equally many."""
+    """Draw accuracy over mean confidence for each bin; bins are about equally large."""
     metrics = report.tasks[task.name]
     axes = style.panel(6.4, 5.2)
     axes.plot([0, 1], [0, 1], color=style.SOFT, linestyle=style.DASHED, linewidth=1, label=word("perfect", language), zorder=1)
@@ -130,10 +130,10 @@ def reliability(report: CalibrationReport, task: Task, language: str = "en") -> 
 
 
 def forest(comparison: Comparison, task: str, scheme: Scheme, language: str = "en") -> Figure:
-    """Draw each pair's difference of macro-F1 as a mark with its 95 % interval.
+    """Draw each pair's difference in macro-F1 as a marker with its 95 % interval.
 
-    Marks are filled and blue where the pair differs after correction, hollow and grey where it is
-    undecided. An interval is that of the pair by itself: of many, an undecided one may exclude 0.
+    Markers are filled and blue if the pair differs after correction, else hollow and grey.
+    Intervals are not corrected for multiple tests, so that of an undecided pair may exclude 0.
     """
     compared = comparison.tasks[task].pairs
     axes = style.panel(7.6, 1.75 + 0.42 * len(compared))
@@ -152,7 +152,7 @@ def forest(comparison: Comparison, task: str, scheme: Scheme, language: str = "e
 
 
 def dyads(settings: Mapping[str, SystemsCompared], subtitle: str, language: str = "en") -> Figure:
-    """Draw F1 of each part with its interval, a panel for each setting, a bar for each system."""
+    """Draw F1 of each part with its interval: one panel per setting, one bar per system."""
     most = max(len(compared.systems) for compared in settings.values())
     figure = style.canvas(1.6 + 3.0 * len(settings), 1.5 + 0.36 * len(PARTS) * most)
     panels = figure.subplots(1, len(settings), sharey=True, squeeze=False)[0]
@@ -177,9 +177,9 @@ def dyads(settings: Mapping[str, SystemsCompared], subtitle: str, language: str 
 def curves(history: Sequence[Mapping[str, float]], title: str = "", language: str = "en", scheme: Scheme | None = None) -> Figure:
     """Draw the training loss, and each task's macro-F1 on dev, over the epochs.
 
-    Points are such as ``{"epoch": 1.0, "loss": …}`` and ``{"epoch": 1.0, "dev_stance_macro_f1": …,
-    "dev_score": …}``; the epoch with the highest ``dev_score`` is marked, and the score is drawn
-    where it differs from each of the tasks'. Without a scheme the tasks' ids are written.
+    Points are dicts such as ``{"epoch": 1.0, "loss": …}`` and ``{"epoch": 1.0,
+    "dev_stance_macro_f1": …, "dev_score": …}``. The epoch with the highest ``dev_score`` is marked.
+    The score is drawn if it differs from each task's. Without a scheme, tasks are named by id.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -187,7 +187,7 @@ def curves(history: Sequence[Mapping[str, float]], title: str = "", language: st
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1.25])
     above.plot(*_points(history, "loss"), color=style.INK, linewidth=1.6)
     above.set(ylabel=word("training_loss", language), ylim=(0, None))
-    # The history of a training that was gone on with has another order.
+    # Sorted by scheme, since a resumed training's history has another order.
     place = {f"dev_{task}_macro_f1": number for number, task in enumerate(scheme.names if scheme else ())}
     found = {name for point in history for name in point if name.startswith("dev_") and name.endswith("_macro_f1")}
     names = sorted(found, key=lambda name: (place.get(name, len(place)), name))
@@ -220,7 +220,7 @@ def curves(history: Sequence[Mapping[str, float]], title: str = "", language: st
 def of_tasks(
     result: EvaluationResult, scheme: Scheme, calibration: CalibrationReport | None, language: str
 ) -> Iterator[tuple[str, str, Figure]]:
-    """Yield the plots of an evaluation's tasks, each with its task and kind."""
+    """Yield the task, kind and figure of each plot of an evaluation's tasks."""
     for name in result.tasks:
         task = scheme[name]
         if task.kind == "single":

@@ -1,4 +1,4 @@
-"""How plots look: colours, frame, legend; without pyplot and its global state."""
+"""The style of plots: colours, frame, labels; without pyplot and its global state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def save(figure: Figure, path: Path) -> Path:
     target = path.with_suffix(".png")
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(target) as scratch:
-        # No version in it: the same figure gives the same bytes.
+        # Omit matplotlib's version, so that the same figure gives the same bytes.
         figure.savefig(scratch, format="png", dpi=150, metadata={"Software": None})
     return target
 
@@ -49,9 +49,9 @@ def panel(width: float, height: float) -> Axes:
 def finish(
     axes: Axes, title: str = "", subtitle: str = "", grid: Literal["x", "y", "both"] | None = None, language: str = "", frame: bool = True
 ) -> Figure:
-    """Write title and subtitle, draw the grid, and hide the frame's upper and right side.
+    """Write title and subtitle, draw the grid, hide the top and right spines; return the figure.
 
-    The numbers along the grid are written as ``language`` does, if one is given. Return the figure.
+    If ``language`` is given, tick labels along the grid are in its format.
     """
     from matplotlib.ticker import FuncFormatter
 
@@ -74,16 +74,16 @@ def finish(
 def reach(values: Sequence[float], intervals: Sequence[Interval | None]) -> np.ndarray:
     """Return how far each interval, if any, extends below and above its value, ``[2, n]``."""
     ends = [(value - end.low, end.high - value) if end else (0.0, 0.0) for value, end in zip(values, intervals, strict=True)]
-    # Rounding may put an end on the other side; matplotlib refuses a negative length.
+    # Rounding may move an end past the value; matplotlib raises for negative lengths.
     return np.maximum(ends, 0).T
 
 
 def beside(axes: Axes, row: float, text: str) -> None:
-    """Write a text at the right of a row."""
+    """Write ``text`` to the right of a row."""
     axes.annotate(text, (1.03, row), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=INK, annotation_clip=False)
 
 
 def tint(task: Task) -> dict[str, str]:
-    """Return a pale colour for each label: the one in ``tints.tsv``, or one of these by place."""
+    """Return a pale colour per label: its own in ``tints.tsv``, or one from there by position."""
     known = dict(table("haltung.evaluation.report", "tints.tsv"))
     return {label: known.get(label, list(known.values())[place % len(known)]) for place, label in enumerate(task.ids)}

@@ -21,7 +21,7 @@ from haltung.evaluation.report.i18n import articles, brackets, count, estimate, 
 from haltung.evaluation.statistics.bootstrap import Interval
 from haltung.labels import Scheme, Task
 
-# What a cell says: words, a count, a number, one with its interval, or nothing ("–").
+# A cell: words, a count, a number, a number with its interval, or None ("–").
 Cell = str | int | float | tuple[float | None, Interval | None] | None
 _ESCAPED = str.maketrans({"\\": "\\\\", "|": "\\|", "\n": " "})  # for cells of Markdown
 
@@ -42,11 +42,11 @@ class Grid:
             # In a narrow terminal words may wrap, but never break.
             longest = max((len(part) for cell in (column, *(row[index] for row in self.rows)) for part in cell.split()), default=0)
             is_left = index < self.left
-            # In a narrow terminal an interval wraps below its value, rather than be cut off.
+            # In a narrow terminal, an interval wraps below its value instead of being cut off.
             no_wrap = not is_left and not any(" [" in row[index] for row in self.rows)
             table.add_column(Text(column), justify="left" if is_left else "right", no_wrap=no_wrap, min_width=longest)
         for row in self.rows:
-            # Text, so that a label such as "[red]" is not read as markup.
+            # Text, so that a label such as "[red]" is not interpreted as markup.
             table.add_row(*map(Text, row))
         return table
 
@@ -76,10 +76,10 @@ def _text(cell: Cell, language: str) -> str:
 
 
 def headline(result: EvaluationResult, scheme: Scheme, language: str = "en", brief: bool = False) -> Grid:
-    """Return one row for each task: macro-F1, accuracy, log loss and the number of segments.
+    """Return one row per task: macro-F1, accuracy, log loss and the number of segments.
 
-    Macro-F1 and accuracy have the majority baseline beside them; multi-label tasks have micro-F1
-    too. Intervals stand where the result has any; if ``brief``, those of macro-F1 and accuracy.
+    Macro-F1 and accuracy are followed by the majority baseline; multi-label tasks also have
+    micro-F1. Intervals are shown if available; if ``brief``, only those of macro-F1 and accuracy.
     """
     multi = any(metrics.kind == "multi" for metrics in result.tasks.values())
     columns = ["task", "macro_f1", "majority", "accuracy", "majority", *(["micro_f1"] if multi else []), "log_loss", "segments"]
@@ -87,7 +87,7 @@ def headline(result: EvaluationResult, scheme: Scheme, language: str = "en", bri
     for name, metrics in result.tasks.items():
         intervals = {metric: interval for metric, interval in metrics.intervals.items() if not brief or metric in ("macro_f1", "accuracy")}
         cells: dict[str, Cell] = {metric: (getattr(metrics, metric), intervals.get(metric)) for metric in results.HEADLINE}
-        # Where it equals accuracy, the same number twice would look like two results.
+        # Omitted where it equals accuracy: the same number twice would look like two results.
         micro = [cells["micro_f1"] if metrics.kind == "multi" else ""] if multi else []
         values: list[Cell] = [cells["macro_f1"], metrics.majority.macro_f1, cells["accuracy"], metrics.majority.accuracy]
         rows.append((scheme[name].title(language), *values, *micro, cells["log_loss"], metrics.n))
@@ -95,13 +95,13 @@ def headline(result: EvaluationResult, scheme: Scheme, language: str = "en", bri
 
 
 def size(n: int, groups: int, language: str = "en") -> str:
-    """Return ``521 segments, 38 articles``, or the segments alone where these have no articles."""
+    """Return ``521 segments, 38 articles``, or only the segments if each is its own group."""
     segments = f"{count(n, language)} {word('segments', language)}"
     return segments if groups == n else f"{segments}, {articles(groups, language)}"
 
 
 def per_label(metrics: TaskMetrics, task: Task, language: str = "en", brief: bool = False) -> Grid:
-    """Return one row for each label; if ``brief``, only F1 has its interval; "–" is undefined."""
+    """Return one row per label ("–": undefined); if ``brief``, only F1 has its interval."""
 
     def cells(label: LabelMetrics) -> Iterator[Cell]:
         for metric, n in (("precision", label.predicted), ("recall", label.support), ("f1", label.predicted + label.support)):
@@ -115,7 +115,7 @@ def per_label(metrics: TaskMetrics, task: Task, language: str = "en", brief: boo
 
 
 def dyad_phenomena(result: EvaluationResult, language: str = "en") -> list[Grid]:
-    """Return dyads by phenomenon: a table for each part of a dyad that has to be right."""
+    """Return dyads by phenomenon: one table for each part of a dyad that must match."""
     title = word("dyads_title", language)
     return [
         phenomena(rows, f"{title} ({dyad_words(part, language)})", language, "exact_match") for part, rows in result.dyad_phenomena.items()
@@ -136,7 +136,7 @@ def phenomena(metrics: Sequence[PhenomenonMetrics], title: str, language: str = 
 
 
 def dyads(systems: Mapping[str, DyadMetrics], language: str = "en", setting: str = "") -> Grid:
-    """Return one row for each part of a dyad, of each system; ``setting`` says what is given."""
+    """Return one row per system and part of a dyad; ``setting`` is what the systems were given."""
     first = next(iter(systems.values()))
     segments = f"{count(first.segments, language)} {word('segments', language)}"
     title = f"{word('dyads', language)}: {segments}, {articles(first.articles, language)}"
@@ -150,7 +150,7 @@ def dyads(systems: Mapping[str, DyadMetrics], language: str = "en", setting: str
 
 
 def dyad_scores(settings: Mapping[str, SystemsCompared], language: str = "en") -> list[Grid]:
-    """Return F1 by what is given (``END_TO_END`` …), differences, and what is found end to end."""
+    """Return F1 by setting (``END_TO_END`` …), differences, and details of the end-to-end one."""
     out = [dyads(compared.systems, language, setting) for setting, compared in settings.items()]
     differences = [
         (
@@ -174,7 +174,7 @@ def dyad_scores(settings: Mapping[str, SystemsCompared], language: str = "en") -
 
 
 def dyad_words(name: str, language: str = "en") -> str:
-    """Return a part of ``PARTS`` of ``metrics.dyads``, or what is given, in words."""
+    """Return a part (see ``metrics.dyads.PARTS``) or a setting in words."""
     return word(f"dyads_{name.replace(',', '').replace(' ', '_')}", language)
 
 
@@ -202,7 +202,7 @@ def slices(analysis: Slices, scheme: Scheme, task: Task, language: str = "en") -
 
 
 def slice_title(row: Slice, scheme: Scheme, language: str = "en") -> str:
-    """Return what the slice is called: ``topic: security``, ``words: 11–20``."""
+    """Return the title of a slice: ``topic: security``, ``words: 11–20``."""
     if row.kind.startswith("gold."):
         task = scheme[row.kind.removeprefix("gold.")]
         return f"{task.title(language)}: {task.labels[task.index(row.value)].name(language)}"
@@ -226,7 +226,7 @@ def name_sensitivity(analysis: NameSensitivity, scheme: Scheme, language: str = 
 
 
 def calibration(report: CalibrationReport, scheme: Scheme, language: str = "en") -> Grid:
-    """Return a row for each task; ECE is also given without temperatures, and by chance."""
+    """Return one row per task; ECE is also given without temperatures and as by chance."""
     rows = (
         (
             scheme[name].title(language),
@@ -256,7 +256,7 @@ def abstention(points: Sequence[Operating], task: Task, language: str = "en") ->
 
 
 def reproduction(title: str, figures: Mapping[str, tuple[float, float]], labels: Mapping[str, int], language: str = "en") -> Grid:
-    """Return one row for each figure, then and now, and each task's count of other answers."""
+    """Return one row per metric, then and now, and the number of changed predictions by task."""
     numbers = {key: (f"{then:.6g}", f"{now:.6g}", f"{now - then:+.2g}") for key, (then, now) in figures.items()}
     rows = [(key, *(localised(text, language) for text in texts)) for key, texts in numbers.items()]
     rows += [(word("again_predictions", language, of=key), "", "", word("again_others", language, n=n)) for key, n in labels.items()]
@@ -264,13 +264,13 @@ def reproduction(title: str, figures: Mapping[str, tuple[float, float]], labels:
 
 
 def spread(value: Spread, language: str = "en") -> str:
-    """Return ``0.531 ± 0.012``, or the mean alone for a single run, with the mean's interval."""
+    """Return ``0.531 ± 0.012`` (a single run: only the mean), then the mean's interval, if any."""
     deviation = "" if value.deviation is None else f" ± {number(value.deviation, language)}"
     return number(value.mean, language) + deviation + (f" {brackets(value.interval, language)}" if value.interval else "")
 
 
 def cautions(result: EvaluationResult, calibration: CalibrationReport | None = None, language: str = "en") -> list[str]:
-    """Return what limits the figures: no segment names its article, no temperature was fitted."""
+    """Return limitations of the metrics: no segment names an article, no temperature was fitted."""
     out = [word("no_articles", language, n=count(result.n, language))] if result.lone == result.n else []
     if calibration and (bare := [task for task in calibration.tasks if task not in calibration.temperatures]):
         out.append(word("no_temperature", language, tasks=", ".join(bare), least=MIN_SEGMENTS))
@@ -278,7 +278,7 @@ def cautions(result: EvaluationResult, calibration: CalibrationReport | None = N
 
 
 def warnings(tasks: Iterable[TaskMetrics], language: str = "en") -> list[str]:
-    """Return the warnings about tasks as sentences, the gravest of each task first."""
+    """Return the warnings as sentences, the most severe of each task first."""
     out = []
     for metrics in tasks:
         predicted = {label.label: label.predicted for label in metrics.labels}
@@ -293,7 +293,7 @@ def warnings(tasks: Iterable[TaskMetrics], language: str = "en") -> list[str]:
 
 
 def warning_panel(result: EvaluationResult, language: str = "en") -> Panel | None:
-    """Return the warnings in a red panel, heavy where a task has collapsed, or None."""
+    """Return the warnings in a red panel, with a heavy frame if a task has collapsed, or None."""
     if not (lines := warnings(result.tasks.values(), language)):
         return None
     frame = box.HEAVY if any(metrics.collapsed for metrics in result.tasks.values()) else box.ROUNDED
@@ -302,7 +302,7 @@ def warning_panel(result: EvaluationResult, language: str = "en") -> Panel | Non
 
 
 def show(result: EvaluationResult, scheme: Scheme, console: Console, language: str = "en") -> None:
-    """Print the warnings, the headline and a table per task, each without some intervals."""
+    """Print warnings, the headline, a table per task, and further tables, with fewer intervals."""
     if (panel := warning_panel(result, language)) is not None:
         console.print(panel)
     for caution in cautions(result, language=language):

@@ -1,19 +1,19 @@
-"""Bootstrap by article, and the intervals made of it: BCa, percentiles, and Wilson's for shares.
+"""Bootstrap over articles, and confidence intervals: BCa, percentile, and Wilson's for shares.
 
-Sentences of one article are not independent, so articles are drawn with replacement, all sentences
-of one together (Davison and Hinkley 1997, "Bootstrap Methods and their Application", ch. 3.8).
-Statistics are made of sums over articles: a draw is a row of weights, all draws one matrix product.
+Sentences of an article are not independent, so whole articles are drawn with replacement (Davison
+and Hinkley 1997, "Bootstrap Methods and their Application", ch. 3.8). Statistics are computed from
+sums over articles: a draw is a row of weights, and all draws are one matrix product.
 
 ``bca_intervals`` are Efron's ("Better bootstrap confidence intervals", JASA 82, 1987), with the
-acceleration from the jackknife over articles, at a level widened as Hesterberg says ("What teachers
-should know about the bootstrap", The American Statistician 69, 2015): a draw varies too little by
-the factor (articles - 1) / articles, and few articles need the quantiles of t. How often they cover
-the truth, and how often percentiles do, is measured in
-``tests/evaluation/statistics/test_intervals.py``: from 40 articles on in 93 to 96 %, but less (90
-%) for macro-F1 where articles differ much, or a label occurs in a handful of them alone.
+acceleration from the jackknife over articles. Their level is widened following Hesterberg ("What
+teachers should know about the bootstrap", The American Statistician 69, 2015): the variance of
+draws is too small by the factor (articles - 1) / articles, and few articles need quantiles of t.
+The coverage of BCa and percentile intervals is measured in
+``tests/evaluation/statistics/test_intervals.py``: with 40 or more articles it is 93 to 96 %, but
+lower (90 %) for macro-F1 if articles differ much or a label occurs in only a handful of them.
 
-``scipy.stats.bootstrap`` gives the same ends from the same draws (tested), but its jackknife takes
-steps in the square of the articles: 5.3 s instead of 0.7 s for 12,000 segments that stand alone.
+``scipy.stats.bootstrap`` gives the same ends from the same draws (tested), but its jackknife is
+quadratic in the number of articles: 5.3 s instead of 0.7 s for 12,000 segments without articles.
 """
 
 import math
@@ -26,8 +26,8 @@ from haltung.evaluation.predictions import Floats, Ints
 
 LEVEL, DRAWS, SEED = 0.95, 2000, 0
 PERCENTILES = (2.5, 97.5)
-MIN_ARTICLES = 10  # fewer say too little about how articles differ, and give no interval
-BLOCK = 4_000_000  # weights, or signs of a randomisation, that are held at once: 32 MB of them
+MIN_ARTICLES = 10  # no interval for fewer, which say too little about the variation between articles
+BLOCK = 4_000_000  # weights, or signs of a randomisation, in memory at once: 32 MB
 Statistic = Callable[[Floats], Floats]  # ``[..., columns]`` to ``[..., values]``, nan if undefined
 
 
@@ -40,7 +40,7 @@ class Interval:
 
 
 def numbered(groups: Sequence[Hashable]) -> Ints:
-    """Return each segment's group, such as its article, as a number from 0 on, ``[n]``."""
+    """Return each segment's group, such as its article, as an integer from 0, ``[n]``."""
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64)
 
@@ -53,12 +53,12 @@ def per_article(values: Floats | Ints, articles: Ints, size: int = 0) -> Floats:
 
 
 def ratio(above: Floats, below: Floats, otherwise: float = 0.0) -> Floats:
-    """Return the ratio, ``otherwise`` where nothing can be divided by."""
+    """Return ``above / below``, or ``otherwise`` where ``below`` is 0."""
     return np.asarray(np.divide(above, below, out=np.full(np.shape(above), otherwise), where=below > 0))
 
 
 def resampled(sums: Floats, draws: int = DRAWS, seed: int = SEED) -> Floats:
-    """Return sums over articles drawn with replacement: ``[draws, …]`` of ``[articles, …]``.
+    """Return sums over articles drawn with replacement, ``[draws, …]``, from ``[articles, …]``.
 
     The cluster bootstrap (Field and Welsh 2007, "Bootstrapping clustered data", JRSS B 69).
     """
@@ -75,9 +75,9 @@ def resampled(sums: Floats, draws: int = DRAWS, seed: int = SEED) -> Floats:
 
 
 def bca_intervals(sums: Floats, statistic: Statistic, draws: int = DRAWS, seed: int = SEED) -> list[Interval | None]:
-    """Return the widened BCa interval of each value that ``statistic`` makes of ``[articles, …]``.
+    """Return the widened BCa interval of each value of ``statistic``, from ``[articles, …]``.
 
-    It is None where the value is undefined or all draws are equal, and below ``MIN_ARTICLES``.
+    It is None if the value is undefined, all draws are equal, or ``MIN_ARTICLES`` is not reached.
     """
     total = sums.sum(axis=0)
     observed = statistic(total)
@@ -90,10 +90,10 @@ def bca_intervals(sums: Floats, statistic: Statistic, draws: int = DRAWS, seed: 
 
 
 def bca(draws: Floats, observed: float, jackknife: Floats, tail: float) -> Interval | None:
-    """Return the BCa interval of one value; None where the draws don't differ.
+    """Return the BCa interval of one value; None if all draws are equal.
 
-    ``draws`` and ``jackknife`` (without each article in turn) are nan where the value is undefined;
-    ``tail`` is the nominal probability below each end.
+    ``draws`` and ``jackknife`` (leave-one-article-out values) are nan where the value is undefined;
+    ``tail`` is the nominal probability outside each end.
     """
     from scipy.special import ndtr, ndtri
 
@@ -110,29 +110,29 @@ def bca(draws: Floats, observed: float, jackknife: Floats, tail: float) -> Inter
 
 
 def widened(tail: float, articles: int) -> float:
-    """Return the smaller tail that makes up for few articles (Hesterberg 2015, section 3.3)."""
+    """Return ``tail`` reduced to correct for few articles (Hesterberg 2015, section 3.3)."""
     from scipy.special import ndtr, stdtrit
 
     return float(ndtr(np.sqrt(articles / (articles - 1)) * stdtrit(articles - 1, tail)))
 
 
 def percentile_interval(draws: Floats) -> Interval | None:
-    """Return the middle 95 % of ``[draws]`` that are defined; None where all are nan."""
+    """Return the middle 95 % of the ``[draws]`` that are not nan; None if all are nan."""
     return None if np.isnan(draws).all() else Interval(*np.nanpercentile(draws, PERCENTILES).tolist())
 
 
 def share_interval(draws: Floats, share: float, articles: int) -> Interval | None:
-    """Return a share's interval by percentiles, or Wilson's where it and all draws are 0 or 1."""
+    """Return a share's percentile interval, or Wilson's if it, and so every draw, is 0 or 1."""
     return wilson(share, articles) if share in (0.0, 1.0) else percentile_interval(draws)
 
 
 def wilson(share: float, n: int) -> Interval:
-    """Return the 95 % interval of a share of ``n`` independent things, such as articles.
+    """Return the 95 % interval of a share of ``n`` independent units, such as articles.
 
     Wilson, "Probable inference, the law of succession, and statistical inference" (JASA 22, 1927).
-    Unlike a bootstrap it says something about a share of 0 or 1. For things that are not all or
-    nothing, as an article with some segments right, it errs on the safe side.
-    ``scipy.stats.binomtest`` has the same ends (tested), but takes whole counts alone.
+    Unlike a bootstrap interval, it is informative for a share of 0 or 1. It is conservative for
+    units that are not 0 or 1, such as an article with some segments correct.
+    ``scipy.stats.binomtest`` has the same ends (tested), but only takes whole counts.
     """
     square = 1.959964**2
     middle, reach = share + square / (2 * n), math.sqrt(square * (share * (1 - share) + square / (4 * n)) / n)
