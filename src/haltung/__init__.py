@@ -9,7 +9,7 @@
     run = haltung.train("mine.csv", labels="my_labels.yaml")
     haltung.compare([run, "another-run"], split="dev")
 
-What is named here is imported when it is used first (its types stand in ``__init__.pyi``); see
+Public names are imported on first use (their types are in ``__init__.pyi``); see
 ``docs/python.md``.
 """
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-# What libraries say of a full disk, in errors of many classes; torch names its own source file.
+# Messages of libraries about a full disk, in errors of many classes; torch names its source file.
 _FULL = re.compile("No space left on device|disk is full|Disk quota exceeded|inline_container|iostream error")
 
 
@@ -23,8 +23,8 @@ class UserError(Exception):
 
 @contextmanager
 def writing(path: object = None, then: str = "") -> Iterator[None]:
-    """Raise ``UserError`` where ``path`` can't be written, or where there is no path and a disk is
-    full or any file closed to the user; ``then`` says how to go on.
+    """Raise ``UserError`` if ``path`` can't be written or, without a path, if a disk is full or a
+    file is not accessible; ``then`` says how to continue after a full disk.
     """
     try:
         yield
@@ -40,7 +40,7 @@ def writing(path: object = None, then: str = "") -> Iterator[None]:
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Return whether an error, or one that it came of, says that a disk is full."""
+    """Return whether an error, or one of its causes, says that a disk is full."""
     if error is None or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return error is not None
     return bool(_FULL.search(str(error))) or is_full(error.__cause__ or error.__context__)
@@ -48,12 +48,12 @@ def is_full(error: BaseException | None) -> bool:
 
 def nearest(found: str, allowed: Iterable[str]) -> str:
     """Return ``", did you mean 'x'?"`` for the closest of ``allowed``, "" if none is close."""
-    close = difflib.get_close_matches(found[:100], list(allowed)[:10_000], n=1, cutoff=0.6)  # files of others may hold millions
+    close = difflib.get_close_matches(found[:100], list(allowed)[:10_000], n=1, cutoff=0.6)  # a user's file may have millions
     return f", did you mean '{short(close[0])}'?" if close else ""
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's text, or its class's name; others fill a screen."""
+    """Return the first line of an exception's text, or its class name; more would fill a screen."""
     if is_full(error):
         return "the disk is full"
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".:")

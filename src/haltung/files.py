@@ -22,7 +22,7 @@ _FORMULA = re.compile(r"(?![+-]?[\d.,]*\d\s?%?$)[=+@\t\r-].", re.DOTALL)
 
 
 def shipped(name: str) -> Path:
-    """Return the folder of the shipped ``configs`` or ``data``: in a wheel inside the package."""
+    """Return the folder of the shipped ``configs`` or ``data``; a wheel has it in the package."""
     inside = _PACKAGE / f"_{name}"
     return inside if inside.is_dir() else _PACKAGE.parents[1] / name
 
@@ -35,7 +35,7 @@ def cache() -> Path:
 
 
 def rendered(package: str, template: str, **values: Any) -> str:
-    """Return a Jinja template of a package with the values filled in; those of HTML are escaped."""
+    """Return a package's Jinja template rendered with the values, which are escaped in HTML."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -45,24 +45,24 @@ def rendered(package: str, template: str, **values: Any) -> str:
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
     # One cell of a Markdown table.
     environment.filters["cell"] = lambda text: " ".join(str(text).replace("|", "\\|").split())
-    # The name of a style or script in a content security policy.
+    # The hash of a style or script for a content security policy.
     environment.filters["digest"] = lambda text: f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
     return environment.get_template(template).render(**values)
 
 
 def table(package: str, *path: str) -> Iterator[list[str]]:
-    """Return the rows of a TSV file of a package; ``#`` begins a comment, as the header is one."""
+    """Return the rows of a package's TSV file, without comments (``#``), such as the header."""
     text = resources.files(package).joinpath(*path).read_text(encoding="utf-8")
     return (line.split("\t") for line in text.splitlines() if line and not line.startswith("#"))
 
 
 def csv_cell(cell: Any) -> Any:
-    """Return a cell of CSV: ``'`` before a text that a spreadsheet would take for a formula."""
+    """Return a CSV cell, with ``'`` before text that a spreadsheet would take for a formula."""
     return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
 
 
 def patterns(package: str, name: str) -> Mapping[str, re.Pattern[str]]:
-    """Return the regular expressions of a table of ``patterns.toml`` of a package, compiled."""
+    """Return the compiled regular expressions of a table in a package's ``patterns.toml``."""
     text = resources.files(package).joinpath("patterns.toml").read_text(encoding="utf-8")
     return {key: re.compile(pattern) for key, pattern in tomllib.loads(text)[name].items()}
 
@@ -77,7 +77,7 @@ def sha256(path: Path) -> str:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a hidden path; what is written there replaces ``path`` when the block ends.
 
-    If the block raises, the hidden file is removed, ``path`` stays. The parent folder exists.
+    If the block raises, the hidden file is removed and ``path`` stays. The parent must exist.
     """
     scratch = path.with_name(f".{path.name}-{uuid4().hex}")
     try:
@@ -100,13 +100,13 @@ def atomic_folder(folder: Path, keep: Callable[[Path], bool] | None = None) -> I
     If the block raises, the hidden folder is removed and ``folder`` stays as it was. Files are
     synchronised to the disk first. On Linux the replacement is one step. Elsewhere (and on file
     systems that lack the exchange) it takes two renames; a process killed between them leaves the
-    old folder under a hidden name, and ``recover`` puts it back. Parents are created. If ``keep``
-    is true of ``folder`` at the end of the block, that folder stays: another process wrote it.
+    old folder under a hidden name, and ``recover`` puts it back. Parents are created. If
+    ``keep(folder)`` is true at the end of the block, ``folder`` stays: another process wrote it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in folder.parent.glob(f".{folder.name}.*.new"):
         with suppress(FileNotFoundError):  # its process may just have renamed it
-            # A younger folder than a day may still be in use, and not left by a killed process.
+            # A folder younger than a day may still be in use, not left by a killed process.
             if time.time() - left.stat().st_mtime > 24 * 3600:
                 shutil.rmtree(left, ignore_errors=True)
     scratch = folder.parent / f".{folder.name}.{uuid4().hex}.new"
@@ -136,7 +136,7 @@ def _replace(scratch: Path, folder: Path) -> None:
     try:
         scratch.rename(folder)
         return
-    except OSError:  # there is a folder
+    except OSError:  # the folder exists
         if not folder.exists():
             raise
     if _exchanged(scratch, folder):
@@ -152,7 +152,7 @@ def _replace(scratch: Path, folder: Path) -> None:
 
 
 def _exchanged(first: Path, second: Path) -> bool:
-    """Exchange two folders in one step; return False where the system cannot."""
+    """Exchange two folders in one step; return False if the system can't."""
     if sys.platform != "linux":
         return False
     try:

@@ -1,4 +1,4 @@
-"""The Hugging Face hub: a commit is measured before anything of it is fetched."""
+"""The Hugging Face hub: the size of a commit is checked before anything is downloaded."""
 
 import os
 from contextlib import suppress
@@ -11,7 +11,7 @@ LIMIT = "HALTUNG_HUB_GB"
 
 
 def pinned(name: str, revision: str | None, kind: str = "model") -> str | None:
-    """Return what ``commit`` does; ``UserError`` if that has over ``HALTUNG_HUB_GB`` (20) GB."""
+    """Return the ``commit``; ``UserError`` if it exceeds ``HALTUNG_HUB_GB`` (20 by default)."""
     from huggingface_hub import HfApi, constants, errors
 
     try:
@@ -29,8 +29,8 @@ def pinned(name: str, revision: str | None, kind: str = "model") -> str | None:
 
 
 def commit(name: str, revision: str | None, kind: str = "model") -> str | None:
-    """Return the commit that a revision is, on the hub or, where that does not answer, in the
-    cache. A folder, and what neither has, keep their revision, and are left to what reads them.
+    """Return the commit of a revision, from the hub or, if that does not answer, from the cache.
+    A folder, or a name that neither has, keeps its revision; errors are left to the caller.
     """
     from huggingface_hub import HfApi, constants, errors
 

@@ -14,14 +14,14 @@ import yaml
 from haltung.errors import UserError, first_line, kind, listed, nearest, short
 
 KINDS = ("single", "multi")
-STANCE, NEUTRAL = "stance", "neutral"  # the task whose labels dyads have, and its label for none
-# Columns of a corpus and words of the configs, which are no names for tasks.
+STANCE, NEUTRAL = "stance", "neutral"  # the task whose labels are the dyads' stances, and its label for no stance
+# Columns of a corpus and words of the configs, not allowed as names of tasks.
 RESERVED = (
     "id", "text", "context", "target", "article", "date", "source", "genre", "dyads", "soft", "split", "probabilities", "default", "mean",
 )  # fmt: skip
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
-_MAX_BYTES = 1_000_000  # our largest has 10,000; YAML takes minutes for 50 MB
-_MAX_LABELS, _MAX_DEPTH = 10_000, 20  # of a task, and of lists and mappings in each other
+_MAX_BYTES = 1_000_000  # our largest has 10,000; parsing 50 MB takes minutes
+_MAX_LABELS, _MAX_DEPTH = 10_000, 20  # labels per task; nesting of lists and mappings
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Scheme:
         return self[name]
 
     def only(self, names: Sequence[str]) -> Self:
-        """Return the scheme with these tasks alone, in its order; ``UserError`` if it lacks one."""
+        """Return the scheme with only these tasks, in its order; ``UserError`` if it lacks one."""
         chosen = {self[name].name for name in names}
         if not names or len(chosen) < len(names):
             raise UserError(f"tasks is {listed(names)}; expected one or more of {listed(self.names)}, each once")
@@ -115,14 +115,14 @@ class Scheme:
     def digest(self) -> str:
         """Return 16 hex digits of what decides comparability: task names, kinds and label ids.
 
-        Without names and definitions: correcting a translation leaves old runs comparable.
+        Translated names and definitions are excluded: correcting one keeps old runs comparable.
         """
         core = [[task.name, task.kind, list(task.ids)] for task in self.tasks]
         return hashlib.sha256(json.dumps(core).encode()).hexdigest()[:16]
 
 
 class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # that of C, if there is one, is faster
-    """YAML in which a repeated key is a mistake; by itself YAML takes the last one silently."""
+    """YAML loader that refuses repeated keys, of which PyYAML silently keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -139,7 +139,7 @@ def load(path: Path) -> Scheme:
 
 
 def read_yaml(path: Path, what: str) -> object:
-    """Return a YAML file's data; ``UserError`` if it can't be read, or would take too much time."""
+    """Return a YAML file's data; ``UserError`` if it can't be read or takes too long to parse."""
     try:
         if (size := path.stat().st_size) > _MAX_BYTES:
             raise UserError(f"{path} has {size:,} bytes, which no {what} has; expected a YAML file of at most {_MAX_BYTES:,}")
@@ -151,14 +151,14 @@ def read_yaml(path: Path, what: str) -> object:
     try:
         _check_form(text)
         return yaml.load(text, _StrictLoader)
-    except (yaml.YAMLError, ValueError) as error:  # the latter for a date or a number that is none
+    except (yaml.YAMLError, ValueError) as error:  # the latter for an invalid date or number
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"{path}{line}: not YAML ({getattr(error, 'problem', None) or first_line(error)})") from None
 
 
 def _check_form(text: str) -> None:
-    """Raise ``YAMLError`` where so deep or long a form, or parts used again, take too much time."""
+    """Raise ``YAMLError`` for nesting, lists or aliases that would take too long to parse."""
     inside = [0]  # how many parts each open list or mapping has so far
     for event in yaml.parse(text, _StrictLoader):
         if isinstance(event, yaml.AliasEvent) or len(inside) > _MAX_DEPTH or inside[-1] > 2 * _MAX_LABELS:
@@ -171,9 +171,9 @@ def _check_form(text: str) -> None:
 def parse(data: object, source: str = "scheme") -> Scheme:
     """Make a scheme from plain data.
 
-    Expected is ``{"name": …, "tasks": {NAME: {"kind": "single" | "multi", "de": …, "en": …,
+    ``data`` is ``{"name": …, "tasks": {NAME: {"kind": "single" | "multi", "de": …, "en": …,
     "labels": {ID: {"de": …, "en": …}}}}}``. A label may also be just its id (``labels: [FAVOR,
-    AGAINST]``); ``kind`` defaults to ``single``. ``UserError`` names all faults at once.
+    AGAINST]``); ``kind`` defaults to ``single``. ``UserError`` lists all faults at once.
     """
     if not isinstance(data, Mapping):
         raise UserError(f"{source}: a label scheme is a mapping with 'name' and 'tasks', found {kind(data)}")
@@ -198,7 +198,7 @@ def _unknown_keys(body: Mapping[Any, Any], allowed: Sequence[str], where: str = 
 
 
 def _task(name: str, body: object, faults: list[str]) -> Task:
-    """Make a task; what is wrong with it is added to ``faults``."""
+    """Make a task; its faults are appended to ``faults``."""
     where = f"task '{name}': "
     if not _NAME.match(name):
         faults.append(f"{where}a task's name has letters, digits and _ only, and does not begin with a digit")

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 Record = TypeVar("Record")
 Key = TypeVar("Key")
 Item = TypeVar("Item")
-Span = tuple[int, int]  # of a text: the positions of its first character and behind its last
+Span = tuple[int, int]  # of a text: the start and end offset of its characters, end excluded
 Answer = str | tuple[str, ...] | None  # a label, several (multi-label), or None if unlabelled
 Shares = Mapping[str, Mapping[str, float]]  # of annotators, by task and label
-# The columns of text of every corpus; each task of its scheme adds one, and there is ``position``.
+# The text columns of every corpus; ``position`` and one column per task of its scheme are added.
 TEXT_COLUMNS = ("id", "text", "context", "target", "article", "headline", "date", "source", "genre")
-MULTI_THRESHOLD = 0.5  # the probability from which a label of a multi-label task is predicted
+MULTI_THRESHOLD = 0.5  # the least probability of a predicted label of a multi-label task
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Segment:
 
     ``labels`` has each task's answer, ``context`` what precedes the text (see ``in_context``),
     ``target`` the question or entity that the stance is towards, ``article`` a group that a split
-    must not tear apart, ``date`` an ISO date, ``source`` a corpus or medium, ``split`` as given by
-    the source, ``where`` file and line for messages; "" is none. ``position`` orders the segments
-    of an article, below its ``headline``; a segment without one (None) is read alone, behind its
-    context. ``soft`` is what training learns from instead of labels.
+    must not divide, ``date`` an ISO date, ``source`` a corpus or medium, ``split`` as given by the
+    source, ``where`` file and line for messages; "" is none. ``position`` orders the segments of an
+    article, below its ``headline``; a segment without one (None) is read alone, after its context.
+    ``soft`` has the shares of annotators that training learns from instead of labels.
     """
 
     id: str
@@ -63,7 +63,7 @@ class Segment:
 
     @property
     def group(self) -> str:
-        """What no split may tear apart: the article, or the segment itself if it has none."""
+        """The unit that a split must not divide: the article, or the segment if it has none."""
         # The prefixes keep an id from matching another segment's article of the same name.
         return f"article {self.article}" if self.article else f"segment {self.id}"
 
@@ -92,15 +92,15 @@ def by_key(pairs: Iterable[tuple[Key, Item]]) -> dict[Key, list[Item]]:
 
 
 def by_group(segments: Iterable[Segment]) -> dict[str, list[Segment]]:
-    """Return the segments of each article, or group, in their order."""
+    """Return the segments of each group (see ``Segment.group``), in order."""
     return by_key((segment.group, segment) for segment in segments)
 
 
 def in_context(segments: Sequence[Segment]) -> list[Segment]:
     """Return the segments with their context, for models that read one segment at a time.
 
-    It is the headline, the article's first segment, and the one before. A segment that has a
-    context keeps it, and one without a position in an article gets none.
+    The context is the headline, the article's first segment, and the preceding one. A segment that
+    has a context keeps it; one without a position in an article gets none.
     """
     articles = by_key((one.article, row) for row, one in enumerate(segments) if one.article and one.position is not None)
     out = list(segments)
@@ -118,17 +118,17 @@ def in_context(segments: Sequence[Segment]) -> list[Segment]:
 def well_formed(text: str) -> str:
     """Replace lone surrogates by U+FFFD and join paired ones, as JavaScript's ``toWellFormed``.
 
-    JSON escapes, shells and JavaScript strings can contain them; no tokenizer reads them.
+    JSON escapes, shells and JavaScript strings can contain them; no tokenizer accepts them.
     """
     return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 @dataclass(frozen=True)
 class ActorAnswer:
-    """How probably somebody is source and target of a segment's dyads, in each role.
+    """The probabilities that an actor is source or target of a segment's dyads, in each role.
 
     ``code`` is "" for nobody, ``spans`` are where the segment names the actor, and ``source`` and
-    ``target`` have a probability for each role (see ``haltung.actors.candidates``).
+    ``target`` map each role to its probability (see ``haltung.actors.candidates``).
     """
 
     code: str
@@ -141,8 +141,8 @@ class ActorAnswer:
 class Prediction:
     """A classifier's output for one segment: label(s) per task, and all probabilities.
 
-    ``actors`` is who may be a side of its dyads, nobody first; none from a model that reads no
-    actors, and of a segment in whose article nobody is named.
+    ``actors`` are the candidates for a side of its dyads, nobody first; empty if the model reads no
+    actors, or the article names nobody.
     """
 
     id: str
@@ -157,7 +157,7 @@ class Prediction:
 
 
 def read_record(path: Path, cls: type[Record], what: str, remedy: str, version: int = 1) -> Record:
-    """Return the dataclass in a JSON file; ``UserError``, with ``remedy``, if it holds none."""
+    """Return the dataclass in a JSON file; ``UserError``, with ``remedy``, if it is not one."""
     from pydantic import TypeAdapter, ValidationError
 
     try:
@@ -174,7 +174,7 @@ def read_record(path: Path, cls: type[Record], what: str, remedy: str, version: 
 
 
 def faults_of(error: "ValidationError") -> str:
-    """Return the first three faults of data that are no such record: ``field (message), …``."""
+    """Return the first three faults of data that fail validation: ``field (message), …``."""
     return ", ".join(f"{'.'.join(map(str, fault['loc']))} ({fault['msg']})" for fault in error.errors()[:3])
 
 

@@ -1,8 +1,8 @@
-"""Which cores and how much memory a process may use, and the threads that libraries compute with.
+"""The cores and memory that a process may use, and the number of threads of libraries.
 
-A thread that spins while it waits takes the core from the one that it waits for, if another process
-runs there too: beside one busy process on two cores a training lost two thirds of its speed. Here
-they sleep. Nothing heavy is imported: libraries read the settings once, when they are loaded.
+If another process is busy, a thread that spins while it waits takes the core from the thread that
+it waits for: beside one busy process on two cores, training lost two thirds of its speed. These
+settings let threads sleep. Nothing heavy is imported: libraries read them once, when loaded.
 """
 
 import math
@@ -13,42 +13,42 @@ from pathlib import Path
 
 
 def thread_settings() -> dict[str, str]:
-    """Return the environment variables for libraries loaded later, without those that are set."""
-    # torch asks for large pages then: a hundred thousand page faults less in a second of training.
+    """Return environment variables for libraries loaded later, except those already set."""
+    # Makes torch request huge pages: a hundred thousand fewer page faults per second of training.
     wanted = {"OMP_NUM_THREADS": str(cores()), "THP_MEM_ALLOC_ENABLE": "1"}
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & os.environ.keys():
-        # libgomp, which torch's wheels for Linux carry, knows it, and so do libomp and libiomp5.
+        # Supported by libgomp, which torch's wheels for Linux include, and by libomp and libiomp5.
         wanted["OMP_WAIT_POLICY"] = "PASSIVE"
     return {name: value for name, value in wanted.items() if name not in os.environ}
 
 
 def threads(processes: int = 1) -> int:
-    """Return how many threads each of some processes that run together is to compute with.
+    """Return the number of threads for each of several processes that run together.
 
-    The number for all of them is ``OMP_NUM_THREADS`` where it is set, else that of the cores.
+    They share ``OMP_NUM_THREADS`` threads if it is set, else as many as there are cores.
     """
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return max(1, (int(first) if first.isdecimal() and int(first) else cores()) // processes)
 
 
 def cores() -> int:
-    """Return how many physical cores this process may use, by affinity and control group."""
+    """Return the number of physical cores this process may use, by affinity and control group."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     physical = len({_siblings(processor) for processor in allowed})
     return max(1, min(physical, math.ceil(quota() or physical)))
 
 
 def _siblings(processor: int, root: Path = Path("/sys/devices/system/cpu")) -> str:
-    """Return the processors of the same core, as Linux writes them; else this one."""
+    """Return the processors of the same core, as Linux lists them; else this one."""
     with suppress(OSError):
         return (root / f"cpu{processor}/topology/thread_siblings_list").read_text()
     return str(processor)
 
 
 def quota(root: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")) -> float | None:
-    """Return how many processors the control group and those above it allow; None: no limit.
+    """Return how many processors the control group and its parents allow, None without a limit.
 
-    These are of version 2. In a container its own group is the only one that can be seen, ``root``.
+    Groups are of version 2. In a container, only its own group is visible, at ``root``.
     """
     limits = []
     for text in _of_groups("cpu.max", root, groups):
@@ -67,7 +67,7 @@ def memory() -> float | None:
 
 
 def _of_groups(name: str, root: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")) -> Iterator[str]:
-    """Yield what a file of the control group says, and those of the groups above it."""
+    """Yield the content of a file of the control group, and of each group above it."""
     with suppress(OSError):
         own = root / groups.read_text().rpartition("0::/")[2].strip()
         for folder in (own, *own.parents):

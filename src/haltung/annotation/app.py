@@ -1,4 +1,4 @@
-"""The annotation page's application: what is to be labelled, and the answers, over HTTP."""
+"""The annotation page's HTTP application: it serves what to label and takes the answers."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,11 +23,11 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def application(work: Work, host: str, key: str | None) -> FastAPI:
-    """Return the application of a page; only the page itself may ask."""
+    """Return the page's application; it answers requests from that page only."""
 
     def from_own_page(request: Request) -> None:
         asked, origin = request.headers.get("host", ""), request.headers.get("origin")
-        # Another host's name may lead here, too.
+        # Another site's name may resolve to this address (DNS rebinding).
         is_elsewhere = host in LOOPBACK and urlsplit(f"//{asked}").hostname not in LOOPBACK
         if is_elsewhere or (request.method != "GET" and origin is not None and urlsplit(origin).netloc != asked):
             raise HTTPException(403, "this server answers its own page alone, at the address that it has told")
@@ -61,9 +61,9 @@ def application(work: Work, host: str, key: str | None) -> FastAPI:
 
 
 def annotate(work: Work, host: str, port: int, key: str | None) -> None:
-    """Serve the page until a signal comes; ``UserError`` if the port can't be used."""
+    """Serve the page until a signal stops it; ``UserError`` if the port can't be used."""
     with shared.listening(host, port) as listener:
-        listener.listen()  # before the address is told
+        listener.listen()  # before the address is printed
         name, number = listener.getsockname()[:2]
         print(f"{work.file.path} at http://{f'[{name}]' if ':' in name else name}:{number} (Ctrl-C stops it)", flush=True)
         config = uvicorn.Config(application(work, host, key), log_config=None, access_log=False, server_header=False, ws="none")

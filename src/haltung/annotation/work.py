@@ -1,4 +1,4 @@
-"""What coders have to label and to settle, and the file of their answers, which no kill cuts."""
+"""What coders have to label and settle, and the file of answers, which survives being killed."""
 
 import errno
 import json
@@ -28,8 +28,8 @@ COLUMNS = ("coder", "time", "comment", "judge")
 
 
 def read(path: Path, scheme: Scheme) -> dict[str, Row]:
-    """Return the answers of a file by id, in its order, but a last line that is not whole yet;
-    ``UserError`` if the file can't be read or a row is no answer to the scheme.
+    """Return the answers of a file by id, in its order, without an incomplete last line;
+    ``UserError`` if the file can't be read or a row is no valid answer in the scheme.
     """
     intake, found = Intake(scheme, str(path)), dict[str, Row]()
     for number, line in enumerate((line for line in lines(path) if line.endswith("\n")), 1):
@@ -42,9 +42,9 @@ def read(path: Path, scheme: Scheme) -> dict[str, Row]:
 
 
 def collect(reading: Reading, scheme: Scheme, paths: Sequence[Path]) -> dict[str, dict[str, Row]]:
-    """Return the answers to each segment by who gave them, without skips: coders whose labels the
-    corpus has (in a task on which they agree, or that its own column decides, all say that), files.
-    Raises ``UserError`` as ``read``, and if a file has an answer to something else.
+    """Return the answers to each segment by coder of the corpus or by file, without skips.
+    Where the corpus's coders agree in a task, or its own column decides it, all have that answer.
+    Raises ``UserError`` like ``read``, and if a file has an answer to another text.
     """
     found = {segment.id: _in_corpus(segment, reading, scheme) for segment in reading.segments if reading.votes}
     for path in paths:
@@ -54,15 +54,15 @@ def collect(reading: Reading, scheme: Scheme, paths: Sequence[Path]) -> dict[str
 
 
 def voted(reading: Reading, answers: Mapping[str, Mapping[str, Row]]) -> Reading:
-    """Return a corpus with answers (see ``collect``) as its votes, beside those that it has."""
+    """Return a corpus with answers (see ``collect``) and its own for those segments as votes."""
     votes = {id: {**{who: row for who, row in rows.items() if who}, **reading.votes.get(id, {})} for id, rows in answers.items() if rows}
     times = {id: max((row["time"] for row in rows.values()), default="") for id, rows in answers.items()}
     return replace(reading, votes=votes, times=times)
 
 
 class AnswersFile:
-    """The answers of one coder, which this process alone may change; ``mended`` says what a kill
-    has cut off the last line. ``UserError``: another process has it open, or as ``read``.
+    """The answers of one coder, locked for this process; ``mended`` reports an incomplete last line
+    that was removed. ``UserError`` if another process has it open, or like ``read``.
     """
 
     def __init__(self, path: Path, scheme: Scheme) -> None:
@@ -77,7 +77,7 @@ class AnswersFile:
             if last := data[data.rfind(b"\n") + 1 :]:
                 try:
                     json_object(last.decode())
-                    _append(path, b"\n")  # an editor leaves it out
+                    _append(path, b"\n")  # editors may leave it out
                 except (Fault, UnicodeDecodeError):
                     if last[:8] != b'{"id": "'[: len(last)]:
                         raise UserError(f"{path} has something else than answers; name another file with output=") from None
@@ -87,7 +87,7 @@ class AnswersFile:
         self._size = path.stat().st_size
 
     def save(self, rows: Mapping[str, Row]) -> None:
-        """Make these the answers, on the disk at the return; ``UserError`` leaves the old ones."""
+        """Save these as the answers, synchronised to disk; on ``UserError`` the old ones stay."""
         kept = len(self.rows) if list(self.rows.items()) == list(rows.items())[: len(self.rows)] else 0
         data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in list(rows.values())[kept:]).encode()
         with writing(self.path):
@@ -115,8 +115,8 @@ def _append(path: Path, data: bytes) -> None:
 
 
 class Work:
-    """The segments of a corpus in the order in which a coder labels them, and the answers so far.
-    Of files to ``settle`` and votes in the corpus, what differs is asked. No ``actors``: no dyads.
+    """The segments of a corpus in the order of labelling, and a coder's answers so far. With files
+    to ``settle`` or votes in the corpus, only differences are asked; without ``actors`` no dyads.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Work:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read what coders have answered meanwhile; ``UserError`` if it can't be taken over."""
+        """Read new answers of coders and save undisputed ones; ``UserError`` if they don't fit."""
         self._votes = collect(self.reading, self.scheme, self.settle)
         rows = _checked(self.file.path, self.file.rows, self.reading)
         owners = {row.get("judge") or row["coder"] for row in rows.values()}
@@ -143,7 +143,7 @@ class Work:
         self.file.save({id: kept[id] for id in dict.fromkeys([*rows, *taken]) if id in kept})
 
     def described(self) -> dict[str, Any]:
-        """Return who is asked what, what is answered, in that order, and how far coders agree."""
+        """Return what is asked of whom, what is answered, in order, and how far coders agree."""
         self.refresh()
         votes = {id: said for id, said in self._votes.items() if len(said) > 1}
         tasks = asdict(agreement("", voted(self.reading, votes), self.scheme))["tasks"] if votes else {}
@@ -156,7 +156,7 @@ class Work:
         }  # fmt: skip
 
     def view(self, number: int) -> dict[str, Any]:
-        """Return a segment in its article, who is named in it, its answer, and those of others."""
+        """Return a segment in its article, with its actors, its answer, and those of others."""
         segment = self.segments[number]
         article = self._articles[segment.group]
         here, texts = article.index(segment), [one.text for one in article]
@@ -170,8 +170,8 @@ class Work:
         }  # fmt: skip
 
     def answer(self, number: int, given: Mapping[str, Any]) -> None:
-        """Save an answer: labels by task, none for a skip, null to undo; dyads, a comment, and as
-        ``seen`` the time of the answer that it replaces. Raises ``Fault`` where it is not valid.
+        """Save an answer: ``labels`` by task (empty to skip, null to undo), ``dyads``, ``comment``,
+        and as ``seen`` the time of the answer it replaces. Raises ``Fault`` if it is not valid.
         """
         segment, labels, fields = self.segments[number], given.get("labels", ""), Fields(given, {})
         own, rows = self._own(segment.id), {id: row for id, row in self.file.rows.items() if id != segment.id}
@@ -194,7 +194,7 @@ class Work:
         return not self.settles or self._own(id) is not None or any(len(answers) > 1 for answers in self._said(id).values())
 
     def _said(self, id: str) -> dict[str, list[Any]]:
-        """Return the different answers to each task, and who towards whom; not in coders' order."""
+        """Return the distinct answers to each task, and dyads; sorted, which hides the coders."""
         rows = self._votes.get(id, {}).values()
         said = {task: {row[task] for row in rows} - {None} for task in self.scheme.names}
         if self.actors:
@@ -229,12 +229,12 @@ def _is_skip(row: Row, scheme: Scheme) -> bool:
 
 
 def _pairs(row: Row) -> tuple[tuple[str, str, str], ...]:
-    """Return the dyads in order, with "" for the stance of the sentence itself."""
+    """Return the dyads, sorted, with "" for a stance that is the sentence's own."""
     own, dyads = label_ids(row[STANCE]), row.get("dyads", [])
     return tuple(sorted((one["source"], one["target"], "" if one["stance"] in own else one["stance"]) for one in dyads))
 
 
 def _joined(*rows: Row, judge: str) -> Row:
     coders, comments = ([row[name] for row in rows if row[name]] for name in ("coder", "comment"))
-    said = {name: cell for row in reversed(rows) for name, cell in row.items() if cell}  # by the first one who said anything
+    said = {name: cell for row in reversed(rows) for name, cell in row.items() if cell}  # of each column, the first value that is not empty
     return {**rows[0], **said, "coder": ", ".join(coders), "comment": " / ".join(comments), "judge": judge}

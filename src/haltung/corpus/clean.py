@@ -24,18 +24,18 @@ class CleaningRules:
     """What is dropped and what is repaired.
 
     Attributes:
-        min_chars, max_chars: lengths allowed, without invisible characters at the ends.
+        min_chars, max_chars: allowed length, not counting invisible characters at the ends.
         repair_mojibake: repair "fÃ¼r" to "für"; if false, the segment is dropped. Characters that
             are lost for good (U+FFFD) are always a reason to drop.
         markup: HTML tags, entities and wiki markup in text or target: ``drop`` the segment,
-            ``strip`` it, or ``keep`` it. In context and headline ``drop`` strips too: what is not
-            labelled should not cost what is.
+            ``strip`` the markup, or ``keep`` it. In context and headline, ``drop`` strips too: an
+            unlabelled text should not cost a labelled one.
         exact: drop the later of two segments with the same text (and target) if it adds no label.
-        near: likewise for near duplicates: the lowest Jaccard index of character 5-grams that
-            counts as one; 0 switches it off. Near duplicates with other labels stay: "lehnt ab"
-            and "lehnt nicht ab" are what a model learns from.
-        formulaic: shorter texts ("Das teilte er mit.") recur in news by nature; they are compared
-            only inside one article, at the same position, and with the same context.
+        near: likewise for near duplicates: the minimum Jaccard index of their character 5-grams; 0
+            disables it. Near duplicates with other labels are kept: "lehnt ab" and "lehnt nicht
+            ab" are what a model learns from.
+        formulaic: texts shorter than this ("Das teilte er mit.") recur naturally in news; they are
+            compared only within an article, at the same position and with the same context.
         conflicts: the same text (and target) with different labels, whatever the context: ``drop``
             all, ``keep_first``, or ``keep``. Rows labelled for different tasks do not contradict
             each other, and dyads are not compared.
@@ -79,7 +79,7 @@ class Repaired:
 
 
 def clean(segment: Segment, rules: CleaningRules) -> tuple[Segment, list[Repaired]]:
-    """Repair encoding and markup of what is read, as far as the rules ask for it."""
+    """Repair encoding and markup in the fields that models read, as the rules require."""
     changed: dict[str, str] = {}
     repairs: list[Repaired] = []
     for field in _READ:

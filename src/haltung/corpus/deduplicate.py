@@ -1,8 +1,8 @@
 """Duplicate texts: exact and near ones, contradicting labels, and leakage across splits.
 
 Texts are near duplicates if the Jaccard index of their character 5-grams reaches a threshold.
-MinHash with locality-sensitive hashing (datasketch) finds candidates, and the true index verifies
-each. Of the true pairs at the threshold, fewer than one in a thousand is missed.
+MinHash with locality-sensitive hashing (datasketch) finds candidates, which the exact index then
+verifies. Of the pairs at the threshold, fewer than one in a thousand is missed.
 """
 
 import unicodedata
@@ -28,13 +28,13 @@ Drops = dict[int, tuple[str, str]]  # index of a segment to be dropped → reaso
 
 @lru_cache(maxsize=65536)
 def normal(text: str) -> str:
-    """Return the text as it is compared: NFKC, white space as single spaces, none at the ends."""
+    """Return the text as it is compared: in NFKC, with white space collapsed and stripped."""
     return " ".join(unicodedata.normalize("NFKC", text).split())
 
 
 @lru_cache(maxsize=8192)
 def grams(text: str) -> frozenset[str]:
-    """Return the character 5-grams of the normal form; a shorter text is its only gram."""
+    """Return the character 5-grams of the normal form; a shorter text is a single gram."""
     plain = normal(text)
     return frozenset(plain[start : start + GRAM] for start in range(max(1, len(plain) - GRAM + 1)))
 
@@ -75,13 +75,13 @@ class NearIndex:
 
 
 def bands(threshold: float) -> tuple[int, int]:
-    """Return the number of bands, and the most rows of each that miss under 1 in 1,000 pairs."""
+    """Return the number of bands, and the most rows per band that miss under 1 in 1,000 pairs."""
     rows = max((rows for rows in range(1, _PERMUTATIONS + 1) if (1 - threshold**rows) ** (_PERMUTATIONS // rows) <= _MISSED), default=1)
     return _PERMUTATIONS // rows, rows
 
 
 def exact_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: Scheme) -> Drops:
-    """Return exact duplicates and conflicts among the segments of each given split."""
+    """Return exact duplicates and conflicts within each given split."""
     drops: Drops = {}
     for indices in by_key(((_pool(segment), _key(segment, rules)), index) for index, segment in enumerate(segments)).values():
         if len(indices) > 1:
@@ -110,7 +110,7 @@ def _drop_copies(copies: Sequence[tuple[int, Segment]], rules: CleaningRules, sc
 
 
 def near_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: Scheme) -> Drops:
-    """Return near duplicates that add no label, inside each given split and target."""
+    """Return near duplicates that add no label, within each given split and target."""
     near = NearIndex(rules.near)
     drops: Drops = {}
     indices = [index for index, segment in enumerate(segments) if not _is_formulaic(segment, rules)]
@@ -129,7 +129,7 @@ def near_duplicates(segments: Sequence[Segment], rules: CleaningRules, scheme: S
 
 
 def separate(splits: Mapping[str, Sequence[Segment]], rules: CleaningRules) -> tuple[Splits, tuple[Dropped, ...]]:
-    """Drop from each split articles and (near) copies of later ones; return the rest and drops."""
+    """Drop articles and (near) copies that a later split also has; return the rest and drops."""
     dropped: list[Dropped] = []
     left: Splits = {}
     for name in reversed(SPLITS):
@@ -170,7 +170,7 @@ def _leaks(segments: Sequence[Segment], later: Sequence[tuple[str, Segment]], ru
 
 
 def _pool(segment: Segment) -> str:
-    return segment.split if segment.split in SPLITS else "train"  # of which what stands beside is part
+    return segment.split if segment.split in SPLITS else "train"  # which includes ``BESIDE``
 
 
 def _key(segment: Segment, rules: CleaningRules) -> object:

@@ -39,14 +39,14 @@ def prepare(
     """Prepare the corpus ``name`` in the folder ``out/name`` and return it.
 
     The manifest records the digests of the reader's files, ``fingerprint`` for ``is_current``, and
-    the ``agreement`` of coders. The source may be ``unlabelled``. Raises ``UserError`` if the name
-    names no folder; the source is broken, can't be split so, or is empty; or it can't be written.
+    the ``agreement`` of coders. ``unlabelled`` allows a source without labels. Raises ``UserError``
+    if the name is no folder name; the source is broken, empty or not splittable; or writing fails.
     """
     from rich.console import Console
 
     from haltung.corpus.deduplicate import separate
 
-    # In a notebook rich's line would need ipywidgets, and warns where they are missing.
+    # In a notebook, rich's status line would need ipywidgets and warn if they are missing.
     status = Console(stderr=True, force_jupyter=False).status
     if not _NAME.match(name):
         raise UserError(f"the corpus's name is '{name}'; allowed are letters, digits and _ . - (it names a folder)")
@@ -87,7 +87,7 @@ def prepare(
 
 
 def clean_segments(segments: Sequence[Segment], rules: CleaningRules, scheme: Scheme) -> CleanedSegments:
-    """Repair segments, drop faulty ones and duplicates in splits; ``UserError`` as ``verify``."""
+    """Repair segments, drop faulty ones and duplicates in splits; ``UserError`` like ``verify``."""
     from haltung.corpus.deduplicate import exact_duplicates, near_duplicates  # which takes half a second to load
 
     clean.verify(segments, scheme)
@@ -95,7 +95,7 @@ def clean_segments(segments: Sequence[Segment], rules: CleaningRules, scheme: Sc
     spared: Counter[str] = Counter()
 
     def drop(segment: Segment, reason: str, detail: str) -> bool:
-        """Record the segment as dropped, or spare it if it is in a given test split."""
+        """Record the segment as dropped and return True, or spare it in a given test split."""
         if rules.keep_test and segment.split == "test" and reason != "empty_text":
             spared[reason] += 1
             return False
@@ -126,9 +126,9 @@ def clean_segments(segments: Sequence[Segment], rules: CleaningRules, scheme: Sc
 def fingerprint(config: Mapping[str, Any], files: Iterable[Path] = ()) -> str:
     """Return a SHA-256 of what a corpus is prepared from.
 
-    It covers the resolved config, the content of the source files, and the versions of Haltung and
-    of the folder's format. Of a ``_target_`` only the class counts, so that moving it to another
-    module keeps every corpus current. Raises ``UserError`` if a source file is missing.
+    It covers the resolved config, the paths and content of the source files, the columns, and the
+    versions of Haltung and of the folder's format. Of our ``_target_`` only the class counts, so a
+    move to another module keeps a corpus current. Raises ``UserError`` if a source file is missing.
     """
     what = {
         "config": _without_modules(config), "files": [[str(path), store.source(path).sha256] for path in files],
@@ -146,7 +146,7 @@ def is_current(folder: Path, fingerprint: str) -> bool:
 
 
 def _without_modules(node: Any) -> Any:
-    """Return a config node with the bare class name as every ``_target_`` of Haltung's."""
+    """Return a config node with every ``_target_`` in Haltung reduced to its class name."""
     if isinstance(node, Mapping):
         return {
             key: _without_modules(value) if key != "_target_" else re.sub(r"^haltung\..*\.", "", str(value)) for key, value in node.items()

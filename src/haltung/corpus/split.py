@@ -1,4 +1,4 @@
-"""Splits into train, dev and test; only the source or a held-out target tears articles apart."""
+"""Splits into train, dev and test; only given splits and held-out targets divide articles."""
 
 import datetime as dt
 from collections import Counter
@@ -11,7 +11,7 @@ from haltung.labels import Scheme
 from haltung.records import Segment, by_group
 
 SPLITS = ("train", "dev", "test")
-BESIDE = "beside"  # train, whatever the split: no dev or test is cut of it
+BESIDE = "beside"  # always train: neither dev nor test is taken from it
 Splits = dict[str, tuple[Segment, ...]]
 
 
@@ -27,7 +27,7 @@ class Split(Protocol):
 
 
 def divide(segments: Sequence[Segment], kind: Split, scheme: Scheme) -> Splits:
-    """Return the splits of ``kind``, with the segments ``BESIDE`` in train (see ``Split``)."""
+    """Return the splits of ``kind``; segments given as ``BESIDE`` go to train (see ``Split``)."""
     splits = kind.split([segment for segment in segments if segment.split != BESIDE], scheme)
     held_out = {segment.id for name in ("dev", "test") for segment in splits[name]}
     return {**splits, "train": tuple(segment for segment in segments if segment.id not in held_out)}
@@ -35,7 +35,7 @@ def divide(segments: Sequence[Segment], kind: Split, scheme: Scheme) -> Splits:
 
 @dataclass(frozen=True)
 class Given:
-    """The source's splits; a missing dev (a share or number) is cut from train, stratified."""
+    """The source's own splits; a missing dev (share or number) is cut from train, stratified."""
 
     dev: int | float = 0.1
     seed: int = 42
@@ -66,7 +66,7 @@ class TestOnly:
 
 @dataclass(frozen=True)
 class ByGroup:
-    """Articles drawn at random; sizes are shares or numbers of segments, ``train`` is the rest."""
+    """Random split by article; sizes are shares or numbers of segments, ``train`` is the rest."""
 
     train: int | float | None = None
     dev: int | float = 0.1
@@ -74,7 +74,7 @@ class ByGroup:
     seed: int = 42
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
-        """Return splits of shuffled articles, each cut nearest to its size (see ``Split``)."""
+        """Return splits of shuffled articles, cut where the sizes fit best (see ``Split``)."""
         import numpy as np
 
         wanted = _sizes("group", len(segments), self.train, self.dev, self.test)
@@ -98,8 +98,8 @@ class ByGroup:
 class ByDate:
     """Train before ``dev_from``, dev before ``test_from``, test from then on (ISO dates).
 
-    This measures how well a model does on the news of tomorrow. An article belongs where its last
-    date belongs, so that no split contains anything from after its border.
+    This measures how well a model performs on future news. The latest date of an article decides,
+    so that no split contains anything dated after its border.
     """
 
     dev_from: str | dt.date
@@ -124,8 +124,8 @@ class ByTarget:
     """Targets (questions, entities) that training never sees.
 
     ``dev`` and ``test`` are shares or numbers of targets, or the targets themselves. An article may
-    then be in several splits; the rule ``shared_articles`` decides (``drop`` it from train, or
-    ``keep`` it, as for x-stance, whose "articles" are authors who each answer many questions).
+    then be in several splits. The rule ``shared_articles`` decides: ``drop`` keeps it in the last
+    one only, ``keep`` in all (as for x-stance, whose "articles" are authors with many answers).
     """
 
     dev: int | float | Sequence[str] = 0.1
@@ -158,10 +158,10 @@ class ByTarget:
 
 @dataclass(frozen=True)
 class Stratified(ByGroup):
-    """Articles assigned so that labels have the same shares in all splits; numbers are exact."""
+    """Split by article with similar label shares in all splits; sizes as numbers are exact."""
 
     def split(self, segments: Sequence[Segment], scheme: Scheme) -> Splits:
-        """Return the splits (see ``Split``); ``UserError`` too if articles don't add up."""
+        """Return the splits (see ``Split``); also ``UserError`` if articles do not add up."""
         wanted = _sizes("stratified", len(segments), self.train, self.dev, self.test)
         strict = any(_whole(size) for size in (self.train, self.dev, self.test))
         split_of = _stratified("stratified", segments, scheme, wanted, self.seed, strict)
@@ -172,10 +172,10 @@ class Stratified(ByGroup):
 class KFold:
     """Cross-validation by article: ``folds`` stratified parts of equal size.
 
-    Part ``fold`` (from 1 on) is test; ``dev`` (a share of the rest, or a number of segments) is cut
-    from the rest, stratified too. Fold 0 holds out nothing: all is train. The parts depend on
-    ``seed`` alone, so that the tests of all folds together are the whole corpus. scikit-learn's
-    StratifiedGroupKFold handles one label per row, which here has one for each task.
+    Part ``fold`` (1-based) is test; ``dev`` (a share of the rest, or a number of segments) is cut
+    from the rest, also stratified. Fold 0 holds out nothing: all is train. The parts depend on
+    ``seed`` but not on ``fold``, so the test splits of all folds together are the whole corpus.
+    scikit-learn's StratifiedGroupKFold supports one label per row; here each task has one.
     """
 
     folds: int = 5
@@ -200,7 +200,7 @@ class KFold:
         in_test = {group for group, index in zip(groups, part, strict=True) if index == self.fold - 1}
         split_of = {segment.id: "test" if segment.group in in_test else "train" for segment in segments}
         if self.dev:
-            # Of few articles a tenth may be less than half of one.
+            # With few articles, a tenth may be less than half an article.
             dev = self.dev if _whole(self.dev) else max(self.dev, 1 / (len(groups) - len(in_test)))
             _cut_dev("kfold", segments, split_of, scheme, dev, self.seed)
         return _parts("kfold", segments, split_of, ("train", "test"))
@@ -213,7 +213,7 @@ def _shuffled(names: Sequence[str], seed: int) -> list[str]:
 
 
 def _cut_dev(kind: str, segments: Sequence[Segment], split_of: dict[str, str], scheme: Scheme, dev: float, seed: int) -> None:
-    """Cut dev from train, stratified; a number of segments is met exactly."""
+    """Cut a stratified dev split from train; a number of segments is met exactly."""
     train = [segment for segment in segments if split_of[segment.id] == "train"]
     split_of |= _stratified(kind, train, scheme, _sizes(kind, len(train), None, dev, 0), seed, strict=_whole(dev))
 
@@ -270,7 +270,7 @@ def _enough(kind: str, groups: Mapping[str, Sequence[Segment]], wanted: Mapping[
 
 
 def _require(name: str, segments: Sequence[Segment]) -> None:
-    """Raise ``UserError`` if a segment lacks the field that the split of this name cuts by."""
+    """Raise ``UserError`` if a segment lacks the field ``name``, which the split is based on."""
     if missing := [segment for segment in segments if not getattr(segment, name)]:
         found = f"{len(missing)} of {len(segments)} segments have no {name} (the first: {missing[0].where or missing[0].id})"
         raise UserError(f"split={name}: {found}; map a {name} column, or choose split=group or stratified")

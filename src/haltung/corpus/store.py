@@ -36,8 +36,8 @@ class Manifest:
 
     ``segments``, ``articles`` and ``digests`` (of ids, texts and labels) map a split to a value;
     ``labels`` maps task, split and label to a count, "" being no label. ``digest`` covers the rows
-    with all columns; ``files`` maps a file of the folder to its SHA-256. ``agreement`` of
-    several coders is empty where it is not known (see ``agreement.recorded``), as in older ones.
+    with all columns; ``files`` maps a file of the folder to its SHA-256. ``agreement`` of several
+    coders is empty if unknown (see ``agreement.recorded``), as in older manifests.
     """
 
     format: int
@@ -84,11 +84,11 @@ class Prepared:
         return replace(self, scheme=labels.parse(self.manifest.scheme, str(self.folder / "manifest.json")))
 
     def segments(self, split: str) -> list[Segment]:
-        """Return a split's segments in context; ``UserError`` if it is none or new meanwhile."""
+        """Return a split's segments in context; ``UserError`` if it is unknown or has changed."""
         import pyarrow.parquet as pq
 
         path = self.folder / f"{one_of('split', split, SPLITS)}.parquet"
-        # Another command may have prepared the corpus anew; its rows do not fit this manifest.
+        # Another command may have prepared the corpus again; its rows do not match this manifest.
         if not path.is_file() or sha256(path) != self.manifest.files[path.name]:
             raise UserError(f"{path} has been prepared anew while it was in use; run the command again")
         rows = pq.read_table(path, schema=features(self.scheme).arrow_schema).to_pylist()
@@ -96,7 +96,7 @@ class Prepared:
         for row in rows:
             answers = {name: tuple(row[name]) if isinstance(row[name], list) else row[name] for name in self.scheme.names}
             dyads = tuple(Dyad(**dyad) for dyad in row["dyads"])
-            # A corpus that an older version has prepared has no headlines and positions.
+            # Corpora prepared by older versions have no headlines or positions.
             texts = {name: row[name] or "" for name in TEXT_COLUMNS}
             soft = json.loads(row["soft"] or "{}")
             segments.append(Segment(**texts, labels=answers, dyads=dyads, split=split, position=row["position"], soft=soft))
@@ -137,13 +137,13 @@ def label_counts(splits: Mapping[str, Sequence[Segment]], scheme: Scheme) -> dic
 def split_digest(segments: Iterable[Segment], scheme: Scheme) -> str:
     """Return a SHA-256 of id, SHA-1 of the text, and labels of each segment, sorted by id.
 
-    Neither the order of rows nor the context matters: models with and without it can be compared.
+    The order of rows and the context do not matter: models with and without context are comparable.
     """
     lines = []
     for segment in segments:
         answers = [segment.labels.get(name) for name in scheme.names]
         plain = [sorted(answer) if isinstance(answer, tuple) else answer for answer in answers]
-        # A lone surrogate, as a JSON escape can contain it, must not break a digest.
+        # A lone surrogate, possible in a JSON escape, must not break the digest.
         text = hashlib.sha1(segment.text.encode("utf-8", "surrogatepass")).hexdigest()
         lines.append(json.dumps([segment.id, text, plain], ensure_ascii=True))
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
@@ -152,7 +152,7 @@ def split_digest(segments: Iterable[Segment], scheme: Scheme) -> str:
 def corpus_digest(splits: Mapping[str, Iterable[Segment]], scheme: Scheme) -> str:
     """Return a SHA-256 of the scheme and all rows with all their columns, in any order.
 
-    A row without headline, position or soft labels counts as before there were such columns.
+    Empty headlines, positions and soft labels are left out, so that older digests stay valid.
     """
     lines = []
     for split, segments in splits.items():
@@ -171,7 +171,7 @@ def source(path: Path) -> SourceFile:
 
 
 def label_rows(task: Task, manifest: Manifest) -> list[tuple[str, str, str, dict[str, int]]]:
-    """Return id, names and counts by split of each label, of unlabelled segments last if any."""
+    """Return id, names and counts by split of each label; unlabelled segments, if any, are last."""
     counts = manifest.labels[task.name]
     rows = [(label.id, label.de, label.en, {split: counts[split][label.id] for split in SPLITS}) for label in task.labels]
     unlabelled = {split: counts[split][UNLABELLED] for split in SPLITS}

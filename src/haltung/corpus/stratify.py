@@ -1,4 +1,4 @@
-"""Stratification: groups are assigned to splits so that labels keep their shares; subsamples."""
+"""Stratified assignment of groups to splits, which keeps the label shares; subsamples."""
 
 import random
 from collections import Counter
@@ -28,14 +28,14 @@ def _label_counts(groups: Sequence[Sequence[Segment]], scheme: Scheme) -> Counts
 def assign(
     groups: Sequence[Sequence[Segment]], scheme: Scheme, wanted: Sequence[float], seed: int, strict: bool = False
 ) -> NDArray[np.int64]:
-    """Return the split of each group, an index into ``wanted``, the segments of each split.
+    """Return the split of each group, an index into ``wanted``, the splits' sizes in segments.
 
-    Minimised is the sum over splits and labels of (count - wished count)² / wished count, with the
-    number of segments as one more label that weighs as much as all others. First the groups with
-    the rarest labels are assigned, each to the split that lacks it most; then groups are exchanged
-    as long as that helps. On two news corpora of 3,000 sentences this kept the label shares three
-    times closer than scikit-learn's StratifiedGroupKFold over the joint labels, and the sizes
-    exactly. If ``strict``, sizes weigh far more than labels.
+    Minimise the sum over splits and labels of (count - target count)² / target count. The number
+    of segments is one more label that weighs as much as all others, or far more if ``strict``.
+    Groups with the rarest labels are assigned first, each where it raises the sum least; then up to
+    3,000 groups are exchanged or moved if that lowers the sum. On two news corpora of 3,000
+    sentences, this kept the label shares three times closer than scikit-learn's
+    StratifiedGroupKFold over the joint labels, and the sizes exactly.
     """
     counts, sizes, rng = _label_counts(groups, scheme), np.array(list(map(len, groups))), np.random.default_rng(seed)
     shares = np.asarray(wanted, dtype=float) / float(sizes.sum())
@@ -51,7 +51,7 @@ def assign(
 def _assign_rarest_first(rows: Counts, wish: Counts, weight: Counts, rng: np.random.Generator) -> NDArray[np.int64]:
     has = np.where(rows[:, :-1] > 0, rows[:, :-1].sum(axis=0), np.inf)
     rarest = has.min(axis=1) if has.shape[1] else np.zeros(len(rows))
-    # Among equals big groups come first: small ones can fill the rest. The shuffle decides ties.
+    # Of equally rare ones, large groups come first: small ones fill gaps. Shuffling breaks ties.
     order = rng.permutation(len(rows))
     order = order[np.lexsort((-rows[order, -1], rarest[order]))]
     assigned = np.zeros(len(rows), dtype=np.int64)
@@ -65,10 +65,10 @@ def _assign_rarest_first(rows: Counts, wish: Counts, weight: Counts, rng: np.ran
 
 
 def _exchange(assigned: NDArray[np.int64], rows: Counts, wish: Counts, weight: Counts, rng: np.random.Generator) -> None:
-    """Exchange groups of two splits, or move one (unless all are of one size), to save cost."""
+    """Exchange groups of two splits, or move one (unless all have one size), to lower the cost."""
     splits = len(wish)
     excess = np.stack([rows[assigned == split].sum(axis=0) for split in range(splits)]) - wish
-    # Where all groups are of one size, only exchanges keep the sizes of the splits.
+    # If all groups have the same size, only exchanges preserve the sizes of the splits.
     movable = bool(len(np.unique(rows[:, -1])) > 1)
     for index in rng.permutation(len(rows))[:_TRIED]:
         here = int(assigned[index])
@@ -98,8 +98,8 @@ def _exchange(assigned: NDArray[np.int64], rows: Counts, wish: Counts, weight: C
 def subsample(segments: Sequence[Segment], share: float, seed: int) -> list[Segment]:
     """Return about ``share`` of the segments in their order, as whole articles, at least one.
 
-    Articles are drawn in an order that depends on the seed alone, until the number of segments
-    comes nearest to the share, so a smaller subsample of the same seed is part of a larger one.
+    Articles are drawn in an order that depends on the seed alone, until the number of segments is
+    closest to the share; with the same seed, a smaller subsample is a subset of a larger one.
     Raises ``UserError`` unless the share is above 0 and at most 1.
     """
     if not 0 < share <= 1:
@@ -108,6 +108,6 @@ def subsample(segments: Sequence[Segment], share: float, seed: int) -> list[Segm
     order = sorted(sizes)
     random.Random(seed).shuffle(order)
     filled = np.cumsum([sizes[article] for article in order])
-    nearer = filled[:-1] + filled[1:] <= 2 * share * len(segments)  # with the next article, or no farther
+    nearer = filled[:-1] + filled[1:] <= 2 * share * len(segments)  # adding the next article is at least as close
     chosen = set(order[: 1 + int(nearer.sum())])
     return [segment for segment in segments if segment.group in chosen]

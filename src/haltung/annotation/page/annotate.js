@@ -18,9 +18,9 @@ let groups = [];
 let active = 0;
 let busy = false;
 let pending = "";
-// The sentences that have an answer, in the order of the answers, with whether they were skipped.
+// The answered sentences, in the order of the answers, with whether they were skipped.
 let answered = new Map();
-// Answers that were begun or taken back, by the number of the sentence, until they are saved.
+// Answers that were begun or undone, by the number of the sentence, until they are saved.
 const drafts = new Map();
 
 // ---- asking
@@ -30,7 +30,7 @@ async function call(path, body) {
   return ask(path, options ?? {});
 }
 
-// One thing at a time: what is typed meanwhile would go to the wrong sentence.
+// Run one action at a time: input during another would go to the wrong sentence.
 async function doing(action) {
   if (busy) return;
   busy = true;
@@ -69,7 +69,7 @@ async function load() {
   await go(-1);
 }
 
-// To the first open sentence behind a number, else to the first of all.
+// Open the first unanswered sentence after a number, else the first of all.
 async function go(after) {
   const ahead = work.numbers.filter((number) => !answered.has(number));
   const next = ahead.find((number) => number > after) ?? ahead[0];
@@ -79,12 +79,12 @@ async function go(after) {
 
 async function open(number) {
   item = { number, proposals: {}, agreed: {}, ...(await call(`items/${number}`)) };
-  // What the coders have said, for a judge: in random order where they differ.
+  // The coders' answers, for a judge: in random order if they differ.
   for (const [name, said] of Object.entries(item.said)) {
     if (said.length > 1) item.proposals[name] = said.map((one) => [Math.random(), one]).toSorted(([one], [other]) => one - other).map(([, one]) => one);
     else if (said.length) [item.agreed[name]] = said;
   }
-  // A draft that was begun before another window has answered is none.
+  // A draft that was begun before another window answered is discarded.
   const kept = drafts.get(number);
   draft = kept && kept.seen === (item.answer?.time ?? null) ? kept : drafted();
   drafts.set(number, draft);
@@ -107,7 +107,7 @@ function drafted() {
   return { labels, dyads: rows.map((dyad) => ({ ...dyad })), half: undefined, decided: Boolean(given), comment: given?.comment ?? "", seen: given?.time ?? null };
 }
 
-// A dyad has a stance of its own only where it is not the sentence's, so that it changes with that.
+// A dyad has its own stance only if it differs from the sentence's; otherwise it follows that one.
 function dyadsOf(answer) {
   const [first] = [answer.stance ?? []].flat().filter((one) => one !== "neutral");
   return (answer.dyads ?? []).map((dyad) => ({ ...dyad, stance: dyad.stance === first ? null : dyad.stance }));
@@ -197,13 +197,13 @@ function show() {
     item.headline ? make("h2", { lang: "de" }, item.headline) : null,
     line(text.before, shown ? "" : item.context), ...sentences, line(text.towards, item.target),
   ].filter(Boolean));
-  // The sentence in the upper third; the whole of it, where there is room.
+  // Scroll the sentence to the upper third, and show all of it if there is room.
   const [box, here] = [article.getBoundingClientRect(), article.querySelector(".here").getBoundingClientRect()];
   const top = here.top - box.top + article.scrollTop;
   article.scrollTop = Math.min(top - 8, Math.max(top - box.height / 3, top + here.height - box.height + 12));
 }
 
-// The sentence; its names are buttons where there is a group of dyads.
+// The sentence; its names are buttons if there is a group of dyads.
 function named() {
   const dyads = groups.find((group) => group.pick);
   const { text } = item.sentences[item.here];
@@ -258,7 +258,7 @@ function activate(index) {
   update();
 }
 
-// To the next question that is open, or to that about dyads.
+// Go to the next question; for a judge, to the next one that is disputed or open.
 function advance() {
   const next = groups.findIndex((group, index) => index > active && (group.disputed || group.open() || !work.settles) && (hasDyads(draft) || !group.pick));
   if (next > 0) active = next;
@@ -285,7 +285,7 @@ function save() {
     return;
   }
   const dyads = groups.find((group) => group.pick);
-  // A name that was typed and not yet added counts.
+  // A name that was typed but not yet added counts.
   const typed = asksDyads() ? dyads.field.value.trim() : "";
   if (typed) dyads.pick(typed);
   if (draft.half !== undefined) dyads.pick("");
@@ -305,14 +305,14 @@ function send(answer) {
   });
 }
 
-// The answer that was given last comes back as a draft.
+// Turn the last answer back into a draft.
 function undo() {
   const last = [...answered.keys()].at(-1);
   if (last === undefined) return;
   doing(async () => {
     const { answer } = await call(`items/${last}`);
     drafts.delete(last);
-    if (!answer) return load(); // another window has taken it back
+    if (!answer) return load(); // another window has undone it
     await call(`items/${last}`, { labels: null, seen: answer?.time ?? null });
     answered.delete(last);
     await open(last);
@@ -339,7 +339,7 @@ find("key-form").addEventListener("submit", (event) => {
   doing(load);
 });
 
-// A click leaves the keys to the page; who goes by Tab keeps the focus.
+// After a click, keys go to the page; navigation by Tab keeps the focus.
 find("desk").addEventListener("click", (event) => {
   if (event.detail > 0 && event.target.closest("button")) find("main").focus({ preventScroll: true });
 });

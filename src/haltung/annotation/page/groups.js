@@ -1,5 +1,5 @@
 // The questions of a sentence: a group of labels for each task, and one for who acts towards whom. Each has an element, the keys of its
-// buttons, and `update()`, which shows the draft; nothing is built anew while a person has the focus in it.
+// buttons, and `update()`, which shows the draft; nothing that has the focus is rebuilt.
 
 import { colouring, labelOf, towards } from "../reading.js";
 import { paint } from "../colours.js";
@@ -9,14 +9,14 @@ import { own } from "./words.js";
 const SINGLE = "1234567890abcdefghijklmnopqrstuvwxyz";
 const NEUTRAL = "neutral";
 
-/** Return keys for a number of buttons: one each, or where these are too few a letter and a digit. */
+/** Return keys for a number of buttons: one character each, or a letter and a digit if these are too few. */
 export function codes(count) {
   if (count <= SINGLE.length) return [...SINGLE].slice(0, count);
   const [digits, letters] = [SINGLE.slice(0, 10), SINGLE.slice(10)];
   return Array.from({ length: count }, (_, index) => `${letters[Math.floor(index / 10)] ?? ""}${digits[index % 10]}`);
 }
 
-/** Tell whether the draft's stance is one that somebody takes towards somebody. */
+/** Return whether the draft's stance is one that somebody takes towards somebody. */
 export function hasDyads(draft) {
   const stances = [draft.labels.stance ?? []].flat();
   return stances.some((stance) => stance !== NEUTRAL);
@@ -72,7 +72,7 @@ export function taskGroup({ task, tasks, draft, language, proposals = [], change
   return { name: task.name, title: task[language], element, keys, update, many, open: () => (!many || proposals.length > 0) && draft.labels[task.name] === undefined };
 }
 
-/** Make the group of dyads, open while a judge has not decided on them. `pick(code)` of what is returned sets the side that is asked for, also from a click on a name. */
+/** Make the group of dyads, open until a judge has decided on them. The returned `pick(code)` sets the side that is asked for, also from a click on a name. */
 export function dyadGroup({ task, draft, item, language, proposals = [], change, activate }) {
   const text = own(language);
   const keys = new Map();

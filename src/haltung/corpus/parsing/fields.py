@@ -1,4 +1,4 @@
-"""The fields of a row by our names, checked: text, ids, dates, splits, labels and dyads."""
+"""A row's fields by our names, validated: text, ids, dates, splits, labels and dyads."""
 
 import datetime
 import json
@@ -48,14 +48,14 @@ class Fields:
         return sound(value, column)
 
     def word(self, name: str) -> str:
-        """Return as text a short field that many sources write as a number (an id, an article)."""
+        """Return a short field (an id, an article) as text; many sources store it as a number."""
         value = self.get(name)
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else self.text(name).strip()
 
     def whole(self, name: str) -> int | None:
         """Return a whole number below a billion, None if the field is absent, null or empty."""
         value = self.get(name)
-        # A tool that makes floats of a column with gaps writes 3 as 3.0.
+        # Tools that convert a column with gaps to floats write 3 as 3.0.
         digits = "" if value is None else str(value).strip().removesuffix(".0")
         if digits and not (digits.isdecimal() and len(digits) < 10):
             found = f"'{self.columns.get(name, name)}' is {kind(value)} ({short(value)})"
@@ -63,7 +63,7 @@ class Fields:
         return int(digits) if digits else None
 
     def date(self) -> str:
-        """Return the date, written as ISO or as Germans do, as ISO, "" if there is none."""
+        """Return the date, in ISO or German notation, as ISO, "" if there is none."""
         value = self.get("date")
         if isinstance(value, datetime.date):  # or a datetime, which is one too
             return value.isoformat()[:10]
@@ -111,7 +111,7 @@ class Fields:
         return tuple(made)
 
     def segment(self, scheme: Scheme, row: SourceRow, labels: Mapping[str, Answer] | None = None, soft: Shares | None = None) -> Segment:
-        """Return the row's segment, ``labels`` in place of its own; one ``Fault`` for all cells."""
+        """Return the row's segment, with ``labels`` if given; raise one ``Fault`` for all cells."""
         reads: dict[str, Callable[[], Any]] = {"id": lambda: self.word("id") or row.made_id, "text": lambda: self.text("text", True)}
         reads |= {"article": lambda: self.word("article"), "position": lambda: self.whole("position"), "date": self.date}
         reads |= {"dyads": lambda: self.dyads(scheme), "split": lambda: self.split() or row.split}
@@ -134,10 +134,10 @@ class Fields:
         return self._answer(task, self.get(task.name))
 
     def votes(self, scheme: Scheme) -> dict[str, dict[str, Answer]]:
-        """Return the answers by coder if cells hold several; a single one is that of ""."""
+        """Return the answers by coder if cells have several, else {}; "" has the decided ones."""
         cells = {task: value if isinstance(value := self.get(task.name), Mapping) else {"": value} for task in scheme}
         coders = dict.fromkeys(coder for cell in cells.values() for coder in cell)
-        if not any(coders):  # faults of labels are those of the segment then
+        if not any(coders):  # then ``segment`` reports the faults of labels
             return {}
         return {coder: {task.name: self._answer(task, cell.get(coder), coder) for task, cell in cells.items()} for coder in coders}
 
@@ -153,7 +153,7 @@ class Fields:
 
 
 def answer(task: Task, value: object) -> Answer:
-    """Return a source's value as an answer; ``Fault`` if it is none, or several in place of one."""
+    """Return a source's value as an answer; ``Fault`` if it is invalid or has too many labels."""
     if value is None or value == "":
         return None
     ids = []
@@ -178,7 +178,7 @@ def known(task: Task, label: str) -> str:
 
 
 def sound(text: str, column: str) -> str:
-    """Return the text; raise a ``Fault`` for a NUL, half a surrogate pair, excessive length."""
+    """Return the text; raise a ``Fault`` for a NUL, a lone surrogate, or excessive length."""
     if "\0" in text:
         found = f"'{column}' has a NUL byte at character {text.index(chr(0)) + 1}"
         raise Fault("nul_byte", f"{found}; remove it (is the file damaged, or UTF-16?)")
@@ -193,17 +193,17 @@ def sound(text: str, column: str) -> str:
 
 
 def check_columns(columns: Mapping[str, str | None], scheme: Scheme) -> dict[str, str]:
-    """Return a source's column by our field or task, if not null; ``UserError`` for other names."""
+    """Return the columns that are not null by field or task; ``UserError`` for unknown ones."""
     fields = (*TEXT_COLUMNS, "position", *scheme.names, "dyads", "split")
     for name, column in columns.items():
-        # Configs list usual tasks as null, to be set without a plus; a scheme may lack them.
+        # Configs list common tasks as null, to be set without a plus; a scheme may lack them.
         if column is not None and name not in fields:
             raise UserError(f"corpus.reader.columns: unknown field '{name}'{nearest(name, fields)}; allowed are {listed(fields)}")
     return {name: str(column) for name, column in columns.items() if column is not None}
 
 
 def check_header(path: object, found: Sequence[str], columns: Mapping[str, str], key: str = "corpus.reader.columns.") -> None:
-    """Raise ``UserError`` if the columns lack the text or a mapped one; ``key`` names them."""
+    """Raise ``UserError`` if the text or a mapped column is missing; ``key`` is for the hint."""
     for name, column in {"text": "text", **columns}.items():
         if column not in found:
             missing = f"no column '{column}'" + (f" (for {name})" if column != name else "") + nearest(column, found)

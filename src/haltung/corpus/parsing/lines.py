@@ -1,4 +1,4 @@
-"""Reads lines, JSON and CSV rows, JSON documents and the hub; a broken file is one clear error."""
+"""Read lines, JSON and CSV rows, JSON documents and the hub; broken files raise one clear error."""
 
 import codecs
 import csv
@@ -20,9 +20,9 @@ MAX_DOCUMENT_BYTES = 500_000_000  # a JSON document is read as a whole, which ta
 
 
 def existing(path: str | Path, hint: str = "", may_be_empty: bool = False) -> Path:
-    """Return the path (``~`` allowed) of a file that exists and, unless it may be, is not empty.
+    """Return the path (``~`` allowed) of an existing file, not empty unless ``may_be_empty``.
 
-    Raises ``UserError`` if it does not; ``hint`` says where to get the file.
+    Raises ``UserError`` otherwise; ``hint`` says where to get the file.
     """
     path = Path(path).expanduser()
     more = f"; {hint}" if hint else ""
@@ -41,7 +41,7 @@ def existing(path: str | Path, hint: str = "", may_be_empty: bool = False) -> Pa
 
 
 def several(given: str) -> list[Path] | None:
-    """Return what is in a folder or matches ``news/*.csv``, less hidden files; None for a file."""
+    """Return what is in a folder or matches ``news/*.csv``, unless hidden; None for a file."""
     path = Path(given).expanduser()
     if not path.is_dir() and (path.exists() or not has_magic(given)):
         return None
@@ -52,14 +52,14 @@ def several(given: str) -> list[Path] | None:
 def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[str]:
     """Yield the file's lines, each with its line end, without a byte order mark.
 
-    A file whose name ends in ``.gz`` is decompressed. ``encoding`` (None: UTF-8, and the user can't
-    set another) has to contain ASCII, or is UTF-16. Raises ``UserError`` if the file
-    can't be read or has another encoding, or a line is too long.
+    A file whose name ends in ``.gz`` is decompressed. ``encoding`` must be UTF-16 or
+    compatible with ASCII; None is UTF-8 that the user can't change. Raises ``UserError`` if the
+    file can't be read or decoded, or a line is too long.
     """
     codec = _checked("utf-8" if encoding is None else encoding)
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as source:
-            # UTF-16 by characters, since a line's end has two bytes there.
+            # UTF-16 is read by characters, since its line ends have two bytes.
             wide = io.TextIOWrapper(source, codec, newline="\n") if codec == "utf-16" else None
             codec = "utf-8" if wide else codec
             # One byte more than allowed: an endless line is refused without reading it to its end.
@@ -85,7 +85,7 @@ def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_
 def json_rows(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_LINE_BYTES) -> Iterator[SourceRow]:
     """Yield the rows of a file with one JSON object per line; a broken line is a row with a fault.
 
-    Raises ``UserError`` as ``lines``, or if the file is one JSON array. Blank lines are skipped.
+    Raises ``UserError`` like ``lines``, or for a JSON array over several lines. Skips blank lines.
     """
     for number, line in enumerate(lines(path, encoding=encoding, max_line_bytes=max_line_bytes), 1):
         if not (text := line.strip()):
@@ -102,9 +102,9 @@ def json_rows(path: Path, *, encoding: str | None = None, max_line_bytes: int = 
 def csv_rows(
     path: Path, *, separator: str, quotechar: str, encoding: str | None = None, max_line_bytes: int = MAX_LINE_BYTES
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of each row's first line, and its cells, without blank lines.
+    """Yield the number of the first line and the cells of each row; skip blank lines.
 
-    Raises ``UserError`` as ``lines``, or if a separator or quote is not one character, or the
+    Raises ``UserError`` like ``lines``, or if the separator or quote is not one character, or the
     quoting is broken.
     """
     for key, value in (("separator", separator), ("quotechar", quotechar)):
@@ -125,9 +125,9 @@ def csv_rows(
 
 
 def document_rows(path: Path, expected: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> Iterator[SourceRow]:
-    """Yield the items of a JSON document; what is no object is a row with a fault.
+    """Yield the items of a JSON document; an item that is no object is a row with a fault.
 
-    Raises ``UserError`` if it is over ``max_bytes``, no UTF-8, no JSON, or no list (``expected``).
+    Raises ``UserError`` if it exceeds ``max_bytes`` or is not a JSON list in UTF-8 (``expected``).
     """
     if (size := path.stat().st_size) > max_bytes:
         raise UserError(f"{path} has {size:,} bytes, the limit is {max_bytes:,}; export it in parts, or raise max_bytes")
@@ -154,7 +154,7 @@ def document_rows(path: Path, expected: str, max_bytes: int = MAX_DOCUMENT_BYTES
 
 
 def json_object(text: str) -> Mapping[str, object]:
-    """Return the object that a line of JSON is, or raise a ``Fault``."""
+    """Return the JSON object of a line, or raise a ``Fault``."""
     if "\0" in text:
         raise Fault("nul_byte", f"a NUL byte at column {text.index(chr(0)) + 1}; expected JSON (is the file damaged, or UTF-16?)")
     try:
@@ -169,7 +169,7 @@ def json_object(text: str) -> Mapping[str, object]:
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return the object, with each key once; JSON by itself takes the last one silently."""
+    """Return the object; ``Fault`` if a key is repeated, of which JSON silently keeps the last."""
     if len(made := dict(pairs)) < len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise Fault("broken_json", f"the key '{short(twice)}' occurs twice; expected each key once")
@@ -179,7 +179,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _checked(encoding: str) -> str:
     try:
         name = codecs.lookup(encoding).name
-        # Lines are cut at byte 10 before they are decoded, which requires an encoding with ASCII.
+        # Lines are split at byte 10 before decoding, which requires compatibility with ASCII.
         plain = "a\n".encode(name) == b"a\n"
     except (LookupError, TypeError, UnicodeError):
         raise UserError(f"encoding is {encoding!r}, which Python does not know; try utf-8, latin-1 or cp1252") from None
@@ -200,7 +200,7 @@ def _undecodable(where: str, raw: bytes, error: UnicodeDecodeError, has_encoding
 
 
 def hub_rows(name: str, revision: str | None = None) -> Iterator[SourceRow]:
-    """Yield all rows of a data set on the hub, classes by name.
+    """Yield all rows of a data set on the hub, with the names of classes.
 
     ``name`` may also be a folder that ``datasets.load_dataset`` reads; ``revision`` is a branch,
     tag or commit. Raises ``UserError`` if it cannot be loaded.

@@ -1,4 +1,4 @@
-"""Which column of a person's sheet is what: by its name, or else by its cells."""
+"""Recognise the columns of a user's sheet, by name or else by their cells."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from haltung.files import table
 from haltung.labels import STANCE
 
 TASKS = (STANCE, "topic", "label")
-_MOST_LABELS, _ROWS_A_LABEL, _LONG = 12, 10, 20  # what a column of labels has; characters of the mean text
+_MOST_LABELS, _ROWS_A_LABEL, _LONG = 12, 10, 20  # most labels of a column, least rows per label; mean characters of a text
 
 
 def _plain(name: str) -> str:
@@ -23,12 +23,12 @@ _KNOWN = {_plain(name): kind for kind, names in table("haltung.corpus", "columns
 
 
 def kind_of(column: str) -> str:
-    """Return which field or task of ours a column is by its name, - if none, "" if unknown."""
+    """Return the field or task that a column's name means, "-" if none, "" if unknown."""
     return _KNOWN.get(_plain(column), "")
 
 
 def one_each(found: Iterable[tuple[str, str]], option: str = "") -> dict[str, str]:
-    """Return the column of each of our names; ``UserError`` if two could be the same."""
+    """Return the column of each field or task; ``UserError`` if one has two candidates."""
     out: dict[str, str] = {}
     for key, column in found:
         if key in out:
@@ -39,12 +39,12 @@ def one_each(found: Iterable[tuple[str, str]], option: str = "") -> dict[str, st
 
 
 def by_cells(columns: Mapping[str, Sequence[str]], missing: Collection[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield each of the ``missing`` fields (text, date, label) that one column looks like, that
-    column, and the reason. Raises ``UserError`` if one looks like the article, or two like text.
+    """Yield field, column and reason for each ``missing`` field (text, date, label) that just one
+    column looks like. Raises ``UserError`` if one looks like the article, or two like the text.
     """
     looks = {name: _looks_like(cells, missing) for name, cells in columns.items()}
     for key in missing:
-        # A headline may be the article, and nothing else.
+        # A headline column is considered for the article only.
         found = {name: reason for name, (look, reason) in looks.items() if look == key and (key == "article" or not kind_of(name))}
         if key == "article" and found:
             ((name, reason), *_) = found.items()
@@ -59,7 +59,7 @@ def by_cells(columns: Mapping[str, Sequence[str]], missing: Collection[str]) -> 
 
 
 def _looks_like(cells: Sequence[str], missing: Collection[str]) -> tuple[str, str]:
-    """Return date, article, text, label or "" as what a column looks like, and the reason."""
+    """Return what a column looks like (date, article, text, label or ""), and the reason."""
     values, count, full = set(cells) - {""}, len(cells), [cell for cell in cells if cell]
     blocks, words = 1 + sum(one != other for one, other in pairwise(full)), sum(" " in cell for cell in cells)
     if 2 * len(full) >= count and all(map(_is_date, values)):

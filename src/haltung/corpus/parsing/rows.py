@@ -11,7 +11,7 @@ from haltung.labels import Scheme
 from haltung.records import Answer, Segment
 
 Votes = Mapping[str, Mapping[str, Answer]]  # the answer of each annotator to each task
-MOST_TOLD = 30  # of the faults of a source
+MOST_TOLD = 30  # faults shown per source
 # Names of splits in sources → our names.
 SPLITS = {"train": "train", "dev": "dev", "test": "test", "valid": "dev", "validation": "dev", "val": "dev"}
 
@@ -32,15 +32,15 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Reading:
-    """The whole of a source, in its order; ``votes`` are those of segments by their ids."""
+    """The content of a source, in order; ``votes`` maps a segment's id to annotators' answers."""
 
     segments: tuple[Segment, ...]
     dropped: tuple[Dropped, ...] = ()
     votes: Mapping[str, Votes] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()  # what was found in a source that did not say it
+    notes: tuple[str, ...] = ()  # what was inferred about the source
     others: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # unread columns of segments with votes
-    times: Mapping[str, str] = field(default_factory=dict)  # of the last vote, as text that sorts, where the source has any
-    unlabelled: str = ""  # a sentence that says so if no segment has a label
+    times: Mapping[str, str] = field(default_factory=dict)  # of the last vote, as sortable text, if known
+    unlabelled: str = ""  # the message if no segment has a label
 
 
 class Reader(Protocol):
@@ -49,7 +49,7 @@ class Reader(Protocol):
     def files(self) -> tuple[Path, ...]:
         """Return the files that are read; none for a data set of the hub.
 
-        They decide whether a prepared corpus is current. ``UserError``: one is missing or empty.
+        They decide if a prepared corpus is current. ``UserError`` if one is missing or empty.
         """
 
     def read(self, scheme: Scheme) -> Reading:
@@ -61,7 +61,7 @@ class Reader(Protocol):
 
 
 def source_files(reader: Reader) -> tuple[Path, ...]:
-    """Return a reader's files; ``UserError`` if it has no ``files()``, to notice changes by."""
+    """Return a reader's files; ``UserError`` if it lacks ``files()``, needed to detect changes."""
     if not callable(getattr(reader, "files", None)):
         found = f"the reader {type(reader).__name__} has no method files()"
         raise UserError(f"{found}; let it return the paths of the files that it reads, () if there are none")
@@ -79,11 +79,11 @@ class Fault(Exception):
 
 
 class Skip(Fault):
-    """A row that its source sets aside (rejected, not yet labelled, a tie): dropped, no error."""
+    """A row that the source itself excludes (rejected, unlabelled, a tie): dropped, no error."""
 
 
 class RowFaults(UserError):
-    """Place, column (or "") and sentence of all faults of a source, marked in ``copy``, a path."""
+    """All faults of a source as (place, column or "", sentence), marked in the file ``copy``."""
 
     def __init__(self, rows: Sequence[tuple[str, str, str]], copy: str = "") -> None:
         more = f"; and {len(rows) - MOST_TOLD:,} more faults" if len(rows) > MOST_TOLD else ""
@@ -94,8 +94,8 @@ class RowFaults(UserError):
         self.rows, self.sentence = rows, f"{found}; correct them (prepare and train leave them out by on_error=drop)"
 
     def lines(self) -> list[str]:
-        """Return a table and a sentence, of a single fault the sentence alone."""
-        file = self.rows[0][0].rpartition(", ")[0]  # another one is named
+        """Return a table and a summary, or just the sentence of a single fault."""
+        file = self.rows[0][0].rpartition(", ")[0]  # rows of another file keep its name
         table = [("", "column", "fault"), *((where.removeprefix(f"{file}, "), *rest) for where, *rest in self.rows[:MOST_TOLD])]
         first, second = (max(len(row[part]) for row in table) for part in (0, 1))
         shown = [f"{where:<{first}}  {column:<{second}}  {fault}" for where, column, fault in table]
@@ -104,7 +104,7 @@ class RowFaults(UserError):
 
 @dataclass(frozen=True)
 class SourceRow:
-    """One row of a source: position, id and split if the data have none; data, or fault and raw."""
+    """A row of a source: data, or fault and raw cells; ``made_id`` and ``split`` are fallbacks."""
 
     where: str
     made_id: str
@@ -114,14 +114,14 @@ class SourceRow:
     raw: object = ""
 
     def fields(self) -> Mapping[str, object]:
-        """Return the row's data, or raise the ``Fault`` for which they could not be read."""
+        """Return the row's data, or raise the ``Fault`` that made it unreadable."""
         if self.fault is not None:
             raise self.fault
         return self.data
 
 
 class Intake:
-    """Collects the segments of a source; ``on_error``: faulty rows ``stop`` it, or ``drop``."""
+    """Collects the segments of a source; ``on_error`` is to ``stop`` or ``drop`` faulty rows."""
 
     def __init__(self, scheme: Scheme, source: str, on_error: str = "stop") -> None:
         self.scheme = scheme
@@ -129,7 +129,7 @@ class Intake:
         self._stops = one_of("on_error", str(on_error), ("stop", "drop")) == "stop"
         self._segments: list[Segment] = []
         self.dropped: list[Dropped] = []
-        self.faults: list[tuple[str, str, str]] = []  # of those that are none of the source's doing
+        self.faults: list[tuple[str, str, str]] = []  # all but those of class ``Skip``
         self._votes: dict[str, Votes] = {}
         self._seen: dict[str, str] = {}
 

@@ -12,20 +12,20 @@ from haltung.errors import UserError, kind, listed, nearest, one_of, short
 from haltung.labels import Scheme
 from haltung.records import Answer, by_key, label_ids
 
-POLICIES = ("first", "majority", "soft", "error")  # which label counts where annotators differ
+POLICIES = ("first", "majority", "soft", "error")  # which label counts if annotators differ
 
 
 class LabelNames:
     """Finds the task and label meant by a name that an annotator clicked on.
 
-    A tool with one flat list of labels does not say to which task a label belongs. A name means, in
-    this order: what ``labels`` maps it to (``{"Warnung": "stance/warning"}``), the label of a name
-    written ``stance/warning``, the label of the one task that has it. A name that two tasks have
-    (``neutral``) must be mapped or written with its task.
+    A tool with one flat list of labels does not say to which task a label belongs. A name is
+    resolved in this order: as mapped by ``labels`` (``{"Warnung": "stance/warning"}``), as written
+    with its task (``stance/warning``), as a label of the only task that has it. A name that two
+    tasks have (``neutral``) must be mapped or written with its task.
     """
 
     def __init__(self, scheme: Scheme, labels: Mapping[str, str] | None) -> None:
-        """Raise ``UserError`` if a name is mapped to what is no ``TASK/LABEL`` of the scheme."""
+        """Raise ``UserError`` if a name is not mapped to a ``TASK/LABEL`` of the scheme."""
         self._scheme = scheme
         self._mapped: dict[str, tuple[str, str]] = {}
         for name, meant in (labels or {}).items():
@@ -42,7 +42,7 @@ class LabelNames:
         return {task.name: answer(task, labels.get(task.name)) for task in self._scheme}
 
     def within(self, task: str, names: Iterable[object]) -> Answer:
-        """Return the answer in names of labels of ``task``; raise ``Fault`` as ``answer`` does."""
+        """Return the answer to ``task`` from names of labels; raise ``Fault`` like ``answer``."""
         # A name may be mapped for one task and be a label of another.
         mapped = {name: label for name, (of, label) in self._mapped.items() if of == task}
         return answer(self._scheme[task], [mapped.get(name, name) if isinstance(name, str) else name for name in names] or None)
@@ -71,10 +71,10 @@ class LabelNames:
 
 @dataclass(frozen=True)
 class AnnotationExport:
-    """The settings of each reader of a tool's export.
+    """The settings shared by the readers of annotation tools' exports.
 
     ``columns`` maps our fields to those of the export, ``labels`` a name that is no label id to
-    ``TASK/LABEL`` (see ``LabelNames``); ``annotators`` decides between several (see ``settle``).
+    ``TASK/LABEL`` (see ``LabelNames``); ``annotators`` settles differing answers (see ``settle``).
     """
 
     path: str | tuple[str, ...] | list[str]
@@ -90,7 +90,7 @@ class AnnotationExport:
         return tuple(map(existing, paths))
 
     def names(self, scheme: Scheme) -> LabelNames:
-        """Return what finds the labels; ``UserError`` if it or ``annotators`` is invalid."""
+        """Return the names' resolver; ``UserError`` if ``labels`` or ``annotators`` is invalid."""
         one_of("annotators", self.annotators, POLICIES)
         return LabelNames(scheme, self.labels)
 
@@ -99,10 +99,10 @@ def settle(votes: Sequence[Mapping[str, Answer]], scheme: Scheme, policy: str) -
     """Return one answer per task from those of several annotators, in their order.
 
     ``first`` takes the first answer, ``majority`` the most frequent one (for a multi-label task,
-    each label given by more than half of the annotators), ``soft`` as well, but none where that is
-    a tie (see ``shares``), ``error`` requires that all agree. An annotator without an answer to a
-    task has no vote in it. Raises ``Skip`` if nobody answered any task or a majority is a tie, and
-    ``Fault`` if they differ under ``error``.
+    each label given by more than half of the annotators). ``soft`` does the same, but leaves a tie
+    unanswered (see ``shares``). ``error`` requires that all agree. An annotator without an answer
+    to a task has no vote in it. Raises ``Skip`` if nobody answered any task or a majority is tied,
+    and ``Fault`` if they differ under ``error``.
     """
     settled: dict[str, Answer] = {}
     for task in scheme:
@@ -127,7 +127,7 @@ def settle(votes: Sequence[Mapping[str, Answer]], scheme: Scheme, policy: str) -
 
 
 def shares(votes: Sequence[Mapping[str, Answer]], scheme: Scheme, policy: str) -> dict[str, dict[str, float]]:
-    """Return shares of annotators by label, for tasks in which they differ, if ``soft``."""
+    """Return the share of annotators per label for tasks in which they differ, if ``soft``."""
     out: dict[str, dict[str, float]] = {}
     for task in scheme if policy == "soft" else ():
         given = [label_ids(vote[task.name]) for vote in votes if vote.get(task.name) is not None]

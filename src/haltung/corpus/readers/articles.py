@@ -11,8 +11,8 @@ from haltung.corpus.readers.tables import Jsonl
 from haltung.errors import kind
 from haltung.labels import Scheme
 
-TRAIN, DEV = 0.7, 0.8  # parts of articles for training, and for training and dev; the rest is test
-_SEGMENT = ", segment "  # behind the line of an article or pair, where one of its segments is named
+TRAIN, DEV = 0.7, 0.8  # cumulative shares of train and dev; the rest is test
+_SEGMENT = ", segment "  # follows the line of an article or pair in the place of a segment
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Pairs(Jsonl):
 
     JSONL: ``{"pair", "phenomenon", "context", "segments": [{"text", "topic", …}, {…}]}``;
     ``path`` is a file or a folder of files. A pair's id becomes the ``article`` of its segments and
-    the phenomenon their ``genre``, so that evaluation can count by both. All of it is test.
+    the phenomenon their ``genre``, so that evaluation can group by both. All of it is test.
     """
 
     source: str = "challenge"
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read both segments of all pairs (see ``Reader``), and none of a broken pair."""
+        """Read all pairs (see ``Reader``); if a segment is dropped, so is the other of its pair."""
         reading = super().read(scheme)
         broken = {row.where.partition(_SEGMENT)[0] for row in reading.dropped}
         halves = [segment for segment in reading.segments if segment.where.partition(_SEGMENT)[0] in broken]
@@ -71,8 +71,8 @@ def _segments(
 ) -> Iterator[SourceRow]:
     """Yield the segments of the articles or pairs (``unit`` is the column of their ids) as rows.
 
-    ``shared`` returns what those of one have in common, ``sides`` name them if their number is
-    fixed. One that is broken as a whole is one row with a ``Fault``.
+    ``shared`` returns the fields common to an article's or pair's segments; ``sides`` names these
+    if their number is fixed. An article or pair that is itself faulty is a row with a ``Fault``.
     """
     seen: dict[str, str] = {}
     for row in rows:
@@ -100,6 +100,6 @@ def _segments(
 
 
 def split_of(article: str) -> str:
-    """Return the split of an article by a hash of its id, evenly spread over [0, 1)."""
+    """Return the split of an article by a hash of its id, uniformly distributed over [0, 1)."""
     value = int(hashlib.sha1(article.encode("utf-8")).hexdigest()[:8], 16) / 16**8
     return "train" if value < TRAIN else "dev" if value < DEV else "test"

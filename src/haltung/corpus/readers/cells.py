@@ -1,4 +1,4 @@
-"""A person's file as rows of cells: its format, encoding, separator, sheet, and titles above."""
+"""Read a user's file as rows of cells: detect format, encoding, separator, sheet and header."""
 
 import csv
 import datetime as dt
@@ -19,24 +19,24 @@ from haltung.corpus.parsing.recognise import kind_of
 from haltung.corpus.readers.tables import SEPARATORS, Parquet, check_names
 from haltung.errors import UserError, first_line, one_of, short
 
-# The first bytes of what is no text, and what it is then.
+# The first bytes of the formats other than text.
 _SIGNATURES = {b"PK\x03\x04": "Excel", b"\xd0\xcf\x11\xe0": "Excel", b"PAR1": "Parquet", b"$FL": "SPSS", b"<stata_dta>": "Stata"}
-_MAX_BYTES, _MAX_EMPTY = 1_000_000_000, 1_000_000  # of a workbook, unpacked; cells that its sheet may have beside those written
-_FIRST = 50  # rows that are looked at for the names of columns
-# Opens a workbook in a process that may take so many bytes; where a cell far off asks for more, its
-# reader ends the process.
+_MAX_BYTES, _MAX_EMPTY = 1_000_000_000, 1_000_000  # bytes of an unpacked workbook; cells that a sheet may have beyond its bytes
+_FIRST = 50  # rows in which the header is searched
+# Opens a workbook in a process with limited memory; if a cell far off makes it exceed the limit,
+# the reader aborts that process.
 _OPEN = """import resource, sys; most = resource.getrlimit(resource.RLIMIT_AS)[1]; bytes = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_AS, (min(bytes, most) if most > 0 else bytes, most)); import python_calamine as reader
 book = reader.CalamineWorkbook.from_path(sys.argv[1]); [book.get_sheet_by_name(name) for name in book.sheet_names]"""
 _MAX_MEMORY = 3_000_000_000
 _CELL = re.compile(rb'\br="([A-Z]{1,3}[0-9]+)"')
 Row = tuple[int, Sequence[Any]]
-Known = Callable[[str], object]  # whether a text is the name of a column of ours
+Known = Callable[[str], object]  # whether a text is a known column name
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Rows by the numbers that a program shows; ``above`` ends with the names, ``said`` is how."""
+    """Rows, numbered as programs show them; ``above`` ends with the header, ``said`` has notes."""
 
     unit: str  # row or line
     above: list[Row]
@@ -46,7 +46,7 @@ class Cells:
 
 
 def read_cells(path: Path, sheet: str | None, encoding: str | None, separator: str | None, known: Known, quote: str = '"') -> Cells:
-    """Open a file; ``UserError`` if it is damaged or far too sparse, or lacks names of columns."""
+    """Open a file; ``UserError`` if it is damaged or far too sparse, or has no usable header."""
     kind, said, mark, unit = format_of(path), list[str](), ",", "row"
     try:
         rows = _binary(path, kind, sheet, said) if kind != "text" else iter(())
@@ -59,14 +59,14 @@ def read_cells(path: Path, sheet: str | None, encoding: str | None, separator: s
     if kind == "text":
         encoding, unit, quote = encoding or _encoding(path), "line", one_of("quotechar", quote, ('"', "'"))
         mark = SEPARATORS.get(separator or "", separator) or separator_in(path, encoding, known, quote)
-        # Excel's own line, which it does not show, says sep=;
+        # Excel does not show its directive sep=;
         rows = (row for row in csv_rows(path, separator=mark, quotechar=quote, encoding=encoding) if row[1][0] != "sep=")
         said.append(f"{path.name} is read as {encoding}, separated by {mark!r} (encoding=, separator=)")
     if not (first := list(islice(rows, _FIRST))):
         return Cells(unit, [], [], iter(()), said)
     at = header_of(first, known) if kind in ("text", "Excel") else 0
     upper, names = ([text_of(cell) for cell in first[line][1]] for line in (max(0, at - 1), at))
-    if len({*upper} - {""}) > 1:  # the upper line of a header of two
+    if len({*upper} - {""}) > 1:  # the first line of a two-line header
         names = [name or other for name, other in zip_longest(names, upper[: len(names)], fillvalue="")]
     where = f"{path}, {unit} {first[at][0]}" + (f" of {sheet}" if sheet else "")
     check_names(where, names, mark)
@@ -79,15 +79,15 @@ def read_cells(path: Path, sheet: str | None, encoding: str | None, separator: s
 
 
 def header_of(rows: Sequence[Row], known: Known) -> int:
-    """Return which row has the names: the first that fills more than half of the usual columns, or
-    the next if it has more that are ``known`` or nothing else, or one with three of them.
+    """Return the index of the header: the first row that fills over half of the usual columns, or
+    that with the most ``known`` names (two, or further down three), or the next if all are known.
     """
     filled = [{text for cell in cells if (text := text_of(cell))} for _, cells in rows]
     widths = sorted(len(cells) for cells in filled if cells) or [0]
     usual = widths[len(widths) // 2]
-    count = Counter(cell for cells in filled for cell in cells)  # a label may be called as a column of ours, but recurs
+    count = Counter(cell for cells in filled for cell in cells)  # a label may equal a known name, but recurs
     full = [number for number, cells in enumerate(filled) if 2 * len(cells) > usual]
-    # A title is followed by a fuller row, of what stands nowhere else.
+    # A title is followed by a row with more cells, none of which recurs.
     titles = (len(filled[at]) < len(filled[below]) and all(count[cell] == 1 for cell in filled[below]) for at, below in pairwise(full))
     first = next((at for at, is_title in zip_longest(full, titles) if not is_title), 0)
     names = [sum(bool(known(cell)) and count[cell] == 1 for cell in cells) for cells in filled]
@@ -98,20 +98,20 @@ def header_of(rows: Sequence[Row], known: Known) -> int:
 
 
 def text_of(cell: object) -> str:
-    """Return a cell as text, 17.0 as 17, which spreadsheets make of it; "" if it is null."""
+    """Return a cell as text, "" if it is null; 17.0, as spreadsheets store 17, becomes 17."""
     empty = cell is None or (isinstance(cell, float) and cell != cell)
     return "" if empty else str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).removesuffix(" 00:00:00").strip()
 
 
 def format_of(path: Path) -> str:
-    """Return Excel (also OpenDocument), Parquet, SPSS, Stata or text, as the file begins."""
+    """Return Excel (also OpenDocument), Parquet, SPSS, Stata or text, by first bytes or .dta."""
     with existing(path).open("rb") as file:
         start = file.read(12) if path.suffix.lower() != ".dta" else b"<stata_dta>"
     return next((kind for mark, kind in _SIGNATURES.items() if start.startswith(mark)), "text")
 
 
 def separator_in(path: Path, encoding: str | None = None, known: Known = kind_of, quote: str = '"') -> str:
-    """Return the separator of a text: by it most names are known, and most lines are alike."""
+    """Return a text's separator: as ``sep=`` says, or with most known names and even rows."""
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
     start = [part for line in islice(lines(path, encoding=encoding or _encoding(path)), _FIRST) for part in line.splitlines() if part]
 
@@ -137,7 +137,7 @@ def _binary(path: Path, kind: str, sheet: str | None, said: list[str]) -> Iterat
 
 
 def _workbook(path: Path, sheet: str | None, said: list[str]) -> Iterator[Row]:
-    """Yield the rows of the sheet of that name, or of the first with rows that is not hidden."""
+    """Return the rows of the sheet of that name, or of the first visible one with rows."""
     from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
     if is_zipfile(path):
@@ -152,7 +152,7 @@ def _workbook(path: Path, sheet: str | None, said: list[str]) -> Iterator[Row]:
     for name in [one_of("sheet", sheet, book.sheet_names)] if sheet else shown:
         page = book.get_sheet_by_name(name)
         rows = page.to_python(skip_empty_area=False)
-        # A value of merged cells stands in the first of them, and is that of all.
+        # Merged cells store their value in the first of them only.
         for (top, left), (bottom, right) in page.merged_cell_ranges or ():
             for cells in rows[top : bottom + 1]:
                 cells[left : right + 1] = rows[top][left : left + 1] * len(cells[left : right + 1])
@@ -163,13 +163,13 @@ def _workbook(path: Path, sheet: str | None, said: list[str]) -> Iterator[Row]:
 
 
 def _plain(cell: Any) -> Any:
-    """Return a whole number as one, and a day as a time, as pandas has them."""
+    """Return a whole float as an integer, and a date as a datetime, as pandas does."""
     day = dt.datetime(*cell.timetuple()[:3]) if type(cell) is dt.date else cell  # noqa: DTZ001 -- a sheet has no time zone
     return int(day) if isinstance(day, float) and day.is_integer() else day
 
 
 def _check_size(path: Path) -> None:
-    """Raise ``UserError`` if a workbook takes too much memory, as with one cell at XFD1048576."""
+    """Raise ``UserError`` if a workbook needs too much memory, e.g. for a cell at XFD1048576."""
     from xlsxwriter.utility import xl_cell_to_rowcol
 
     with ZipFile(path) as book:
@@ -178,7 +178,7 @@ def _check_size(path: Path) -> None:
         for name in book.namelist():
             text = book.read(name) if re.match(r"(?i)/?xl/worksheets/[^/]*\.xml", name) else b""
             most = _MAX_EMPTY + len(text)
-            # Of a large part with no more than 26 columns, cells are not looked at one by one.
+            # With this much text, a sheet of up to 26 columns can't exceed the limit.
             is_plain = most > 26 * 1_048_576 and not re.search(rb'\br="[A-Z]{2}', text)
             found = [] if is_plain else [xl_cell_to_rowcol(one[1].decode()) for one in _CELL.finditer(text)]
             rows, columns = (1 + max((cell[axis] for cell in found), default=0) for axis in (0, 1))
@@ -188,7 +188,7 @@ def _check_size(path: Path) -> None:
 
 
 def _encoding(path: Path) -> str:
-    """Return the encoding of a text; among all, those of German texts look too much alike."""
+    """Return the encoding of a text, out of a few: of all of them, too many fit German texts."""
     from charset_normalizer import from_path
 
     with suppress(UnicodeDecodeError), path.open(encoding="utf-8") as text:

@@ -1,4 +1,4 @@
-"""Exports with one flat list of labels for each text: of doccano, and of Prodigy (``db-out``)."""
+"""Exports with one flat list of labels per text, from doccano and Prodigy (``db-out``)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,14 +15,14 @@ ANSWERS = ("accept", "reject", "ignore")
 
 @dataclass(frozen=True)
 class FlatLabels(AnnotationExport):
-    """JSONL, a line for a text, or for what one annotator answered: ``{"text", "label": […]}``.
+    """JSONL with a line per text, or per answer of an annotator: ``{"text", "label": […]}``.
 
-    ``chosen`` are the columns that may hold the labels; the first that a line has counts. Lines
-    with the same ``key`` are one text. Those of one annotator, which is the first of the columns
-    ``annotator`` that a line has, else its file, add up, so that topic and stance may be annotated
-    one after the other; several annotators are settled (see ``AnnotationExport``). Lines without
-    labels are dropped (``unlabelled``), and so are Prodigy's with the answer ``reject`` or
-    ``ignore`` (``rejected``, ``ignored``): that a label is wrong does not say which is right.
+    ``chosen`` are the columns that may have the labels; the first one in a line counts. Lines with
+    the same ``key`` are one text. The annotator is the first value in the columns ``annotator``,
+    or else the file. Lines of one annotator are merged, so that topic and stance may be annotated
+    separately; several annotators are settled (see ``AnnotationExport``). Lines without labels are
+    dropped (``unlabelled``), as are Prodigy's with the answer ``reject`` or ``ignore``
+    (``rejected``, ``ignored``): a wrong label does not say which one is right.
     """
 
     chosen: tuple[str, ...] | list[str] = ("label", "labels", "cats")
@@ -39,7 +39,7 @@ class FlatLabels(AnnotationExport):
             for row in json_rows(path):
                 with intake.row(row):
                     data = row.fields()
-                    is_older = "text" not in columns and "text" not in data and "data" in data  # an export of doccano
+                    is_older = "text" not in columns and "text" not in data and "data" in data  # an older doccano export
                     fields = Fields(data, {**columns, "text": "data"} if is_older else columns)
                     labels, row = self._labels(data), replace(row, made_id=fields.word("id") or row.made_id)
                     id = fields.word(self.key) or row.made_id
@@ -56,7 +56,7 @@ class FlatLabels(AnnotationExport):
         return intake.reading()
 
     def _labels(self, data: Mapping[str, object]) -> list[object]:
-        """Return the labels of a line; raise ``Skip`` if there are none, or the text is refused."""
+        """Return a line's labels; raise ``Skip`` without a label column, or if not accepted."""
         answer = data.get("answer", "accept") if "accept" in self.chosen else "accept"
         if answer not in ANSWERS:
             raise Fault("wrong_answer", f"the answer is '{short(answer)}'{nearest(str(answer), ANSWERS)}; Prodigy's are {listed(ANSWERS)}")

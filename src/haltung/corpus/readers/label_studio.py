@@ -19,7 +19,7 @@ class LabelStudio(AnnotationExport):
 
     ``tasks`` maps our tasks to the ``name`` of a ``<Choices>`` in the labelling interface
     (``from_name`` in the export) if they differ; ``columns`` has keys of the items' ``data``.
-    Cancelled annotations and predictions do not count; one marked as ground truth counts alone.
+    Cancelled annotations and predictions are ignored; if there is ground truth, it alone counts.
     """
 
     path: str
@@ -54,7 +54,7 @@ class LabelStudio(AnnotationExport):
 
 
 def _coders(counted: Sequence[Mapping[str, object]]) -> list[str]:
-    """Return who made each of some annotations, nobody if not all have ids of their own."""
+    """Return the annotators' ids, in order; none unless all are known and distinct."""
     by = [entry.get("completed_by") for entry in counted]
     coders = {str(one.get("id") if isinstance(one, Mapping) else one): None for one in by}
     return list(coders) if len(coders) == len(by) and "None" not in coders else []
@@ -73,7 +73,7 @@ def _counted(item: Mapping[str, object]) -> list[Mapping[str, Any]]:
 
 
 def _results(entry: object) -> Mapping[str, list[object]]:
-    """Return what was chosen in an annotation, by the name of each answered ``<Choices>``."""
+    """Return the choices made in an annotation, by the name of each answered ``<Choices>``."""
     results = entry.get("result") if isinstance(entry, Mapping) else None
     chosen: dict[str, list[object]] = {}
     for result in results if isinstance(results, list) else ():
@@ -84,12 +84,12 @@ def _results(entry: object) -> Mapping[str, list[object]]:
 
 
 def _tasks(path: Path, mapped: Mapping[str, str | None], scheme: Scheme, rows: Sequence[SourceRow]) -> dict[str, str]:
-    """Return the name of each task's ``<Choices>``; a mapped one has to occur, and one at all."""
+    """Return each task's ``<Choices>`` name; ``UserError`` if a mapped one, or each, is missing."""
     given = {task: name for task, name in mapped.items() if name}
     annotations = (row.data.get("annotations", row.data.get("completions")) for row in rows)
     found = dict.fromkeys(name for made in annotations if isinstance(made, list) for entry in made for name in _results(entry))
     for task, name in given.items():
-        scheme[task]  # which refuses one that it lacks
+        scheme[task]  # raises if it lacks the task
         if name not in found:
             raise UserError(f"{path}: no choices called '{name}' (for {task}){nearest(name, found)}; there are {listed(found)}")
     tasks = {task: given.get(task, task) for task in scheme.names}

@@ -20,8 +20,8 @@ class Gnad10:
     """10kGNAD, from CSV files (``path``: one, or one for each split) or from the hub (``hub``).
 
     The files have no header: section, then text, separated by ``;`` and quoted by ``'``. Each
-    article is its own group. A single file has no split; the official test file of 1,028 articles
-    is then split anew (see ``configs/corpus/gnad10.yaml``).
+    article is its own group. A single file gives no split: ``configs/corpus/gnad10.yaml`` divides
+    the official test file of 1,028 articles.
     """
 
     path: Paths | None = None
@@ -55,15 +55,15 @@ class Gnad10:
 class GerNTSA(Table):
     """GerNTSA, from its JSON file.
 
-    It has no article ids and texts with several targets: rows with the same text are one group, so
-    that no split sees a test sentence with another target.
+    It has no article ids, and some texts have several targets: rows with the same text are one
+    group, so that no test sentence occurs in another split with another target.
     """
 
     columns: Mapping[str, str | None] = field(default_factory=lambda: {"text": "opinion_snippet"})
     max_bytes: int = 20_000_000
 
     def parts(self) -> list[tuple[str, Path]]:
-        """Return the file, of no split."""
+        """Return the file, without a split."""
         return split_files(self.path, "GerNTSA is at github.com/cgoer/GerNTSA")
 
     def rows(self, path: Path) -> Iterator[SourceRow]:
@@ -72,7 +72,7 @@ class GerNTSA(Table):
         for row in document_rows(path, "a list of objects with opinion_snippet, target and sentiment", self.max_bytes):
             if isinstance(sentiment := row.data.get("sentiment"), Mapping):
                 text, id = str(row.data.get("opinion_snippet")), str(row.data.get("id") or row.made_id).strip()
-                # One id has a sentence twice, with two polarities: a conflict for the rules.
+                # One id has a sentence twice, with two polarities; the rules resolve the conflict.
                 unique = f"{id}-again" if seen.get(id) == text else id
                 seen.setdefault(id, text)
                 group = hashlib.sha1(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

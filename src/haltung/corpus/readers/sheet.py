@@ -1,4 +1,4 @@
-"""A person's sheet: Excel, ODS, CSV, Parquet, SPSS or Stata, as its content says."""
+"""A user's sheet: Excel, ODS, CSV, Parquet, SPSS or Stata, detected by its content."""
 
 import datetime as dt
 import re
@@ -25,20 +25,20 @@ from haltung.labels import RESERVED, Scheme, parse
 from haltung.records import TEXT_COLUMNS
 
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss"})
-_CODES, _SAMPLE = 1_000, 5_000  # labels of which slips are looked for; rows by which columns are recognised
-_LONGEST = 32_767  # characters of a cell of Excel
+_CODES, _SAMPLE = 1_000, 5_000  # most labels that are checked for slips; rows used to recognise columns
+_LONGEST = 32_767  # characters in an Excel cell
 _FIELDS = (*TEXT_COLUMNS, "position", "coder", "split", "dyads")
 
 
 @dataclass(frozen=True)
 class Sheet(Table):
-    """A person's sheet: Excel, ODS, CSV, Parquet, SPSS or Stata, as its content says.
+    """A user's sheet: Excel, ODS, CSV, Parquet, SPSS or Stata, detected by its content.
 
-    Columns that are null are recognised by their names (``columns.tsv``) or cells, ``none`` leaves
-    one unread; ``label`` names those with labels, a task each. Those of ``coders`` have a label
-    each of one task, the first of ``label``, and ``annotators`` decides between them, as between
-    the rows of one id where a column says who coded (see ``settle``); a cell in the task's own
-    column wins. The next three are found if null. ``said`` tells what was found, a line each.
+    Columns that are null are recognised by their names (``columns.tsv``) or cells; ``none`` skips a
+    field. ``label`` lists the columns with labels, one task each. The columns of ``coders`` have
+    one label each for one task, the first of ``label``. ``annotators`` settles them, and rows of
+    the same id if a column names the coder (see ``settle``); a cell in the task's own column wins.
+    ``sheet``, ``encoding`` and ``separator`` are detected if null. ``said`` lists what was found.
     """
 
     label: tuple[str, ...] | list[str] | None = None
@@ -63,12 +63,12 @@ class Sheet(Table):
             raise RowFaults(error.rows, self._marked(error.rows)) from None
 
     def rows(self, path: Path) -> Iterator[SourceRow]:
-        """Yield the rows, those of a workbook with the numbers that a spreadsheet shows."""
+        """Yield the rows; those of a workbook are numbered as in a spreadsheet program."""
         return iter(self._by_coder(self._rows(path)))
 
     def opened(self) -> tuple[Iterator[SourceRow], dict[str, str]]:
-        """Return the rows, their cells unchanged in ``raw``, and the column of each field of ours.
-        ``UserError`` if there is no file, row or column of text, or no sound row among the first.
+        """Return the rows, with the unchanged cells in ``raw``, and the column of each field.
+        ``UserError`` if there is no file, row or text column, or the first rows are all faulty.
         """
         rows = self._rows(path := existing(str(self.path)))
         first = list(islice(rows, _SAMPLE))
@@ -81,12 +81,12 @@ class Sheet(Table):
         return chain(first, rows), columns
 
     def delimiter(self) -> str:
-        """Return what separates the cells of a text; of other files ``;``, as in a German Excel."""
+        """Return the separator of a text file; for others ``;``, as in German Excel."""
         path, given = existing(str(self.path)), SEPARATORS.get(self.separator or "", self.separator)
         return (given or separator_in(path, self.encoding, self._is_known, self.quotechar)) if format_of(path) == "text" else ";"
 
     def _by_coder(self, rows: Iterable[SourceRow]) -> list[SourceRow]:
-        """Return the rows with the labels of several coders in one cell, a label by coder."""
+        """Return the rows with the labels of several coders in one cell, a dict by coder."""
         rows, out, items = list(rows), list[SourceRow](), dict[object, dict[str, Any]]()
         header = list(dict.fromkeys(name for row in rows for name in row.data))
         names = {"id": "id", "text": "text", **({} if self.coders else self.mapping(header))}
@@ -115,7 +115,7 @@ class Sheet(Table):
     def _rows(self, path: Path) -> Iterator[SourceRow]:
         opened = self._read(path)
         names, self.said[:] = opened.names, [*self.said, *opened.said]
-        # Beside the columns that label names, others with labels are not read.
+        # If label names columns, other columns with labels are not read.
         given = {*(self.label or ())} if self.coders or {*(self.label or ())} & {*names} else set()
         own = {*given, *self.columns.values(), *(self.coders or ())}
         unread = {key for key, name in self.columns.items() if name == "none"}
@@ -137,13 +137,13 @@ class Sheet(Table):
         return bool(kind_of(name)) or name in (*self.columns.values(), *(self.label or ()), *(self.coders or ()))
 
     def tasks(self, header: Sequence[str]) -> dict[str, str]:
-        """Return the column of each task, by the name that a drafted scheme gives it."""
+        """Return the column of each task, with the task names of a drafted scheme."""
         free = [name for name in header if kind_of(name) in TASKS and name not in self.columns.values()]
         return one_each([(_task_of(name), name) for name in self.label or free], "label")
 
     def mapping(self, header: Sequence[str], rows: Sequence[SourceRow] = (), learns: bool = True) -> dict[str, str]:
-        """Return the column of each field and task, as named or as name or cells say; ``UserError``
-        if it ``learns`` and one that is not named could be the article.
+        """Return the column of each field and task, as set or recognised by name or cells.
+        ``UserError`` if it ``learns`` and a column that is not set could be the article.
         """
         given = super().mapping(header)
         named = {**given, **self.tasks(header)}
@@ -165,9 +165,9 @@ class Sheet(Table):
         return out
 
     def draft(self, labels: str, name: str) -> None:
-        """Write a scheme with the labels found, less slips, if ``labels`` is a path of no file.
-        Raises ``UserError`` if no column of labels is recognised, or a named one is missing, or
-        what it has is no scheme.
+        """Write a scheme with the labels found, without slips, unless the YAML ``labels`` exists.
+        Raises ``UserError`` if no column with labels is recognised, a named one is missing, or
+        the labels are not a valid scheme.
         """
         if not labels.endswith((".yaml", ".yml")) or Path(labels).exists():
             return
@@ -208,14 +208,14 @@ class Sheet(Table):
         opened, path = self._read(existing(self.path)), Path(self.path).expanduser()
         tries = (path.with_name(f"{path.stem}.faults{number}.xlsx") for number in ("", *range(2, 1000)))
         at, to = -1, next(path for path in tries if not path.exists())
-        # As text: a spreadsheet would run =1+1.
+        # Written as text: a spreadsheet would evaluate =1+1.
         options: dict[str, Any] = dict.fromkeys(("strings_to_formulas", "strings_to_urls", "strings_to_numbers"), False)
         options |= {"constant_memory": True, "remove_timezone": True, "nan_inf_to_errors": True, "default_date_format": "dd.mm.yyyy"}
         with suppress(OSError), atomic_file(to) as scratch, scratch.open("wb") as file, xlsxwriter.Workbook(file, options) as book:
             page, red = book.add_worksheet(), book.add_format({"bg_color": "#F8CBAD"})
             for number, cells in chain(opened.above, opened.rows):
                 wrong = by_row.get(number, {"fault": "fault"} if number == opened.above[-1][0] else {})
-                # An unread row or a title keeps its number in a workbook.
+                # In a workbook, rows keep their numbers, also after a title or a row not read.
                 at = max(at + 1, number - 1 if opened.unit == "row" else 0)
                 page.write(at, 0, "; ".join(wrong.values())[:_LONGEST])
                 for column, (name, cell) in enumerate((one for one in zip_longest(opened.names, cells) if one[0] != "fault"), 1):
@@ -226,7 +226,7 @@ class Sheet(Table):
 
 
 def is_slip(label: str, counts: Counter[str]) -> bool:
-    """Return whether a label may be a slip of one that is close and five times as frequent."""
+    """Return whether a label may be a slip of a similar one that is five times as frequent."""
     digits = re.compile(r"\d+").findall
     others = [other.casefold() for other, count in counts.items() if count >= 5 * counts[label] and digits(other) == digits(label)]
     return bool(get_close_matches(label.casefold(), others, cutoff=0.83))

@@ -24,23 +24,23 @@ PUBLIC = {  # where to get the texts of each kind
 _TITLE = re.compile(r"^(?:\d+ - )?(?P<headline>.*?)(?: \((?P<date>\d{4}-\d{2}-\d{2})\))?$", re.DOTALL)
 # "B_NDNIS_90_DIE_GR_NEN-Mihalic-ID20100300-898c4f.txt"; only some names end in a digest.
 _SPEECH_FILE = re.compile(r"^(?P<speaker>.+)-(?P<id>ID\d+)(?:-[0-9a-f]+)?\.txt$")
-# Its file names have _ for whatever is neither an ASCII letter nor a digit.
+# Names of speech files have _ for every character but ASCII letters and digits.
 _PARTIES = {"CDU_CSU": "CDU/CSU", "B_NDNIS_90_DIE_GR_NEN": "Bündnis 90/Die Grünen", "DIE_LINKE": "Die Linke"}
 
 
 @dataclass(frozen=True)
 class Standoff:
-    """Annotations (JSONL: id, row, start, end, sha1, labels, dyads, split) on a file of articles.
+    """Annotations (JSONL: id, row, start, end, sha1, labels, dyads, split) of articles in a file.
 
-    ``kind`` is the kind of text file: ``gnad10`` (the CSV of 10kGNAD), ``wikinews`` (JSONL with
-    title and text) or ``bundestag`` (a folder with a file ``SPEAKER-ID.txt`` for each speech, or
-    with the file ``speeches.jsonl.gz`` of id, speaker and text; or such a file). ``row`` counts
-    its articles from 0, but speeches are found by ``speech``, their id; ``start`` and ``end`` are
-    characters, ``sha1`` is the first ten hex digits of the digest of the segment in UTF-8.
+    ``kind`` is the format of the texts: ``gnad10`` (the CSV of 10kGNAD), ``wikinews`` (JSONL with
+    title and text) or ``bundestag`` (a folder with one file ``SPEAKER-ID.txt`` per speech, or with
+    the file ``speeches.jsonl.gz`` of id, speaker and text; or one such file). ``row`` is the index
+    of an article from 0, but speeches are found by ``speech``, their id; ``start`` and ``end`` are
+    character offsets, ``sha1`` is the first ten hex digits of the SHA-1 of the segment in UTF-8.
 
-    ``rounds`` keeps the segments of these rounds of annotation alone (null: all), so that metrics
-    can be compared with those from before a corpus has grown. 10kGNAD has no headlines. A speech's
-    headline is who speaks.
+    ``rounds`` selects rounds of annotation (null: all), so that metrics stay comparable with those
+    from before a corpus grew. 10kGNAD has no headlines. A speech's headline names the speaker's
+    party or office.
     """
 
     annotations: str
@@ -50,7 +50,7 @@ class Standoff:
     on_error: str = "stop"
 
     def files(self) -> tuple[Path, ...]:
-        """Return the files that are read: annotations and texts, of speeches the annotated ones."""
+        """Return the files that are read: annotations, and texts (of speeches, those annotated)."""
         public = PUBLIC[one_of("kind", self.kind, PUBLIC)]
         annotations = existing(self.annotations)
         folder = Path(self.texts).expanduser()
@@ -59,10 +59,10 @@ class Standoff:
         return annotations, existing(folder, f"{public}; its texts may not be shipped")
 
     def read(self, scheme: Scheme) -> Reading:
-        """Read all annotations (see ``Reader``); texts other than those annotated are faults."""
+        """Read all annotations (see ``Reader``); an annotated text that has changed is a fault."""
         annotations, *files = self.files()
         texts = Path(self.texts).expanduser()
-        # A fault of a text ends the reading: without it all later rows shift.
+        # A faulty text always stops the reading: dropping it would shift all later rows.
         articles = _articles(self.kind, files, annotations, Intake(scheme, str(texts)))
         intake = Intake(scheme, str(annotations), self.on_error)
         annotated: list[SourceRow] = []
@@ -71,7 +71,7 @@ class Standoff:
                 if self.rounds is None or row.fields().get("round") in self.rounds:
                     annotated.append(_annotated(row, self.kind, articles, texts))
         if self.rounds is not None and not annotated:
-            # Speeches came with the second round; in a union the other parts have the first.
+            # Speeches were added in the second round; in a union, the other parts have the first.
             return Reading(())
         order = sorted(annotated, key=lambda row: [row.data[name] for name in ("row", "start", "end")])
         positions = {id(row): place for _, group in groupby(order, lambda row: row.data["row"]) for place, row in enumerate(group)}
@@ -83,7 +83,7 @@ class Standoff:
 
 
 def _articles(kind: str, files: Sequence[Path], annotations: Path, intake: Intake) -> Mapping[int, Segment]:
-    """Return the articles by row; of speeches only those that are annotated."""
+    """Return the articles by row number; of speeches, only the annotated ones."""
     if kind == "bundestag":
         if not (rows := _speech_rows(annotations)):
             raise UserError(f"{annotations} names no 'speech' and its 'row'; annotations of speeches name each by its id in the records")
@@ -110,13 +110,13 @@ def _speeches(path: Path, intake: Intake) -> Iterator[Segment]:
 
 
 def _speaker(name: str) -> str:
-    """Return the party, or the office as far as its name is whole, as "Bundesministerin"."""
+    """Return a headline with the party, or the office's first word ("Bundesministerin")."""
     affiliation = re.sub("__+", "_", name.partition("-")[0])
     return f"Rede im Bundestag ({_PARTIES.get(affiliation) or affiliation.partition('_')[0]})"
 
 
 def _speech_files(folder: Path, annotations: Path) -> tuple[Path, ...]:
-    """Return the one file of all speeches in a folder, or the files of the annotated ones by id."""
+    """Return the file of all speeches in a folder, or the annotated ones' files, sorted by id."""
     if (whole := folder / "speeches.jsonl.gz").is_file():
         return (whole,)
     wanted = _speech_rows(annotations)
@@ -127,13 +127,13 @@ def _speech_files(folder: Path, annotations: Path) -> tuple[Path, ...]:
 
 
 def _speech_rows(annotations: Path) -> dict[str, int]:
-    """Return the row of each annotated speech by its id, without those that are broken."""
+    """Return the row number of each annotated speech by id; faulty annotations are skipped."""
     found = ((row.data.get("speech"), row.data.get("row")) for row in json_rows(annotations))
     return {speech: number for speech, number in found if isinstance(speech, str) and isinstance(number, int)}
 
 
 def _annotated(row: SourceRow, kind: str, articles: Mapping[int, Segment], texts: Path) -> SourceRow:
-    """Return the row with its part of an article; a ``Fault`` if that is not what was annotated."""
+    """Return the row with the annotated text; raise a ``Fault`` if it is missing or has changed."""
     fields = Fields(row.fields(), {})
     id = fields.word("id")
     number, start, end = (_whole(row.data, name, id) for name in ("row", "start", "end"))

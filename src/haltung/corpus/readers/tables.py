@@ -41,7 +41,7 @@ class Table(ABC):
         files, others = self.parts(), dict[str, Mapping[str, object]]()
         intake = Intake(scheme, ", ".join(str(file) for _, file in files), "drop")
         for split, file in files:
-            # Read as a whole first: if each row names its columns, only then all are known.
+            # Read all rows first: if each row names its columns, only then are all of them known.
             rows = [replace(row, split=split) for row in self.rows(file)]
             header = dict.fromkeys(name for row in rows for name in row.data)
             mapping = self.mapping(list(header), rows)
@@ -64,7 +64,7 @@ class Table(ABC):
         return replace(intake.reading(hint), others=others)
 
     def mapping(self, header: Sequence[str], rows: Sequence[SourceRow] = ()) -> dict[str, str]:
-        """Return the column of each field that is called otherwise, of those in the ``header``."""
+        """Return the column of each mapped field; a subclass may use ``header`` and ``rows``."""
         return {key: str(name) for key, name in self.columns.items() if name is not None}
 
     @abstractmethod
@@ -80,7 +80,7 @@ class Jsonl(Table):
     max_line_bytes: int = MAX_LINE_BYTES
 
     def parts(self) -> list[tuple[str, Path]]:
-        """Return each file with its split, those of a folder by name and without one."""
+        """Return each file with its split; files of a folder are sorted and have none."""
         if not isinstance(self.path, str) or not (folder := Path(self.path).expanduser()).is_dir():
             return super().parts()
         if not (files := sorted(folder.glob("*.jsonl"))):
@@ -94,7 +94,7 @@ class Jsonl(Table):
 
 @dataclass(frozen=True)
 class Csv(Table):
-    """CSV; ``list_separator`` is within multi-label cells, ``names`` stand in for a header."""
+    """CSV; ``list_separator`` splits multi-label cells, ``names`` replace a missing header."""
 
     separator: str = ","
     quotechar: str = '"'
@@ -111,7 +111,7 @@ class Csv(Table):
         for number, cells in rows:
             where = f"{path}, line {number}"
             if names is None:
-                if cells[0] == "sep=":  # Excel's own line, which it does not show
+                if cells[0] == "sep=":  # Excel's directive, which it does not show
                     continue
                 names = [cell.strip() for cell in cells]
                 check_names(where, names, separator)
@@ -152,7 +152,7 @@ def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
 
 
 def check_names(where: str, names: list[str], separator: str) -> None:
-    """Raise ``UserError`` if a name of a header occurs twice, or all are one."""
+    """Raise ``UserError`` if a header has a name twice, or another separator in its only one."""
     if twice := [name for name in names if name and names.count(name) > 1]:
         raise UserError(f"{where}: the column '{short(twice[0])}' occurs twice in the header ({listed(names)}); give each column its own")
     other = next((mark for mark in ";\t,|" if len(names) == 1 and mark != separator and mark in names[0]), None)

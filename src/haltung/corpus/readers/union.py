@@ -13,12 +13,12 @@ from haltung.labels import Scheme
 
 @dataclass(frozen=True)
 class Union:
-    """The segments of all ``parts``, which are readers, in their order, with one label scheme.
+    """The segments of all ``parts`` (readers), in order, with one label scheme.
 
-    If only some parts give a dev split, their dev counts as train, so that dev is cut from all
-    parts alike: an epoch chosen on one part alone would be chosen for that part. Of the parts
-    ``beside`` them the train split alone is taken, and nothing of it becomes dev: texts to learn
-    from that are not distributed as those which the model is for.
+    If only some parts have a dev split, it becomes train, so that dev is cut from all parts alike:
+    an epoch selected on one part would suit that part only. The readers ``beside`` add their train
+    split only, none of which becomes dev: texts to learn from whose distribution differs from that
+    of the texts which the model is meant for.
     """
 
     parts: Sequence[Any]

@@ -25,8 +25,8 @@ class XStance:
     ``split_files`` names the files of each split. The question is the ``target``, the comment the
     text. Rows are grouped by their author, who comments on many questions, or (``train_fewshot``)
     by their question; for held-out questions, split by ``target``. ``test_set`` selects the part of
-    the published test split; the hub's copy lacks that column, so there it follows from training: a
-    new topic is one that training does not have, a new question likewise.
+    the published test split; the hub's copy lacks that column, so it is derived: topics and
+    questions that do not occur in training are new.
     """
 
     path: str | None = None
