@@ -46,7 +46,7 @@ def tracked(
 
 
 def lock(directory: Path) -> "FileLock":
-    """Return the lock of a run directory, which one process holds; it may acquire it repeatedly."""
+    """Return the lock of a run directory, held by one process, which may acquire it repeatedly."""
     from filelock import FileLock
 
     return FileLock(directory.parent / f".{directory.name}.lock", timeout=0, is_singleton=True)

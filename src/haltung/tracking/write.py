@@ -132,7 +132,7 @@ class Run:
         self._log(metrics=metrics)
 
     def _log(self, metrics: Sequence[Any] = (), params: Sequence[Any] = (), tags: Sequence[Any] = ()) -> None:
-        """Log any of these; MLflow splits them into requests of its size."""
+        """Log any of these; MLflow splits them into requests of the size that it allows."""
         with mlflow_errors(self.connection.store):
             self.connection.client.log_batch(self.id, metrics, params, tags)
 
@@ -255,7 +255,7 @@ def _code() -> str:
     """Return a SHA-256 of code, tables, actors and primer, including uncommitted changes."""
     package, data = Path(__file__).resolve().parents[1], shipped("data")
     found = [(path.relative_to(package), path) for path in package.rglob("*") if path.suffix in (".py", ".tsv", ".toml", ".txt")]
-    found = [one for one in found if one[0].parts[0] != "_data"]  # a wheel's data, which a checkout has elsewhere
+    found = [one for one in found if one[0].parts[0] != "_data"]  # without a wheel's data, which a checkout has elsewhere
     found += [(path.relative_to(data), path) for part in ("actors", "primer") for path in (data / part).glob("*.*")]
     return hashlib.sha256("".join(f"{name.as_posix()} {sha256(path)}\n" for name, path in sorted(found)).encode()).hexdigest()
 
@@ -263,7 +263,7 @@ def _code() -> str:
 def git_state(file: Path) -> dict[str, str]:
     """Return the commit of the checkout that tracks ``file``, and whether that checkout is dirty.
 
-    Empty if no checkout tracks it: a wheel in another repository must not get its commit.
+    Empty if no checkout tracks it, so that a wheel in another repository does not get its commit.
     """
     if _git(file.parent, "ls-files", "--error-unmatch", file.name) is None:
         return {}
