@@ -1,4 +1,4 @@
-"""The same in Python as on the command line; libraries that compute are imported below."""
+"""The Python interface to the commands; threads are set before numerical libraries are loaded."""
 
 import os
 import warnings
@@ -7,6 +7,6 @@ from haltung import resources
 
 os.environ.update(resources.thread_settings())
 with warnings.catch_warnings():
-    # A notebook without ipywidgets has bars of text, which is nothing to be warned of.
+    # Without ipywidgets, a notebook shows progress bars as text, which needs no warning.
     warnings.filterwarnings("ignore", "IProgress not found")
     import tqdm.auto  # noqa: F401 -- it looks for ipywidgets once

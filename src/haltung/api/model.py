@@ -1,4 +1,4 @@
-"""A model in Python: load it, label texts and tables of several libraries, read articles."""
+"""Load a model in Python; label texts and tables (pandas, polars, datasets), read articles."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,11 +34,11 @@ _CALLS = "<p><code>.predict(text)</code>, <code>.predict(table)</code>, <code>.r
 
 @dataclass(frozen=True)
 class TextResult:
-    """What a model says of one text.
+    """A model's predictions for one text.
 
-    ``result["stance"]`` is a label's id (several in a multi-label task), ``probabilities`` has all
-    labels of each task, ``dyads`` who takes the stance towards whom; ``unsure`` are the tasks whose
-    prediction is too uncertain for the precision that was asked for.
+    ``result["stance"]`` is a label's id (a tuple of ids in a multi-label task), ``probabilities``
+    has all labels of each task, ``dyads`` lists who takes the stance towards whom, and ``unsure``
+    lists the tasks whose prediction is too uncertain for the requested precision.
     """
 
     text: str
@@ -53,11 +53,11 @@ class TextResult:
         return self.labels[task]
 
     def probability(self, task: str) -> float:
-        """Return the probability of the predicted label; of several the lowest, of none 0."""
+        """Return the predicted label's probability: the lowest of several, 0 if there is none."""
         return min((self.probabilities[task][label] for label in label_ids(self.labels[task])), default=0.0)
 
     def lines(self) -> list[tuple[str, str]]:
-        """Return what is shown: each task with its label and probability, then the dyads."""
+        """Return the lines to show: each task with its labels and probability, then the dyads."""
         out = []
         for task, labels in self.labels.items():
             named = ", ".join(label_ids(labels)) or "–"
@@ -75,18 +75,18 @@ class TextResult:
 
 @dataclass(frozen=True)
 class ArticleResult:
-    """What a model reads in an article: labelled sentences, and events with actors.
+    """A model's predictions for an article: labelled sentences, and events with actors.
 
-    In a notebook it is shown as a page, with arrows from who acts to whom it is towards.
+    A notebook shows it as a page, with arrows from the source of each dyad to its target.
     """
 
     events: ArticleEvents
     scheme: Scheme = field(repr=False)
 
     def to_frame(self, of: Literal["sentences", "events"] = "sentences") -> "pd.DataFrame":
-        """Return a row for each sentence, or for each event (see ``docs/events.md``).
+        """Return a table with a row per sentence, or per event (see ``docs/events.md``).
 
-        A sentence has its position, each task's label with its probability, and a list of dyads.
+        A sentence has its text, its offsets, each task's label and probability, and its dyads.
         """
         import pandas as pd
 
@@ -98,7 +98,7 @@ class ArticleResult:
         )
 
     def to_html(self, language: Literal["en", "de"] = "en") -> str:
-        """Return a page of its own, which loads nothing from elsewhere."""
+        """Return a self-contained HTML page, which loads no external resources."""
         return article_page.page([self.events], self.scheme, language)
 
     def __repr__(self) -> str:
@@ -114,13 +114,13 @@ class ArticleResult:
 
 
 class LoadedModel:
-    """A loaded model; ``load`` returns one.
+    """A loaded model, as returned by ``load``.
 
     ``name`` is what it was loaded by, ``folder`` its bundle, ``tasks`` the labels of each task.
     """
 
     def __init__(self, name: str, folder: Path) -> None:
-        """Load a bundle; ``UserError`` if it is none, or broken."""
+        """Load a bundle; raise ``UserError`` if the folder holds none, or a broken one."""
         self.name, self.folder = name, folder
         self._model: Predictor = bundle.load(folder)
         self._dyads = dyad_model.load(folder) if self._model.finds_dyads else None
@@ -132,7 +132,7 @@ class LoadedModel:
         return f"LoadedModel {self.name} ({tasks}" + ("; finds dyads)" if self._dyads else ")")
 
     def to_html(self, language: Literal["en", "de"] = "en") -> str:
-        """Return a table of the tasks and their labels, and of an exported model its macro-F1."""
+        """Return an HTML table of the tasks and labels, with macro-F1 if the model was exported."""
         with bundle.broken_parts(self.folder):
             of = bundle.describe(self.folder).get("reference", {})
             scores = of.get("macro_f1", {})
@@ -155,19 +155,19 @@ class LoadedModel:
     ) -> Any:  # fmt: skip
         """Label a text, a list of texts, a column, or a table.
 
-        A text gives a ``TextResult``, a list a list of them. A Series of pandas or polars gives a
-        table with the texts in ``text``, a DataFrame or ``datasets.Dataset`` itself with new
-        columns: for each task ``TASK`` and ``TASK_probability``, and ``dyads``, a list of mappings,
-        if the model finds them. A table has a column ``text``, and optionally ``id``, ``context``,
-        ``target``, ``article``, ``headline`` and ``position``, as ``haltung predict`` reads them:
-        the texts of an article are read together.
+        A text returns a ``TextResult``, a list a list of them. A pandas or polars Series returns a
+        table with the texts in ``text``; a DataFrame or ``datasets.Dataset`` returns the same table
+        with new columns: for each task ``TASK`` and ``TASK_probability``, and, if the model finds
+        dyads, ``dyads``, a list of mappings. A table needs a column ``text``; ``id``, ``context``,
+        ``target``, ``article``, ``headline`` and ``position`` are optional, as in the command
+        ``haltung predict``. The texts of an article are read together.
 
-        ``context`` and ``target`` belong to a single text. With ``abstain``, a precision such as
-        0.9, ``TextResult.unsure`` names the predictions too unsure to reach it, and a table has
-        None in their place. ``prefix`` begins the names of new columns; ``probabilities`` adds one
-        for each label, as ``stance.warning``.
+        ``context`` and ``target`` apply to a single text only. If ``abstain`` is a precision such
+        as 0.9, ``TextResult.unsure`` lists the tasks whose prediction is too uncertain to reach it,
+        and a table has None there. ``prefix`` is prepended to the names of new columns;
+        ``probabilities`` adds a column per label, such as ``stance.warning``.
 
-        Raises ``UserError`` if a text is empty or none, or a column is missing or already there.
+        Raises ``UserError`` if a text is empty or missing, or a column is missing or already taken.
         """
         thresholds = {} if abstain is None else self._model.calibration.abstaining(abstain)
         if isinstance(texts, str):
@@ -188,11 +188,11 @@ class LoadedModel:
         return with_columns(texts, {prefix + name: [row[name] for row in columns] for name in columns[0]})
 
     def read(self, article: str, *, headline: str = "", date: str = "") -> ArticleResult:
-        """Read an article: its sentences with labels, and who takes which stance towards whom.
+        """Label an article's sentences, and find who takes which stance towards whom.
 
-        Without a ``headline`` a short first line counts as one. ``date`` (ISO) decides who held an
-        office then. Raises ``UserError`` if there is no text, the model has no stances that events
-        are made of, or a library of ``haltung[events]`` is missing.
+        Without a ``headline``, a short first line is used as one. ``date`` (ISO) determines who
+        held an office. Raises ``UserError`` if the article is empty, the model lacks the stances
+        that events need, or a library of ``haltung[events]`` is missing.
         """
         if not article.strip():
             raise UserError("the article is empty; expected its text")
@@ -211,13 +211,13 @@ class LoadedModel:
 
 
 def load(model: str | Path | None = None, *, tracking: Tracking = "local") -> LoadedModel:
-    """Return a model to predict with.
+    """Load a model for prediction.
 
-    ``model`` is a bundle's folder, an installed model (``news_de``), one of the hub
+    ``model`` is a bundle's folder, an installed model (``news_de``), a model on the hub
     (``hub:ORGANISATION/NAME``), a run's id or name, ``newest`` for the newest run, or the alias of
-    a registered model (``@champion``); None is the model that comes with Haltung.
-    ``tracking`` says where runs are: in ``experiments/`` beside you, or on a server. Raises
-    ``UserError`` if there is none of this name.
+    a registered model (``@champion``); None loads the model that comes with Haltung.
+    ``tracking`` selects where runs are stored: ``local``, in ``experiments/`` of the working
+    directory, or ``server``. Raises ``UserError`` if there is no model of this name.
     """
     if model is None:
         return LoadedModel(compact.DEFAULT, compact.find(None))
@@ -241,7 +241,7 @@ def _result(segment: Segment, prediction: Prediction, dyads: Iterable[ScoredDyad
 
 
 def _columns(result: TextResult, probabilities: bool = False, with_dyads: bool = True) -> dict[str, object]:
-    """Return what a table gets for a text."""
+    """Return the new columns of a table for one text, by name."""
     out: dict[str, object] = {}
     for task, label in result.labels.items():
         out[task] = None if task in result.unsure else list(label) if isinstance(label, tuple) else label
@@ -260,13 +260,13 @@ def rows_of(table: Any) -> list[dict[str, Any]]:
     """Return the rows of a table as mappings of column to value."""
     if (kind := _kind(table)) == "pandas.DataFrame":
         table = table.rename(columns=str)
-        # None for what pandas counts as missing; it makes floats of whole numbers beside these.
+        # Missing values become None; whole numbers beside them, floats in pandas, stay whole.
         return list(table.convert_dtypes().astype(object).where(table.notna(), None).to_dict("records"))
     return list(table.to_dicts() if kind == "polars.DataFrame" else table)
 
 
 def with_columns(table: Any, columns: Mapping[str, list[object]]) -> Any:
-    """Return the table with new columns behind its own; ``UserError`` if it has one of them."""
+    """Return the table with columns appended; raise ``UserError`` if it has one of them already."""
     kind = _kind(table)
     if taken := [name for name in columns if name in (table.column_names if kind == "datasets.Dataset" else table.columns)]:
         raise UserError(f"the table already has {listed(taken)}; rename them, or give the new columns a prefix, as in prefix='model_'")
@@ -284,6 +284,6 @@ def with_columns(table: Any, columns: Mapping[str, list[object]]) -> Any:
 
 
 def _kind(value: object) -> str:
-    """Return library and class, as ``pandas.DataFrame``; none of the libraries is imported."""
+    """Return library and class, such as ``pandas.DataFrame``, without importing a library."""
     classes = (f"{cls.__module__.partition('.')[0]}.{cls.__name__}" for cls in type(value).__mro__)
     return next((name for name in classes if name.startswith(("pandas.", "polars.", "datasets."))), "")

@@ -1,4 +1,4 @@
-"""Trainings, evaluations and comparisons in Python; runs are tracked as those of the commands."""
+"""Train, evaluate and compare models in Python; runs are tracked as by the commands."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from haltung.labels import Scheme
 if TYPE_CHECKING:
     import pandas as pd
 
-# ``haltung`` has these names from here.
+# ``haltung`` re-exports these names from here.
 __all__ = ["ArticleResult", "LoadedModel", "TextResult", "UserError", "load"]
 
 
@@ -47,7 +47,7 @@ class _Shown:
 
 @dataclass(frozen=True, repr=False)
 class EvaluatedRun(_Shown):
-    """A model's result on a split; ``report`` is the folder of its page and plots."""
+    """A model's result on a split; ``report`` is the folder of the report page and its plots."""
 
     name: str
     result: EvaluationResult
@@ -59,7 +59,7 @@ class EvaluatedRun(_Shown):
 class TrainedRun(_Shown):
     """A finished training: its run in MLflow, its bundle, and its result on dev.
 
-    Of several seeds ``id`` is the run that holds them, and the rest is the last one's.
+    With several seeds, the run is their parent run; bundle and result are the last seed's.
     """
 
     id: str
@@ -69,7 +69,7 @@ class TrainedRun(_Shown):
     scheme: Scheme
 
     def load(self) -> LoadedModel:
-        """Return the model."""
+        """Load the trained model."""
         return LoadedModel(self.name, self.bundle)
 
 
@@ -82,11 +82,11 @@ class ComparedRuns(_Shown):
 
     @property
     def verdicts(self) -> list[str]:
-        """Which run is better than which, or that they can't be distinguished."""
+        """One sentence per pair: which run is better, or that they can't be distinguished."""
         return [report.sentence(pair, self.result) for task in self.result.tasks.values() for pair in task.pairs]
 
     def to_frame(self) -> "pd.DataFrame":
-        """Return a row for each pair and task, as ``haltung compare output=DIR`` writes them."""
+        """Return a row per pair and task, as written by ``haltung compare output=DIR``."""
         return report.frame(self.result, "pairs")
 
     def _grids(self) -> list[shown.Grid]:
@@ -99,11 +99,11 @@ def train(
 ) -> TrainedRun:  # fmt: skip
     """Train a model, and track the run in MLflow.
 
-    ``corpus`` is a name such as ``written``, a CSV, JSON Lines or Parquet file, a DataFrame of
-    pandas or polars, or a ``datasets.Dataset``, with a column ``text``, one for each task of
-    ``labels``, and best an ``article``. ``labels`` is a scheme: a name, or a YAML file. Several
-    seeds give one run for all. ``settings`` are keys of ``haltung train``, such as
-    ``{"training.epochs": 2}``. Raises ``UserError`` as the command does.
+    ``corpus`` is a name such as ``written``, a CSV, JSON Lines or Parquet file, a pandas or polars
+    DataFrame, or a ``datasets.Dataset``. A table has a column ``text``, one for each task of
+    ``labels``, and preferably ``article``. ``labels`` is a label scheme, given by name or YAML
+    file. Several seeds are grouped below one run. ``settings`` are keys of ``haltung train``, such
+    as ``{"training.epochs": 2}``. Raises ``UserError`` as the command does.
     """
     words = [f"model={model}", f"encoder={encoder}", f"tracking={tracking}", *_corpus_words(corpus, labels)]
     words += [*([f"name={quote(name)}"] if name else []), *overrides_of(settings or {})]
@@ -123,9 +123,9 @@ def evaluate(
     run: TrainedRun | str, *, corpus: str | None = None, split: Literal["dev", "test"] = "test", tracking: Tracking = "local",
     output: str | Path = "experiments/reports", settings: Mapping[str, Any] | None = None,
 ) -> list[EvaluatedRun]:  # fmt: skip
-    """Score a run, each seed of it, on a split; reports go to ``output``, figures to MLflow.
+    """Score a run (each of its seeds) on a split; write reports to ``output``, metrics to MLflow.
 
-    ``corpus`` is another one than that of the training, ``settings`` are keys of the command.
+    ``corpus`` is a corpus other than the training's; ``settings`` are keys of the command.
     """
     words = [f"tracking={tracking}", f"split={split}", *([f"corpus={corpus}"] if corpus else []), *overrides_of(settings or {})]
     config = plain(compose("evaluate", words))
@@ -145,10 +145,10 @@ def compare(
     runs: Sequence[TrainedRun | str], *, split: Literal["dev", "test", "folds"] = "test", corpus: str | None = None,
     task: str | None = None, correction: Literal["holm", "none"] = "holm", tracking: Tracking = "local",
 ) -> ComparedRuns:  # fmt: skip
-    """Compare runs by paired tests on one split, over articles; see ``docs/evaluation.md``.
+    """Compare runs by paired tests over the articles of one split; see ``docs/evaluation.md``.
 
-    The runs have been evaluated on that split; every training has its predictions of dev. Raises
-    ``UserError`` if they can't be compared, naming what differs.
+    The runs must have been evaluated on that split; a training always stores its predictions of
+    dev. Raises ``UserError`` if they can't be compared, naming what differs.
     """
     config = plain(compose("compare", [f"tracking={tracking}"], optional=("corpus",)))
     names = [run.id if isinstance(run, TrainedRun) else run for run in runs]
@@ -174,10 +174,10 @@ def _corpus_words(corpus: Any, labels: str | Path | None) -> list[str]:
 
 
 def _written(table: Any) -> Path:
-    """Write a table beside the prepared corpora, under a name made of its content."""
+    """Write a table beside the prepared corpora, under a name derived from its content's hash."""
     import pandas as pd
 
-    rows = pd.DataFrame(rows_of(table), dtype=object)  # else whole numbers beside missing ones become 1.0
+    rows = pd.DataFrame(rows_of(table), dtype=object)  # else whole numbers beside missing values become floats such as 1.0
     text = rows.to_json(orient="records", lines=True, date_format="iso", force_ascii=False, default_handler=str)
     path = Path("data/tables", f"table-{hashlib.sha256(text.encode()).hexdigest()[:8]}.jsonl")
     path.parent.mkdir(parents=True, exist_ok=True)

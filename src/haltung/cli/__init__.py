@@ -12,18 +12,18 @@ from pathlib import Path
 from haltung import __version__, files, resources
 from haltung.errors import UserError, listed, nearest, writing
 
-# Of each command the module that its function is in, and what `haltung` lists of it.
+# For each command, the module that its function is in, and its description in `haltung`'s list.
 _ROWS = list(files.table("haltung.cli", "commands.tsv"))
 COMMANDS = {name: text for name, _, text in _ROWS}
 _MODULES = {name: module for name, module, _ in _ROWS}
 _HELP = ("--help", "-h", "help")
-_DEFAULTS = re.compile(r"^defaults:\n(  .*\n)*", re.MULTILINE)  # what a config is made of
+_DEFAULTS = re.compile(r"^defaults:\n(  .*\n)*", re.MULTILINE)  # the groups that a config is composed of
 _SHELLS = ("bash", "zsh", "fish")
 _LABEL = ": haltung annotate is for labelling by hand, predict for labels by a model, issues for labels that look wrong"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 2 for a user's mistake, 130 for Ctrl-C."""
+    """Run a command; return its exit code, 2 for a user's mistake, or 130 for Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     _set_up_libraries()
     try:
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(words)
     except UserError as error:
         if os.environ.get("LOCAL_RANK", "0") != "0":
-            time.sleep(5)  # a first process of torchrun that says the same ends this one meanwhile
+            time.sleep(5)  # meanwhile torchrun's first process, if it fails the same way, ends this one
         *above, sentence = error.lines()
         print(*above, f"haltung: {sentence}", sep="\n", file=sys.stderr)
         return 2
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def hint(label: str, text: str) -> None:
-    """Print a line to copy, such as the next command; a narrow terminal does not break it."""
+    """Print a line to copy, such as the next command; a narrow terminal does not wrap it."""
     print(f"{f'{label}:' if label else '':<12} {text}")
 
 
@@ -74,7 +74,7 @@ def _run(words: list[str]) -> int:
 
 
 def _help(command: str = "", words: Sequence[str] = ()) -> str:
-    """Return the list of commands, or what one reads: its choices, keys, and the configs chosen."""
+    """Return the list of commands, or the help of one: its choices, keys and chosen configs."""
     path, config = files.shipped("configs") / f"{command}.yaml", dict[str, object]()
     if path.is_file():
         import yaml
@@ -108,7 +108,7 @@ def _candidates(line: str) -> list[str]:
 
 
 def _set_up_libraries() -> None:
-    """Silence libraries and set their threads before they are imported; a user's settings stay."""
+    """Silence libraries and set their threads before their import; keep the user's settings."""
     for name, value in {
         "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1", **resources.thread_settings(),

@@ -1,4 +1,4 @@
-"""From a config as plain data to objects; below, nothing sees Hydra or a ``_target_``."""
+"""Build objects from a config as plain data; no layer below sees Hydra or a ``_target_``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.training.recipe import place
 
 if TYPE_CHECKING:
-    # What reads corpora and trains is not installed where bundles alone are served.
+    # Modules for corpora and training are not installed where bundles are only served.
     from haltung.corpus.store import Prepared
     from haltung.encoders.load import Encoder
     from haltung.experiments.train import Plan
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Language = Literal["en", "de"]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Options = TypeVar("Options")
-# What pydantic calls a type, as the start of its error's name, and what the message asks for.
+# The type at the start of the name of pydantic's error, and its description in our message.
 _EXPECTED = {
     "int": "a whole number", "float": "a number", "bool": "true or false", "string": "text", "list": "a list", "tuple": "a list",
     "dict": "a mapping of keys to values", "mapping": "a mapping of keys to values", "none": "null", "date": "a date as YYYY-MM-DD",
@@ -39,7 +39,7 @@ _EXPECTED = {
 
 @dataclass(frozen=True)
 class CorpusOptions:
-    """The keys of a corpus config, without what a model makes of the corpus."""
+    """The keys of a corpus config, without those that say how a model reads the corpus."""
 
     name: str
     labels: str
@@ -51,7 +51,7 @@ class CorpusOptions:
 
 @dataclass(frozen=True)
 class CorpusFolders:
-    """Where the texts of others lie, where prepared corpora go, and whether to prepare anew."""
+    """The folders of third-party texts and of prepared corpora, and whether to prepare again."""
 
     sources: str
     prepared: str
@@ -60,7 +60,7 @@ class CorpusFolders:
 
 @dataclass(frozen=True)
 class RecipeOptions:
-    """The keys of a training beside its groups."""
+    """The keys of a training outside its config groups."""
 
     name: str | None
     seed: Seed
@@ -89,7 +89,7 @@ class Recipe:
 
     @property
     def processes(self) -> int:
-        """How many processes share a batch; ``UserError`` if that many can't."""
+        """The number of processes that share a batch; ``UserError`` if that many can't."""
         options, (_, started) = self.options, place()
         if options.launcher is None and options.processes in (None, 1) and started == 1:
             return 1
@@ -109,12 +109,12 @@ class Recipe:
         return count
 
     def name(self, corpus: str) -> str:
-        """Return the name that the user gave, or one of corpus and model; a share stands behind."""
+        """Return the user's name, or one made of corpus and model; a share below 1 is appended."""
         name = self.options.name or f"{corpus}-{self.encoder.name if isinstance(self.model, NetworkSpec) else 'linear'}"
         return name if self.options.share == 1 else f"{name}-{self.options.share:g}"
 
     def plan(self, corpus: Prepared, command: Sequence[str], name: str = "") -> Plan:
-        """Return what is to be trained; ``UserError`` if recipe and corpus don't go together."""
+        """Return the plan of the training; ``UserError`` if the recipe does not fit the corpus."""
         from haltung.experiments.train import Plan
 
         self.training.checked(corpus.scheme)
@@ -138,7 +138,7 @@ class Recipe:
 
 
 def typed(cls: type[Options], settings: Mapping[str, Any], key: str = "") -> Options:
-    """Return an object of the dataclass ``cls`` from the config's keys that are its fields.
+    """Return an instance of the dataclass ``cls``, made of the config's keys that are its fields.
 
     ``key`` is the path of ``settings`` in the config, for messages. Raises ``UserError`` if a key
     is missing, or of the wrong type or range.
@@ -151,9 +151,9 @@ def typed(cls: type[Options], settings: Mapping[str, Any], key: str = "") -> Opt
 
 
 def command(name: str, **reading: Any) -> Callable[[Callable[..., int | None]], Callable[[Sequence[str]], int]]:
-    """Make a command of a function whose parameters are keys of the command's config.
+    """Turn a function whose parameters are keys of a command's config into that command.
 
-    They are checked as ``typed`` does. ``request`` gets the request; ``each`` gets ``reading``.
+    Values are checked as by ``typed``; ``request`` is the ``Request``; ``each`` gets ``reading``.
     """
 
     def decorated(run: Callable[..., int | None]) -> Callable[[Sequence[str]], int]:
@@ -173,7 +173,7 @@ def make(node: Mapping[str, Any], key: str) -> Any:
     """Return the object that a plain config node with ``_target_`` describes, its values checked.
 
     ``key`` is the path of the node in the config, for messages. Raises ``UserError`` if the class
-    is none of haltung, a key is unknown or missing, or a value is of the wrong type or range.
+    is not allowed, a key is unknown or missing, or a value is of the wrong type or range.
     """
     if not (target := str(node.get("_target_", ""))):
         raise UserError(f"{key} has no _target_, the class to make; choose one of the shipped configs of this group")
@@ -190,7 +190,7 @@ def make(node: Mapping[str, Any], key: str) -> Any:
         raise UserError(f"{key}._target_ names {target}, which is no dataclass")
     names = [field.name for field in fields(cls) if field.init]
     values = {name: _value(value, f"{key}.{name}") for name, value in node.items() if name != "_target_"}
-    # Configs of older runs list keys that are gone; null is how they said nothing.
+    # Configs of older runs list keys that have been removed; null means that they were not set.
     if unknown := [name for name, value in values.items() if name not in names and value is not None]:
         raise UserError(f"there is no key '{key}.{unknown[0]}'{nearest(unknown[0], names)}; {key} has {listed(names)}")
     return typed(cls, values, key)
@@ -208,7 +208,7 @@ def scheme_of(name: str, config_dir: Path | None = None) -> Scheme:
 
 
 def scheme_for(reader: Any, options: CorpusOptions, config_dir: Path | None, drafts: bool = True) -> Scheme:
-    """Return the scheme of a corpus, which a sheet ``drafts``; ``UserError`` as ``scheme_of``."""
+    """Return a corpus's scheme, first drafting a sheet's if ``drafts``; errors as ``scheme_of``."""
     from haltung.corpus.readers.sheet import Sheet
 
     if isinstance(reader, Sheet) and drafts:
@@ -218,9 +218,9 @@ def scheme_for(reader: Any, options: CorpusOptions, config_dir: Path | None, dra
 
 
 def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, drafts: bool = True, unlabelled: bool = False) -> Prepared:
-    """Return the corpus of a config, prepared if it is new or its config or files have changed; a
-    sheet ``drafts`` its scheme. Raises ``UserError`` if the source is missing or broken, or without
-    any label, unless it may be ``unlabelled`` or the model learns from descriptions.
+    """Return a config's corpus, prepared if it is new or its config or files have changed. If
+    ``drafts``, a sheet's scheme is drafted. Raises ``UserError`` if the source is missing, broken
+    or without labels, unless ``unlabelled`` is set or the model learns from descriptions.
     """
     from haltung.corpus.parsing.rows import source_files
     from haltung.corpus.prepare import fingerprint, is_current, prepare
@@ -247,7 +247,7 @@ def corpus_of(settings: Mapping[str, Any], config_dir: Path | None, drafts: bool
 
 
 def recipe_of(settings: Mapping[str, Any]) -> Recipe:
-    """Return the recipe of a config; ``UserError`` for any wrong value, before any work."""
+    """Return the recipe of a config; ``UserError`` for any invalid value, before any work."""
     from haltung.encoders.load import locate
     from haltung.models import compact
 
@@ -263,7 +263,7 @@ def recipe_of(settings: Mapping[str, Any]) -> Recipe:
 
 
 def output_file(given: str | None, inputs: Iterable[Path] = ()) -> Path | None:
-    """Return a path to write to, no input; called before the work, for its ``UserError``."""
+    """Return a path to write to; ``UserError``, before any work, if it is an input or unfit."""
     if given is None:
         return None
     path = Path(given).expanduser()
@@ -279,8 +279,8 @@ def output_file(given: str | None, inputs: Iterable[Path] = ()) -> Path | None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file as a whole; ``UserError`` as ``writing``."""
-    # Names of files may hold bytes that are no UTF-8; JSON reads their escapes as they were.
+    """Write a file atomically; ``UserError`` as ``writing``."""
+    # File names may contain bytes that are not UTF-8; JSON decodes their escapes unchanged.
     with writing(path), atomic_file(path) as scratch:
         scratch.write_text(text, encoding="utf-8", newline="", errors="backslashreplace")
 
@@ -288,7 +288,7 @@ def write(path: Path, text: str) -> None:
 def _invalid(error: ValidationError, key: str, names: Sequence[str]) -> str:
     faults = error.errors()
     first = faults[0]
-    # A location names the field, then the member of a union that was tried; all make one sentence.
+    # A location has the field, then the union member that was tried; all go into one sentence.
     name = next((str(part) for part in first["loc"] if part in names), "")
     where = ".".join(part for part in (key, name) if part)
     if first["type"] in ("missing", "missing_argument"):

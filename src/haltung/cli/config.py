@@ -1,4 +1,4 @@
-"""From ``key=value`` arguments to a composed config; every mistake gets one sentence."""
+"""Compose a config from ``key=value`` arguments; each mistake is reported in one sentence."""
 
 import itertools
 import json
@@ -30,16 +30,16 @@ from haltung.errors import UserError, first_line, listed, nearest
 _MOST_COMBINATIONS = 200
 # Mappings whose keys the user chooses (tasks, columns, labels), so that a new one needs no +.
 _OPEN = ("corpus.reads", "corpus.pooling", "corpus.reader.columns", "corpus.reader.labels", "corpus.reader.tasks", "fsdp")
-# What a config of others may have. Nothing of $, { and \ stands beside it: what it stands for could
-# become another one by that, which is resolved in its turn.
+# The references that a third-party config may use. No $, { or \ may be next to one: with its value
+# they could form another reference, which would be resolved in turn.
 _REFERENCE = r"(?<![$\\])\$\{(?:(\.*)([\w\[-][\w.\[\]-]*)|shipped:[\w./-]*%s)\}(?![$\\{])"
 _MOST_CHARACTERS = 1_000_000
-_SIGNS = ("separator", "list_separator", "quotechar")  # one character each, which may mean something in an override
+_SIGNS = ("separator", "list_separator", "quotechar")  # one character each, which may be syntax in an override
 _PLAIN = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 
 
 def shipped_path(path: str) -> str:
-    """Return the folder that ``${shipped:data/diplomacy}`` stands for, in checkout or wheel."""
+    """Return the folder that ``${shipped:data/diplomacy}`` refers to, in checkout or wheel."""
     top, _, rest = path.partition("/")
     return str(files.shipped(top) / rest)
 
@@ -48,7 +48,7 @@ OmegaConf.register_new_resolver("shipped", shipped_path, replace=True)
 
 
 class _OwnFolder(FileConfigSource):
-    """A folder of configs, perhaps a stranger's, whose files take neither much time nor memory."""
+    """A folder of configs, perhaps untrusted, whose files may take only little time and memory."""
 
     @staticmethod
     def scheme() -> str:
@@ -66,18 +66,18 @@ class _OwnFolder(FileConfigSource):
 
 
 def _named(node: Any) -> Any:
-    """Return plain data with mappings in place of lists, and text in place of all else."""
+    """Return plain data with lists turned into mappings, and all other values into text."""
     pairs = enumerate(node) if isinstance(node, list) else node.items() if isinstance(node, dict) else None
     return str(node) if pairs is None else {str(key): _named(child) for key, child in pairs}
 
 
 def _bound(tree: Any, path: Sequence[str], known: dict[tuple[str, ...], int]) -> int:
-    """Return how many parts and characters a value has at most when it is resolved."""
+    """Return an upper bound on the parts and characters of a value after it is resolved."""
     at, node = tuple[str, ...](), tree
-    for key in path:  # of a text it is asked for the whole of what it leads to
+    for key in path:  # a path into a text counts all that the text refers to
         at, node = (at, node) if isinstance(node, str) else ((*at, key), node.get(key, ""))
     if at not in known:
-        known[at] = 0  # a circle is told when it is resolved
+        known[at] = 0  # a cycle is reported when it is resolved
         inside = [(*at, key) for key in node if isinstance(node, dict)]
         for dots, name in re.findall(_REFERENCE % "", node) if isinstance(node, str) else ():
             inside.append((*(at[: -len(dots)] if dots else ()), *re.findall(r"[^.\[\]]+", name)))
@@ -104,10 +104,10 @@ def each(
 ) -> Iterator[Request]:  # fmt: skip
     """Yield a request for each combination of values; with ``--cfg`` print the configs instead.
 
-    Keys of ``texts`` have one text, such as a date, which Hydra would read as a number; those of
-    ``lists`` and ``numbers`` a list, whose brackets may be left out; those of ``verbatim`` are used
+    Keys in ``texts`` have one text, such as a date, which Hydra would read as a number; those in
+    ``lists`` and ``numbers`` a list, whose brackets may be omitted; those in ``verbatim`` are used
     literally. Groups in ``optional`` may lack values. ``single`` is the error message for more than
-    one combination; "" allows several. ``UserError`` if an option or an override is wrong.
+    one combination; "" allows several. ``UserError`` if an option or an override is invalid.
     """
     arguments = with_table(name, arguments)
     literal = {key: value for key, sign, value in (word.partition("=") for word in arguments) if sign and key in verbatim}
@@ -176,7 +176,7 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
             where = f"{mark.name}, line {mark.line + 1}" if mark else "a config file"
             raise UserError(f"{where}: not YAML ({error.problem or first_line(error)})") from None
         except (AssertionError, OSError, RecursionError, ValueError, yaml.YAMLError) as error:
-            # A group is set to what is no name or too long a one, or a config is no text file.
+            # A group's choice is not a name or too long, or a config is not a text file.
             raise UserError(f"the config can't be composed: {first_line(error)}; choices are given as group=NAME") from None
     if missing := sorted(str(key) for key in OmegaConf.missing_keys(config) if str(key).partition(".")[0] not in optional):
         raise UserError(f"{missing[0]} has no value; give it as {missing[0]}=…" + (f" (and {listed(missing[1:])})" if missing[1:] else ""))
@@ -186,14 +186,14 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
 def with_table(command: str, arguments: Sequence[str]) -> list[str]:
     """Return the arguments with ``table=FILE`` and its short keys (table_keys.tsv) in full.
 
-    Those of ``predict`` and ``events`` are of a sheet to label; beside ``input=`` it is an output.
+    For ``predict`` and ``events`` it is a sheet to label; for ``events input=…`` it is an output.
     """
     given = dict(word.partition("=")[::2] for word in arguments if "=" in word)
     own = {"predict": "table", "events": "input"}.get(command)
     is_read = own or command in ("prepare", "annotate", "agree", "suggest", "train", "sweep", "evaluate")
     if "table" not in given or not is_read or (own == "input" and "input" in given):
         return list(arguments)
-    task = f" {given.get('label', '')}" if "coders" in given else ""  # each has a scheme of its own
+    task = f" {given.get('label', '')}" if "coders" in given else ""  # each task has a scheme of its own
     name = re.sub(r"\W+", "_", Path(given["table"]).stem + task, flags=re.ASCII).strip("_") or "table"
     corpus = ["splits@corpus.split=test_only"] if command == "evaluate" else [f"corpus.labels={quote(f'{name}.labels.yaml')}"]
     words = [] if own else ["corpus=table", f"corpus.name={quote(name)}", *corpus]
@@ -206,7 +206,7 @@ def with_table(command: str, arguments: Sequence[str]) -> list[str]:
 
 
 def candidates(command: str, line: str) -> list[str]:
-    """Return what may stand at the end of the arguments of a command."""
+    """Return the completions of the last argument of a command."""
     with initialize_config_dir(config_dir=str(files.shipped("configs").resolve()), version_base="1.3"):
         return list(BashCompletion(GlobalHydra.instance().config_loader())._query(config_name=command, line=line))
 
@@ -217,7 +217,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def quote(value: Any) -> str:
-    """Return a value as it is spelled in an override: in quotes where Hydra needs them."""
+    """Return a value as it is written in an override, in quotes if Hydra needs them."""
     value = str(value) if isinstance(value, Path) else value.item() if hasattr(value, "item") else value
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
@@ -229,12 +229,12 @@ def quote(value: Any) -> str:
 
 
 def overrides_of(values: Mapping[str, Any]) -> list[str]:
-    """Return keys with values as overrides."""
+    """Return the keys and values as ``key=value`` overrides."""
     return [f"{key}={quote(value)}" for key, value in values.items()]
 
 
 def choices(group: str, config_dir: Path | None = None) -> dict[str, Path]:
-    """Return the file of each choice of a config group, the user's before the shipped one."""
+    """Return the file of each choice of a config group; the user's replaces a shipped one."""
     folders = [files.shipped("configs") / group] + ([config_dir / group] if config_dir else [])
     found = ((path.relative_to(folder).with_suffix("").as_posix(), path) for folder in folders for path in folder.rglob("*.yaml"))
     return dict(sorted(dict(found).items()))
@@ -263,7 +263,7 @@ def _as_value(word: str, texts: Sequence[str], lists: Sequence[str], numbers: Se
 
 
 def _quoted(text: str) -> str:
-    """Return a text in quotes, even where it needs none: ``true`` may be the name of a run."""
+    """Return a text in quotes, even if it seems to need none: ``true`` may be a run's name."""
     return str(QuotedString(text, Quote.single).with_quotes())
 
 
@@ -306,9 +306,9 @@ def _refused(command: str, error: Exception, overrides: Sequence[str]) -> str:
         known = _known_keys(command, overrides)
         owner, _, name = unknown.rpartition(".")
         siblings = [key.rpartition(".")[2] for key in known if key.rpartition(".")[0] == owner]
-        # The same key one level deeper (corpus.path for corpus.reader.path) is the nearest,
+        # The best hint is the same key one level deeper (corpus.path for corpus.reader.path),
         elsewhere = [key for key in known if key.rpartition(".")[2] == name and key.startswith(owner)]
-        # then, but for a slip, the same owner elsewhere (corpus.reads.topic for model.reads.topic).
+        # then, unless a typo, the same owner elsewhere (corpus.reads.topic for model.reads.topic).
         twins = sorted({key.rpartition(".")[0] for key in known if key.count(".") > 1 and key.split(".")[-2] == owner.rpartition(".")[2]})
         elsewhere += [f"{twin}.{name}" for twin in twins if twin != owner and not nearest(name, siblings)]
         hint = f", did you mean '{elsewhere[0]}'?" if elsewhere else nearest(unknown, known)
@@ -320,7 +320,7 @@ def _refused(command: str, error: Exception, overrides: Sequence[str]) -> str:
 
 
 def _known_keys(command: str, overrides: Sequence[str]) -> list[str]:
-    """Return the keys of a command with the chosen groups, [] where these don't compose."""
+    """Return the keys of a command with the chosen groups, [] if these don't compose."""
     try:
         return keys(hydra_compose(command, [word for word in overrides if word.partition("=")[0] in _groups()]))
     except (HydraException, OmegaConfBaseException):

@@ -1,4 +1,4 @@
-"""How good models are: ``haltung evaluate``, ``dyads``, ``compare``, and by that ``promote``."""
+"""How good models are: ``haltung evaluate``, ``dyads``, ``compare``; ``promote`` compares too."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -38,10 +38,10 @@ def run(
         models = [TrainedModel(Path(bundle).name, compact.find(bundle))]
     else:
         record = tracking.find(make(settings["tracking"], "tracking"), str(run))
-        # The mean over seeds goes to the run that holds them; of a sweep that is another run.
+        # The mean over seeds is logged to their parent run; for a sweep that is another run.
         models, group = models_of(record), tracking.group(record)
         settings = {**settings, "corpus": record.config["corpus"]} if own_corpus else settings
-        if settings["corpus"].get("labels", "") is None:  # a sheet is labelled by the scheme of the run
+        if settings["corpus"].get("labels", "") is None:  # a sheet uses the run's label scheme
             settings = {**settings, "corpus": {**settings["corpus"], "labels": record.config["corpus"]["labels"]}}
     corpus, console = corpus_of(settings, request.config_dir, drafts=False), Console()
     for note in () if own_corpus else corpus.manifest.notes:
@@ -74,7 +74,7 @@ def dyads(request: Request, *, bundle: str | None, split: str, actors: str | Non
     scores = experiment.score(model, corpus, split, Path(actors) if actors else None)
     for grid in tables.dyad_scores(scores.settings, language):
         Console().print(grid.rich())
-    folder = model.resolve()  # of a run it is in the run's folder
+    folder = model.resolve()  # a run's bundle is in the run's folder
     name = folder.parent.name if folder.name == "bundle" else folder.name
     folder = Path(output or f"experiments/reports/dyads-{name}-{corpus.name}-{split}")
     source = {"command": " ".join(["haltung", *request.command]), "corpus": corpus.name, "split": split, "bundle": bundle}
@@ -82,7 +82,7 @@ def dyads(request: Request, *, bundle: str | None, split: str, actors: str | Non
     print(f"metrics, plot and dyads: {folder}")
 
 
-# Of a corpus only the name is needed, so that its files need not be named (corpus.reader.path).
+# Only the corpus's name is needed, so its files need not be given (corpus.reader.path).
 @command("compare", lists=("runs",), optional=("corpus",))
 def compare(
     request: Request, *, runs: list[str], split: Literal["dev", "test", "folds"], task: str | None, correction: Literal["holm", "none"],
@@ -114,7 +114,7 @@ def compare(
 
 @command("promote")
 def promote(request: Request, *, run: str | None, alias: str, force: bool, dry: bool, language: Language) -> int:
-    """Move the alias to the run's exported version; return 1 if the run is worse."""
+    """Move the alias to the run's exported version; return 1 if a worse run is refused."""
     if not run:
         raise UserError("name the run whose exported model is to be promoted, as in run=ID; haltung runs lists them")
     corpus = request.settings["corpus"]["name"] if request.settings.get("corpus") else None

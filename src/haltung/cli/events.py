@@ -1,4 +1,4 @@
-"""``haltung events``: who takes which stance towards whom; ``haltung network``: archives drawn."""
+"""``haltung events`` reads who takes which stance towards whom; ``haltung network`` draws it."""
 
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -39,13 +39,13 @@ from haltung.models import compact
 from haltung.models.predictor import Predictor
 from haltung.serving import article_page
 
-# How many events the terminal shows, how many notes, and how much of a sentence.
+# The most events, notes and characters of a sentence that the terminal shows.
 _SHOWN, _NOTED, _EXCERPT = 40, 20, 100
-_WINDOW = 64  # articles that are labelled together, and with which a run can go on
-_MANY = 30_000  # bytes, from which on it is worth the time that the faster runtime takes to load
-# Values that hold commas or digits alone, which Hydra would take for a sweep or a number.
+_WINDOW = 64  # articles that are labelled and written together; a run resumes after the last of these windows
+_MANY = 30_000  # bytes; from this size on, the faster runtime is worth the time that it takes to load
+# Values with commas or only digits, which Hydra would read as a sweep or a number.
 _TEXTS = ("input", "output", "series", "pair", "since", "until", "topic", "stance")
-_Window = tuple[int, list[Article | Failure]]  # how many articles are read by then, and the last of them
+_Window = tuple[int, list[Article | Failure]]  # the number of articles read so far, and the latest of them
 
 
 @command("events")
@@ -55,7 +55,7 @@ def run(
     max_characters: Annotated[int, Field(ge=1)], resume: bool | None, runtime: Runtime, engine: Literal["local", "ray"],
     ray: Mapping[str, Any], language: Language,
 ) -> int:  # fmt: skip
-    """Read the events of an input; return 1 if a part of it could not be read."""
+    """Extract the events of an input; return 1 if a part of it could not be read."""
     if input is None:
         raise UserError("name what to read: input=FILE, a folder, 'news/*.txt', or input=- for standard input, or a sheet: table=FILE.xlsx")
     named = {Path(given).expanduser().resolve() for given in (output, table, page) if given}
@@ -85,7 +85,7 @@ def run(
     many = several or (input != STANDARD_INPUT and files[0].stat().st_size >= _MANY)
     reading = _reader(known, runtime, cluster is not None or not GPU.exists(), many, folder)
     scheme, read_by = reading.args[0].scheme, getattr(reading.args[0], "runtime", "weights")
-    # Digests take a second, for which nobody waits who reads an article in the terminal.
+    # Digests take a second; an article that is only shown in the terminal needs none.
     parts = {"input": files, "model": [folder], "actors": [Path(actors)] if actors else []} if grow else {}
     depends = {name: digest(of) for name, of in parts.items()} | {"max_characters": max_characters, "runtime": runtime, "read by": read_by}
     failures, notes, first, of_rows = list[Failure](), list[str](), list[ArticleEvents](), dict[str, ArticleEvents]()
@@ -93,10 +93,10 @@ def run(
         beside = grow[0] if grow else Path(stack.enter_context(TemporaryDirectory())) / "events"
         journal = stack.enter_context(Journal(grow or [beside], depends, resume))
         before, counts = journal.counts["read"], journal.counts
-        # The bar appears where reading takes longer than two seconds.
+        # The bar appears if reading takes longer than two seconds.
         total = sum((most_rows(path) or 0) if kind_of(path) else 1 for path in files) if sys.stderr.isatty() else None
         bar = stack.enter_context(tqdm(total=total, unit=" articles", initial=before, delay=2, disable=None))
-        # The first articles are read again for the page.
+        # A resumed run reads the first articles again, for the page.
         windows = partial(_windows, sheet, max_characters, before, article_page.MOST if page else 0)
         coming: Iterator[Any] = map(reading, (iter if input == STANDARD_INPUT or not files[0].is_file() else ahead)(windows(files)))
         if cluster:
@@ -134,7 +134,7 @@ def run(
 
 
 def _windows(sheet: Sheet, max_characters: int, before: int, shown: int, files: Sequence[Path]) -> Iterator[_Window]:
-    """Yield how many articles are read, and each window not done ``before`` or to be ``shown``."""
+    """Yield each window not done ``before`` or to be ``shown``, with the articles read so far."""
     articles, done, sound = read(files, max_characters, sheet), 0, 0
     while window := list(islice(articles, _WINDOW)):
         done += len(window)
@@ -155,7 +155,7 @@ def _read(model: Predictor, known: Actors, finder: DyadFinder, item: _Window) ->
 
 
 def _is_result(named: Collection[Path], path: Path) -> bool:
-    """Whether this command has written a file: a table, one ``named`` now, or what was left."""
+    """Return whether this command wrote a file: a table, one ``named`` now, or a leftover."""
     start, header = b"?", ",".join(COLUMNS).encode()
     with suppress(OSError), path.open("rb") as file:
         start = file.readline() + file.read(1000)
@@ -185,7 +185,7 @@ def _show(events: Sequence[Event], total: int, scheme: Scheme, language: str) ->
 
 
 def _report(notes: Sequence[str], others: Sequence[str], failures: Sequence[Failure], counts: Mapping[str, int], side_file: str) -> None:
-    """Print on standard error what was odd, which files were passed over, and what failed."""
+    """Print notes, skipped files and failures on standard error."""
     lines = list(notes)
     if counts["notes"] > _NOTED:
         lines.append(f"and {counts['notes'] - _NOTED} more such notes, which stand under 'notes' in output=FILE.jsonl")
@@ -206,7 +206,7 @@ def network(
     min_events: Annotated[int, Field(ge=1)], topic: str | None, stance: str | None, inside: Literal["merge", "keep"], language: Language,
 ) -> None:  # fmt: skip
     """Draw an archive."""
-    # Events have the stances of this scheme, whose labels have names.
+    # Events have the stances of this scheme, which has their names.
     scheme = scheme_of("diplomacy", request.config_dir)
     if output is None and series is None and pair is None:
         raise UserError("name what to draw: output=FILE.html for network and matrix, or pair=USA,RUS series=FILE.png")
@@ -250,7 +250,7 @@ def network(
 
 
 def _of_series(series: str | None, pair: str | None) -> tuple[Path, tuple[str, str]] | None:
-    """Return the file and the pair of a series; None where no series is asked for."""
+    """Return the file and the pair of a series, None if no series is requested."""
     if series is None and pair is None:
         return None
     if pair is None or series is None:

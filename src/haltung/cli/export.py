@@ -1,4 +1,4 @@
-"""A bundle that other services run: ``haltung export``, ``haltung verify``."""
+"""``haltung export`` writes a bundle that other services run; ``haltung verify`` checks it."""
 
 import sys
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ def run(
     register: bool, licence: str | None, sign: str | None, wheel: str | None, version: str, hub: str | None, private: bool,
     language: Language,
 ) -> int:  # fmt: skip
-    """Export and print the table of formats; return 1 if what was asked for is refused."""
+    """Export and print the table of formats; return 1 if a requested one is refused or left out."""
     settings = request.settings
     own_corpus = not settings.get("corpus")
     if (run is None) == (bundle is None):
@@ -50,7 +50,7 @@ def run(
         share.check_wheel(wheel, version)
     if hub:
         share.check_hub(hub)
-    # What can't be exported is refused before a corpus is missed or prepared.
+    # A model that can't be exported is refused before a corpus is required or prepared.
     if bundle is not None:
         trained = TrainedModel(Path(bundle).name, compact.find(bundle))
         check_exportable(trained.bundle, form)
@@ -100,7 +100,7 @@ def verify(bundle: str | None, threads: int | None, key: str | None) -> int:
     if bundle is None:
         raise UserError("name what to verify: bundle=DIR, a folder that haltung export has written")
     folder, public = compact.find(bundle), signature.read_key(key, "public") if key else None
-    if public and (fault := signature.fault(folder, public)):  # of which nothing is run
+    if public and (fault := signature.fault(folder, public)):  # nothing of such a bundle is run
         print(f"{fault}; do not use it, or ask the one who is to have signed it", file=sys.stderr)
         return 1
     with Console(stderr=True).status("") as status:

@@ -32,12 +32,12 @@ from haltung.records import Prediction, label_ids
 from haltung.serving.engine import Settings, open_engine
 
 Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
-GPU = Path("/dev/nvidiactl")  # is there where torch can use one of NVIDIA
-_MANY = 256  # texts, from which on it is worth the time that the faster runtime takes to load
-_SHOWN = 3  # of a task's labels have their probabilities shown
+GPU = Path("/dev/nvidiactl")  # exists if torch can use an NVIDIA GPU
+_MANY = 256  # texts; from this number on, the faster runtime is worth the time that it takes to load
+_SHOWN = 3  # labels of a task whose probabilities are shown
 
 
-# A sentence may hold commas, quotes and brackets, which mean something in an override.
+# A sentence may contain commas, quotes and brackets, which are syntax in an override.
 @command("predict", verbatim=("text", "context", "target"))
 def run(
     *, run: str | None, bundle: str | None, text: str | None, context: str, target: str, input: str | None,  # noqa: A002 -- the key's name
@@ -83,7 +83,7 @@ def run(
     if run is not None and bundle is not None:
         raise UserError("run=… and bundle=… name two models; name one of the two")
     folder = compact.find(bundle) if run is None else experiment.bundle_of(make(tracking, "tracking"), run)
-    # For one text the graph: importing torch takes longer than the answer. Workers have no GPU.
+    # One text uses the graph, as importing torch takes longer than the answer. Workers have no GPU.
     graph = text is not None or cluster is not None or not GPU.exists()
     many = several or len(sheet.rows if sheet else first.rows if paths else ()) >= _MANY
     labeller = _labeller(folder, runtime, abstain, graph, many)

@@ -48,7 +48,7 @@ def annotate(
     request: Request, *, coder: Annotated[str, Field(pattern=r"^[\w-]{1,40}$")], output: str | None, settle: tuple[Path, ...],
     dyads: bool, actors: Path | None, host: str, port: Annotated[int, Field(ge=0, le=65535)], key_file: str | None,
 ) -> None:  # fmt: skip
-    """Serve the page on which a coder labels, or settles what others disagree on."""
+    """Serve the page on which a coder labels texts, or settles disagreements of others."""
     try:
         from haltung.annotation import app
         from haltung.serving.engine import KEY_VARIABLE, secret
@@ -67,7 +67,7 @@ def annotate(
     if own and not reading.votes:
         raise UserError(f"settle={own[0]} has no labels of coders; name their columns, coders=[A,B], or have columns called Coder and ID")
     reading = reading if own else replace(reading, votes={})
-    finder = Actors.load(actors) if dyads and not own and STANCE in scheme.names else None  # those were not asked for dyads
+    finder = Actors.load(actors) if dyads and not own and STANCE in scheme.names else None  # the coders of a sheet were not asked for dyads
     file = work.AnswersFile(output_file(output or f"{corpus.name}-{coder}.jsonl", settle) or Path(), scheme)
     page = work.Work(scheme, reading, coder, file, [path for path in settle if path not in own], finder)
     print(file.mended or f"{len(page.described()['answered'])} answers so far")
@@ -76,7 +76,7 @@ def annotate(
 
 @command("agree", lists=("answers",))
 def agree(request: Request, *, answers: tuple[Path, ...], settle: str | None, language: Language, output: str | None) -> None:
-    """Print how far coders agree, write the page, and a sheet of what is to be settled."""
+    """Print how far coders agree; write a page on it, and a sheet of what is to be settled."""
     if not request.settings.get("corpus"):
         raise UserError("name what several people have coded: table=FILE with coders=[A,B], or corpus=NAME with corpus.reader.path=FILE")
     corpus, sheet = typed(CorpusOptions, request.settings["corpus"], "corpus"), output_file(settle)
@@ -110,7 +110,7 @@ def suggest(
     request: Request, *, n: Annotated[int, Field(ge=1)], strategy: next_ones.Strategy, articles: bool | None, run: str | None,
     bundle: str | None, seed: Seed, format: next_ones.Format, output: str | None, language: Language,  # noqa: A002 -- the key's name
 ) -> None:  # fmt: skip
-    """Write what to label next, and say in a line what was chosen and why."""
+    """Write what to label next, and print in a line what was chosen and why."""
     if not request.settings.get("corpus"):
         raise UserError("name the texts: table=FILE with labels=SCHEME, or corpus=NAME")
     corpus, model = corpus_of(request.settings, request.config_dir, unlabelled=True), None
@@ -145,7 +145,7 @@ def issues(request: Request, *, run: str | None, n: Annotated[int, Field(ge=1)],
     folds = [one for one in tracking.children(record) if "haltung.bundle" in one.tags and not one.of_all_rows]
     judges = {}
     for one in folds:
-        with suppress(UserError):  # without its model, a fold's labels have no words
+        with suppress(UserError):  # without its model, a fold's labels are shown without weights of words
             judges[tracking.bundle_folder(one)] = read_predictions(tracking.artifact(one, f"evaluation/test/{PREDICTIONS}")).ids
     details = {"run": record.id, "command": " ".join(["haltung", *request.command])}
     folder = Path(output or f"experiments/reports/issues-{record.name}")
@@ -159,13 +159,13 @@ def issues(request: Request, *, run: str | None, n: Annotated[int, Field(ge=1)],
 
 
 def _undecided(reader: Any, scheme: Scheme) -> Reading:
-    """Return a source, whose coders may differ."""
+    """Read a source, without deciding between coders who differ."""
     reading: Reading = (replace(reader, annotators="soft") if hasattr(reader, "annotators") else reader).read(scheme)
     return reading
 
 
 def table(prepared: Prepared) -> Group:
-    """Return counts of the labels by split, then dropped segments."""
+    """Return tables of the label counts by split, then of dropped and repaired segments."""
     manifest = prepared.manifest
     parts: list[RenderableType] = [Text(prepared.name, style="bold")]
     parts += [Text(f"  {part}: {manifest.segments[part]:,} segments of {manifest.articles[part]:,} articles") for part in SPLITS]

@@ -1,4 +1,4 @@
-"""A folder of one's own to begin with, and what a machine is good for: ``new`` and ``doctor``."""
+"""``haltung new`` creates a project; ``haltung doctor`` tells what suits this machine."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from haltung.evaluation.report.i18n import number, words
 from haltung.evaluation.report.tables import Grid
 from haltung.inference import machine
 
-# The templates of a project, and what each of them becomes.
+# The templates of a project, and the file that each of them becomes.
 _FILES = {
     "README.{language}.md.j2": "README.md", "Makefile.j2": "Makefile", "gitignore": ".gitignore", "labels.yaml.j2": "labels.yaml",
     "corpus.yaml.j2": "configs/corpus/{id}.yaml", "sentences.csv": "data/sentences.csv",
@@ -27,7 +27,7 @@ _FILES = {
 
 
 def new(arguments: Sequence[str]) -> int:
-    """Make a project; the first argument may be its name alone."""
+    """Create a project; the first argument may be its name, without ``name=``."""
     is_name = bool(arguments) and "=" not in arguments[0] and not arguments[0].startswith("-")
     return _new([f"name={arguments[0]}", *arguments[1:]] if is_name else arguments)
 
@@ -53,7 +53,7 @@ def _new(*, name: str | None, language: Language) -> None:
 
 @command("doctor", single="one language and one format at a time")
 def doctor(*, language: Language, format: Literal["table", "json"], timeout: Annotated[float, Field(ge=0, le=60)]) -> None:  # noqa: A002
-    """Print what of this machine matters, and what to choose on it."""
+    """Print this machine's relevant properties, and what to choose on it."""
     found = machine.look(timeout)
     if format == "json":
         print(json.dumps(found, indent=2, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""What has been run: ``haltung runs``, a list; ``report``, a text; ``ui``, MLflow's own pages."""
+"""``haltung runs`` lists runs, ``report`` writes about one, ``ui`` serves MLflow's pages."""
 
 import json
 import re
@@ -26,7 +26,7 @@ _WIDTH = 130
 _UNITS = {"d": "days", "h": "hours", "w": "weeks"}
 
 
-# Hydra takes `corpus` for a group, whose choices are files; here it is any name.
+# Hydra reads `corpus` as a group, whose choices are files; here any name is allowed.
 @command("runs", verbatim=("corpus",), single="each filter takes one value; leave it out to list all")
 def run(
     *, corpus: str | None, kind: Kind | None, name: str | int | None, since: str | None, status: Status | None, sort: str,
@@ -37,7 +37,7 @@ def run(
     """Print the runs that pass the filters."""
     store = make(tracking, "tracking")
     start = _since(since, datetime.now(UTC)) if since else None
-    # MLflow knows a pruned trial as a killed one.
+    # In MLflow, the status of a pruned trial is KILLED.
     stored = (status or "").replace("pruned", "killed")
     records = list_runs(store, corpus=corpus or "", kind=kind or "", name="" if name is None else str(name), status=stored, since=start)
     rows = _sorted([row for row in map(_row, records) if status in (None, row["status"]) and (parts or not row["parent"])], sort)
@@ -57,7 +57,7 @@ def report(
     *, run: str | None, format: Literal["methods"], language: Language, output: str | None,  # noqa: A002, ARG001 -- keys
     tracking: Mapping[str, Any],
 ) -> None:  # fmt: skip
-    """Print or write the text on a run."""
+    """Print or write the methods section on a run."""
     from haltung.experiments.methods import methods
 
     if not run:
@@ -75,7 +75,7 @@ def report(
 
 @command("ui", single="one store at a time; start haltung ui again for another one, with another port")
 def ui(host: str, port: Annotated[int, Field(ge=1, le=65535)], tracking: Mapping[str, Any]) -> None:
-    """Print the address of the pages; serve those of a local store until the user stops them."""
+    """Print the address of MLflow's pages; for a local store, serve them until interrupted."""
     store = make(tracking, "tracking")
     if store.local:
         serve_pages(store, host, port)
@@ -94,10 +94,10 @@ def _since(text: str, now: datetime) -> datetime:
 
 
 def _row(record: RunRecord) -> dict[str, Any]:
-    """Return a run as it is listed; ``dev`` and ``test`` are macro-F1 by task.
+    """Return a run as a row of the list; ``dev`` and ``test`` are macro-F1 by task.
 
-    Of a run over several seeds they are the mean, of a cross-validation ``test`` is that of the
-    out-of-fold predictions. ``parent`` is the run that it is a part of, or "".
+    For several seeds they are means; for a cross-validation, ``test`` is that of the out-of-fold
+    predictions. ``parent`` is the id of the parent run, or "".
     """
     corpus = record.tags.get("haltung.corpus", "")
     dev, *others = (_macro_f1(record.metrics, split) for split in ("dev", "test", f"{corpus}.test", "folds"))
@@ -109,16 +109,16 @@ def _row(record: RunRecord) -> dict[str, Any]:
 
 
 def _macro_f1(metrics: Mapping[str, float], split: str) -> dict[str, float]:
-    """Return macro-F1 by task: ``dev/stance_macro_f1``, of seeds ``dev/stance/macro_f1/mean``."""
+    """Return macro-F1 by task: ``dev/stance_macro_f1``, for seeds ``dev/stance/macro_f1/mean``."""
     single, mean = re.compile(rf"{re.escape(split)}/(\w+)_macro_f1"), re.compile(rf"{re.escape(split)}/(\w+)/macro_f1/mean")
     values = {match[1]: value for pattern in (mean, single) for key, value in metrics.items() if (match := pattern.fullmatch(key))}
     return dict(sorted(values.items()))
 
 
 def _sorted(rows: Sequence[dict[str, Any]], by: str) -> list[dict[str, Any]]:
-    """Return the rows by a column, or by a task's macro-F1 on dev (``test.TASK``: on test).
+    """Return the rows sorted by a column, or a task's macro-F1 on dev (``test.TASK``: on test).
 
-    Metrics come largest first, times newest first; runs without the metric come last.
+    Metrics are in descending order, times newest first; runs without the metric come last.
     """
     split, _, task = by.rpartition(".")
     tasks = sorted({name for row in rows for name in (*row["dev"], *row["test"])})
@@ -147,5 +147,5 @@ def _table(rows: Sequence[Mapping[str, Any]], total: int, language: str) -> None
     )
     heads = ("name", "id", "when", "kind", "corpus", "status", "seed", *(f"{split} {task}" for split, task in columns))
     title = f"{len(rows)} runs, macro-F1" if len(rows) == total else f"{len(rows)} of {total} runs (limit={total} lists all), macro-F1"
-    # Narrower, rich would cut the numbers off; a terminal that is narrower wraps the lines instead.
+    # At a smaller width rich would truncate numbers; a narrower terminal wraps the lines instead.
     Console(width=max(_WIDTH, Console().width)).print(Grid(title, heads, cells, left=6).rich())

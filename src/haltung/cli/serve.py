@@ -1,4 +1,4 @@
-"""``haltung serve``, by itself: it starts where only the libraries of the server are installed."""
+"""``haltung serve``, a module of its own, which needs only the libraries of the server."""
 
 from haltung.cli.build import command, typed
 from haltung.cli.config import Request
@@ -8,7 +8,7 @@ from haltung.models import compact
 
 @command("serve", single="one bundle at a time; start haltung serve again for another one, with another port")
 def run(request: Request, bundle: str | None, key_file: str | None) -> None:
-    """Serve a bundle until a signal comes; all other keys are settings of the server."""
+    """Serve a bundle until a signal arrives; all other keys are settings of the server."""
     try:
         from haltung.serving import app
         from haltung.serving.engine import Settings, secret

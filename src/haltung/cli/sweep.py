@@ -29,7 +29,7 @@ _SWEEP_KEYS = ("search", "trials", "startup", "warmup", "final_seeds", "storage"
 
 @dataclass(frozen=True)
 class Composed:
-    """The recipe of a request with other values; a ``sweep.spaces.PlanFactory``."""
+    """The recipe of a request, with some values replaced; a ``sweep.spaces.PlanFactory``."""
 
     request: Request
 
@@ -38,13 +38,13 @@ class Composed:
         return plain(compose("sweep", [*self.request.overrides, *overrides_of(values)], self.request.config_dir))
 
     def plan(self, values: Mapping[str, Value], name: str, seed: int, resume: bool = False) -> Plan:
-        """Return the training with these values; ``UserError`` if the config refuses them."""
+        """Return the training with these values; ``UserError`` if they are invalid."""
         return recipe_of({**self.settings(values), "seed": seed, "resume": resume}).plan(self.corpus, self.request.command, name)
 
     def training(self, values: Mapping[str, Value]) -> str:
         """Return the command that trains this recipe with these values."""
         words = [word for word in self.request.overrides if word.partition("=")[0].lstrip("+") not in _SWEEP_KEYS]
-        more = ["folds=1"] if folds_for(self.corpus) > 1 else []  # on the splits of the sweep
+        more = ["folds=1"] if folds_for(self.corpus) > 1 else []  # to train on the splits of the sweep
         more += [] if self.request.config_dir is None else ["--config-dir", str(self.request.config_dir)]
         return shlex.join(["haltung", "train", *words, *overrides_of(values), *more])
 
@@ -62,7 +62,7 @@ def run(
     request: Request, *, trials: Annotated[int, Field(ge=1)], startup: Annotated[int, Field(ge=0)], warmup: Annotated[int, Field(ge=0)],
     final_seeds: tuple[Seed, ...], sweeps: str, search: Mapping[str, Any], storage: str | None,
 ) -> None:  # fmt: skip
-    """Search, print trials, and the metrics of the best recipe."""
+    """Search; print the trials, and the metrics of the best recipe."""
     recipe, composed, spaces = recipe_of(request.settings), Composed(request), spaces_of(search)
     given = {word.partition("=")[0].lstrip("+") for word in request.overrides}
     check_spaces(spaces, composed, keys(compose("sweep", request.overrides, request.config_dir)), given)
@@ -99,7 +99,7 @@ def _show(result: SweepResult, name: str, recipe: Composed, seeds: Sequence[int]
     console.print("dev has chosen the recipe, so its dev metrics are too good; the test split shows how good it is:", highlight=False)
     console.print(f"run [bold]{result.run.id}[/]", highlight=False, soft_wrap=True)
     if result.outcomes:
-        # The parent of several seeds stands for them all.
+        # The parent run of several seeds represents them all.
         best = result.outcomes[0].run[:8] if len(result.outcomes) == 1 else f"{name}-best"
         hint("open test", f"haltung evaluate run={best} split=test")
     hint("train it", recipe.training(result.best.values))

@@ -39,7 +39,7 @@ _SPLIT = "splits@corpus.split"  # the config group that says how a corpus is spl
 
 def run(arguments: Sequence[str]) -> None:
     """Train; print the metrics on dev and the run's id."""
-    # Requests that differ in nothing but the seed are one recipe.
+    # Requests that differ only in the seed share one recipe.
     given = ((tuple(word for word in one.overrides if not word.startswith("seed=")), one) for one in each("train", arguments))
     for words, requests in by_key(given).items():
         recipes = [recipe_of(request.settings) for request in requests]
@@ -105,7 +105,7 @@ def _train(plans: Sequence[Plan], store: Store) -> None:
 
 
 def _try(outcome: TrainingOutcome, segments: Sequence[Segment]) -> None:
-    # On a terminal alone: elsewhere what is printed may be kept, as the log of a job.
+    # Texts of a corpus are shown only on a terminal: other output, as a job's log, may be kept.
     texts = (segment.text for segment in segments if sys.stdout.isatty())
     text = next((text for text in texts if len(text) <= 120 and text.isprintable()), "Die USA warnen Russland vor einem Angriff.")
     hint("try it", f"haltung predict run={outcome.run[:8]} text={shlex.quote(text)}")
@@ -136,7 +136,7 @@ def _cross_validate(request: Request, folds: int, final: bool, store: Store) -> 
 
 
 def _announced(plans: Sequence[Plan]) -> Console:
-    """Print what is trained; return the console for what follows."""
+    """Print what will be trained; return the console for further output."""
     console, corpus = Console(), plans[0].corpus
     counts = ", ".join(f"{corpus.manifest.segments[split]} {split}" for split in ("train", "dev"))
     console.print(f"[bold]{plans[0].name}[/]: {corpus.name} ({counts} segments), seed {', '.join(str(plan.seed) for plan in plans)}")
@@ -147,7 +147,7 @@ def _announced(plans: Sequence[Plan]) -> Console:
 
 @command("adapt", lists=("texts", "corpora"))
 def adapt(request: Request, *, texts: tuple[str, ...], corpora: tuple[str, ...], name: str, seed: Seed, resume: bool, runs: str) -> None:
-    """Go on with an encoder's pretraining; print its perplexity and how to train from it."""
+    """Continue an encoder's pretraining; print its perplexity and how to train from it."""
     from haltung.corpus.store import load
     from haltung.events.text.read import Article, Failure, find, read
     from haltung.training import adapt as adaptation
@@ -164,7 +164,7 @@ def adapt(request: Request, *, texts: tuple[str, ...], corpora: tuple[str, ...],
     console.print(f"[bold]{name}[/]: {len(kept):,} of {len(read_in):,} texts hold no segment of dev or test, seed {seed}", highlight=False)
     if failed := [one for one in articles if isinstance(one, Failure)]:
         print(f"haltung: {len(failed)} can't be read, the first is {failed[0].where}: {failed[0].reason}", file=sys.stderr)
-    # How long it trains is no part of the key, so that resume=true can go on for longer.
+    # The training time is not part of the key, so that resume=true can train for longer.
     key = hashlib.sha256(json.dumps([asdict(encoder), asdict(replace(how, minutes=1, steps=None)), kept]).encode()).hexdigest()[:8]
     directory = Path(runs) / f"{name}-{seed}-{key}"
     tags = {"haltung.kind": "adapt", **tracking.provenance(request.command)}
@@ -181,7 +181,7 @@ def adapt(request: Request, *, texts: tuple[str, ...], corpora: tuple[str, ...],
 
 @command("ensemble", lists=("members",))
 def ensemble(request: Request, *, members: tuple[str, ...], name: str | None, language: Language, runs: str) -> None:
-    """Make one model of several runs; print its weights, its metrics on dev and its run."""
+    """Combine several runs into one model; print its weights, metrics on dev and run."""
     settings = request.settings
     if not members:
         raise UserError("name the runs that shall answer as one, as in members=[A,B]; haltung runs lists them")
@@ -204,13 +204,13 @@ def ensemble(request: Request, *, members: tuple[str, ...], name: str | None, la
 
 @command("reproduce", single="one run at a time; several seeds are reproduced by the run that holds them", texts=("run",))
 def reproduce(request: Request, *, run: str | None, anyway: bool, tolerance: Annotated[float, Field(ge=0)]) -> int:
-    """Train a run anew from its record and compare; return 1 if it comes out otherwise."""
+    """Train a run again from its record and compare; return 1 if the results differ."""
     if not run:
         raise UserError("name the run to train anew, as in run=ID; haltung runs lists them")
     store = make(request.settings["tracking"], "tracking")
     parts = trainings(tracking.find(store, run))
     if (count := parts[0].tags.get("haltung.hardware.threads", "")) not in ("", str(resources.threads())):
-        # In a process of its own: libraries read it once, when they are loaded.
+        # In a process of its own: libraries read the variable once, when they are loaded.
         return subprocess.call([sys.executable, "-m", "haltung", *request.command], env={**os.environ, "OMP_NUM_THREADS": count})
     plans, others = [_planned(part, request) for part in parts], dict[str, str]()
     for part, plan in zip(parts, plans, strict=True):
@@ -228,9 +228,9 @@ def reproduce(request: Request, *, run: str | None, anyway: bool, tolerance: Ann
 
 
 def _planned(part: RunRecord, request: Request) -> Plan:
-    described = bundle.describe(tracking.bundle_folder(part))  # without one there is nothing to compare with
+    described = bundle.describe(tracking.bundle_folder(part))  # without a bundle there is nothing to compare with
     own = {key: value for key in ("prepared", "runs", "tracking", "language") if (value := request.settings[key]) is not None}
-    pinned = {key: value for key, value in described.get("encoder", {}).items() if key == "revision"}  # a branch may have gone on
+    pinned = {key: value for key, value in described.get("encoder", {}).items() if key == "revision"}  # a branch may have moved
     recipe = recipe_of({**part.config, "resume": False, "encoder": {**part.config["encoder"], **pinned}, **own})
     if isinstance(recipe.model, NetworkSpec):
         import torch  # noqa: F401 -- with it loaded, tags name the GPU

@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-FORMAT = 1  # of a bundle that this file reads
-LIMIT = 1e-3  # by which probabilities may differ from golden.jsonl
+FORMAT = 1  # the bundle format that this file reads
+LIMIT = 1e-3  # most by which a probability may differ from golden.jsonl
 TOKENS_PER_BATCH = 4096  # including padding; enough to use a processor fully
 PACKED_WIDTH = 112  # tokens; wider rows cost more attention, narrower ones leave more padding
 _MIN_CONTEXT = 4  # tokens; a shorter context is left out
@@ -32,11 +32,11 @@ _MULTI_THRESHOLD = 0.5  # the lowest probability of a predicted label of a multi
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported; from 1.29 on it reports its use to Microsoft
 
 # Texts, or mappings with ``text`` and optionally ``context``, ``target`` and ``id``; a model of
-# articles reads those of one ``article`` together, by ``position``, below their ``headline``.
+# articles reads those of one ``article`` together, by ``position``, after their ``headline``.
 Segments = Sequence[str | Mapping[str, Any]]
 Row = Mapping[str, list[int]]  # the inputs of one text by name, all of one length; ``own_mask`` is 1 at the segment's own text
 Arrays = dict[str, np.ndarray]
-Run = Callable[..., Arrays]  # inputs of a graph by name, and perhaps the outputs that are asked for, to outputs by name
+Run = Callable[..., Arrays]  # from a graph's inputs by name, and optionally the requested outputs, to outputs by name
 
 
 class BundleError(ValueError):
@@ -44,11 +44,11 @@ class BundleError(ValueError):
 
 
 class Classifier:
-    """An exported bundle; ``tasks`` has the labels of each, ``description`` is ``haltung.json``."""
+    """An exported bundle; ``tasks`` has each task's labels, ``description`` is ``haltung.json``."""
 
     def __init__(self, folder: str | Path, format: str | None = "fp32", threads: int | None = None) -> None:  # noqa: A002 -- the bundle's word
-        """Read a folder written by ``haltung export``, or raise ``BundleError``; ``format`` None is
-        no graph, so that a caller can set ``run``. ``threads`` None lets onnxruntime choose.
+        """Read a folder written by ``haltung export``, or raise ``BundleError``. No graph is loaded
+        if ``format`` is None (a caller can set ``run``); None lets onnxruntime choose ``threads``.
         """
         self.folder = path = Path(folder)
         self.description = about = read(self.folder)
@@ -73,13 +73,13 @@ class Classifier:
             raise BundleError(f"this needs the library {error.name}; install it with: pip install numpy onnxruntime tokenizers") from None
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError(f"{self.folder / 'haltung.json'} is incomplete ({error!r}); export the bundle again") from None
-        except BaseException as error:  # what tokenizers raises is a bare Exception, or a PanicException, which is none
+        except BaseException as error:  # tokenizers raises a bare Exception, or a PanicException, which is not an Exception
             if isinstance(error, BundleError | KeyboardInterrupt | SystemExit):
                 raise
             raise BundleError(f"{path} is missing or broken ({error}); copy or export the bundle again") from None
 
     def batches(self, segments: Segments, tokens: int = TOKENS_PER_BATCH, similar: float = 0) -> Iterator[tuple[list[int | None], Arrays]]:
-        """Yield the graph's inputs, and each row's segment, None for a headline; as ``batches``."""
+        """Yield each row's segment (None: text before segments) and the inputs, by ``batches``."""
         parts = _parts(segments, self.kind)
         groups = [("", [row]) for row in range(len(parts))]
         if self.kind == "articles":
@@ -109,7 +109,7 @@ class Classifier:
 
     def probabilities(self, segments: Segments, empty: bool = False) -> Arrays:
         """Return each task's calibrated probabilities, float32 ``[segments, labels]``; raise
-        ``BundleError`` where one is no text, or an ``empty`` one, unless those are read.
+        ``BundleError`` if a segment has no text or, unless ``empty`` is set, an empty one.
         """
         if blank := [row for row, part in enumerate(_parts(segments, self.kind), 1) if not (empty or part["text"].strip())]:
             raise BundleError(f"the text of row {blank[0]} is empty; leave it out")
@@ -123,14 +123,14 @@ class Classifier:
         return out
 
     def classify(self, segments: Segments, abstain: float | None = None) -> list[dict[str, Any]]:
-        """Return the labels and all probabilities of each segment, as ``POST /classify`` does;
-        given a precision to ``abstain`` by, ``abstained`` names tasks that are too uncertain.
+        """Return the labels and all probabilities of each segment, as ``POST /classify`` does; if
+        ``abstain`` is a precision, ``abstained`` names the tasks that are too uncertain for it.
         """
         self.thresholds(abstain)  # so that an unknown precision fails before the work
         return self.predictions(segments, self.probabilities(segments), abstain)
 
     def predictions(self, segments: Segments, probabilities: Arrays, abstain: float | None = None) -> list[dict[str, Any]]:
-        """Return what ``classify`` does, given the result of ``probabilities``."""
+        """Return the result of ``classify``, given that of ``probabilities``."""
         thresholds, out = self.thresholds(abstain), []
         for row, segment in enumerate(segments):
             prediction: dict[str, Any] = {"id": segment["id"]} if isinstance(segment, Mapping) and segment.get("id") is not None else {}
@@ -146,7 +146,7 @@ class Classifier:
         return out
 
     def thresholds(self, precision: float | None) -> dict[str, float | None]:
-        """Return each task's threshold for a precision; ``BundleError`` if it has none."""
+        """Return each task's threshold for a precision; ``BundleError`` if none has one."""
         known = sorted({float(key) for values in self._thresholds.values() for key, least in values.items() if least is not None})
         if precision in (None, *known):
             return {task: least for task, values in self._thresholds.items() for key, least in values.items() if float(key) == precision}
@@ -154,7 +154,7 @@ class Classifier:
         raise BundleError(f"the bundle has no thresholds for the precision {precision!r}; {allowed}")
 
     def verify(self) -> tuple[int, float, int]:
-        """Replay ``golden.jsonl``; return its size, the largest difference, and other labels."""
+        """Replay ``golden.jsonl``; return its size, largest difference, number of other labels."""
         path = self.folder / "golden.jsonl"
         try:
             rows = [json.loads(line) for line in file_of(self.folder, path.name, {}).read_text("utf-8").split("\n") if line.strip()]
@@ -165,7 +165,7 @@ class Classifier:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise BundleError(f"{path} is missing or broken ({error!r}); export the bundle again") from None
         found = self.probabilities(rows, empty=True)
-        largest = np.max([np.abs(found[task] - np.array(values)).max() for task, values in expected.items()])  # NaN where one is
+        largest = np.max([np.abs(found[task] - np.array(values)).max() for task, values in expected.items()])  # NaN if one is
         predicted = [one[task] for one in self.predictions(rows, found) for task in self.tasks]
         return len(rows), float(largest), sum(one != other for one, other in zip(predicted, labels, strict=True))
 
@@ -177,7 +177,7 @@ class _Tokens:
         self.tokenizer = __import__("tokenizers").Tokenizer.from_file(str(path))
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
-        self._ids(["Zoll 1"])  # some that are broken panic only here
+        self._ids(["Zoll 1"])  # some broken tokenizers panic only here
         self.prefix, self.max_length = inputs["prefix"], inputs["max_length"]
         self.single, self.pair, self.types = inputs["single"], inputs["pair"], inputs["types"]
 
@@ -193,7 +193,7 @@ class _Tokens:
 
     def _row(self, text: list[int], whole: list[int], target: list[int], context: list[int]) -> Row:
         room = self.max_length - sum(map(len, self.pair))
-        # A text that fills the input is read without context, a scrap of which would cost its end.
+        # A text that fills the input is read alone: a scrap of context would cost the text's end.
         if not target and (not context or room - len(text) < _MIN_CONTEXT):
             kind, pieces = "single", [self.single[0], whole[: self.max_length - sum(map(len, self.single))], self.single[1]]
         else:
@@ -239,11 +239,11 @@ def _ngrams(text: str, unit: str, least: int, most: int) -> Iterator[str]:
 
 
 def file_of(folder: Path, name: str, description: Mapping[str, Any], limit: float = 1e8) -> Path:
-    """Return the path of a file; ``BundleError`` if it is outside, over ``limit``, or changed."""
+    """Return a file's path; ``BundleError`` if missing, outside, over ``limit`` bytes, changed."""
     path, digest = folder / name, description.get("files", {name: ""}).get(name, "" if name == "haltung.json" else "none")
     limit = next((2 * one["bytes"] for one in description.get("formats", {}).values() if one.get("file") == name and "bytes" in one), limit)
     real, root = path.resolve(), folder.resolve()
-    # The hub's cache keeps files in a folder of their own, to which those of a bundle are links.
+    # The hub's cache keeps files in a separate folder; those of a bundle are links to them.
     if not real.is_relative_to(root) and real.parent not in [up.parent / "blobs" for up in root.parents if up.name == "snapshots"]:
         raise BundleError(f"{path} lies outside the bundle; do not use this bundle")
     if not real.exists():
@@ -256,7 +256,7 @@ def file_of(folder: Path, name: str, description: Mapping[str, Any], limit: floa
 
 
 def read(folder: Path, exported: bool = True) -> dict[str, Any]:
-    """Return ``haltung.json`` of a bundle; ``BundleError`` if it is none, broken or no export."""
+    """Return a bundle's ``haltung.json``; ``BundleError`` if missing, broken or not an export."""
     if not (path := folder / "haltung.json").exists():
         what = "has no haltung.json, so it is no bundle" if folder.is_dir() else "is no such folder"
         raise BundleError(f"{folder} {what}; name a folder that `haltung {'export' if exported else 'train or export'}` has written")
@@ -274,8 +274,8 @@ def read(folder: Path, exported: bool = True) -> dict[str, Any]:
 
 
 def _parts(segments: Sequence[Any], kind: str) -> list[dict[str, Any]]:
-    """Return the texts of each segment, with U+FFFD for half a character, and where it stands."""
-    if isinstance(segments, (str, Mapping)) or hasattr(segments, "columns"):  # a table, which yields its columns' names
+    """Return each segment's texts, with U+FFFD for unpaired surrogates, and its position."""
+    if isinstance(segments, (str, Mapping)) or hasattr(segments, "columns"):  # iterating over a table yields its columns' names
         raise BundleError(f"expected a list of segments, not a {type(segments).__name__}; give [segment], or table.to_dict('records')")
     names, out = ("text", "context", "target", *(("article", "headline") if kind == "articles" else ())), []
     for row, segment in enumerate(segments):
@@ -295,9 +295,9 @@ def _parts(segments: Sequence[Any], kind: str) -> list[dict[str, Any]]:
 
 
 def grouped(places: Sequence[tuple[str, int | None, str, str]]) -> list[tuple[str, list[int]]]:
-    """Return what is read together, the text before it and the numbers of segments in order, given
-    each one's article, position, headline and context: those of an article stand by position below
-    its headline, one without either is alone behind its context.
+    """Return the groups of segments read together, as the text before them and their indices, given
+    each one's article, position, headline and context: those of an article are ordered by position
+    after its headline; one without article or position is alone after its context.
     """
     alone, articles = list[tuple[str, list[int]]](), dict[str, tuple[str, list[tuple[int, int]]]]()
     for row, (article, position, headline, context) in enumerate(places):
@@ -310,15 +310,15 @@ def grouped(places: Sequence[tuple[str, int | None, str, str]]) -> list[tuple[st
 
 
 def places(units: Sequence[Sequence[int | None]], step: int = 1) -> Arrays:
-    """Return ``place`` and ``kind``, as wide as a multiple of ``step``, given segments' numbers."""
+    """Return ``place`` and ``kind``, padded to a multiple of ``step``, given units' segments."""
     longest = -(-max(map(len, units)) // step) * step
     kind = np.array([[int(row is not None) for row in rows] + [-1] * (longest - len(rows)) for rows in units])
     return {"place": np.flatnonzero(kind >= 0), "kind": kind}
 
 
 def pack(rows: Sequence[Row], pad: int, first: int, width: int = PACKED_WIDTH, step: int = 1) -> tuple[Arrays, list[int]]:
-    """Put texts into rows as wide as the longest, or ``width``, by first fit, the longest first;
-    return the inputs, as wide as a multiple of ``step``, and where texts begin along the rows.
+    """Pack texts into rows of up to ``width`` or the longest text, by first fit, longest first;
+    return the inputs, padded to a multiple of ``step``, and where texts begin in the joined rows.
     """
     lengths = [len(row["input_ids"]) for row in rows]
     ends, spots = fitted(lengths, width)
@@ -332,7 +332,7 @@ def pack(rows: Sequence[Row], pad: int, first: int, width: int = PACKED_WIDTH, s
 
 
 def fitted(lengths: Sequence[int], width: int) -> tuple[list[int], list[tuple[int, int]]]:
-    """Return how full each row of ``pack`` is, and of each text the row and its place in it."""
+    """Return the length of each row of ``pack``, and each text's row and offset in it."""
     width, ends, spots = max(width, *lengths), list[int](), [(0, 0)] * len(lengths)
     for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
         line = next((number for number, end in enumerate(ends) if end + lengths[index] <= width), len(ends))
@@ -343,8 +343,8 @@ def fitted(lengths: Sequence[int], width: int) -> tuple[list[int], list[tuple[in
 
 
 def batches(lengths: Sequence[int], tokens: int = TOKENS_PER_BATCH, similar: float = 0.0) -> Iterator[list[int]]:
-    """Yield the positions of rows in batches, the longest first: at most ``tokens`` with padding,
-    or one row, and no row shorter than the share ``similar`` of the longest.
+    """Yield batches of row indices, longest rows first: at most ``tokens`` including padding, or a
+    single row, and no row shorter than ``similar`` times the longest row of its batch.
     """
     rows = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
     while rows:
@@ -354,9 +354,9 @@ def batches(lengths: Sequence[int], tokens: int = TOKENS_PER_BATCH, similar: flo
 
 
 def session(path: Path, threads: int | None = None) -> Run:
-    """Load a graph, or raise ``BundleError``; idle threads sleep, and take no core from others."""
+    """Load a graph, or raise ``BundleError``; idle threads sleep, and leave the cores to others."""
     runtime = __import__("onnxruntime")
-    if [int(part) for part in runtime.__version__.split(".")[:2]] < [1, 24]:  # it reads any file that a graph names
+    if [int(part) for part in runtime.__version__.split(".")[:2]] < [1, 24]:  # older versions read any file that a graph names
         raise BundleError(f"onnxruntime {runtime.__version__} is not safe with graphs of others; update it to 1.24 or newer")
     try:
         options = runtime.SessionOptions()
@@ -371,7 +371,7 @@ def session(path: Path, threads: int | None = None) -> Run:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Label one text, or replay the golden answers (1 if they differ too much); 2 for a mistake."""
+    """Label a text or replay golden answers; return 1 if they differ too much, 2 for a mistake."""
     parser = argparse.ArgumentParser(description="label a German news text with a bundle that `haltung export` has written")
     parser.add_argument("folder", help="of the bundle")
     what = parser.add_mutually_exclusive_group(required=True)

@@ -1,4 +1,4 @@
-"""What of this machine matters, found in a second or two without loading a heavy library."""
+"""Detect this machine's relevant properties in a second or two, without heavy libraries."""
 
 import os
 import platform
@@ -16,15 +16,15 @@ from haltung.inference.sessions import cpuinfo, has_bf16, is_installed, preferre
 
 _LIBRARIES = ("torch", "transformers", "scikit-learn", "mlflow", "onnxruntime", "openvino")
 _GPUS = ("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
-_NEEDED = 6.0  # GiB; a training with the embedded encoder has taken up to 3.6, beside the system
+_NEEDED = 6.0  # GiB; a training with the embedded encoder has taken up to 3.6, besides the system
 
 
 def look(seconds: float) -> dict[str, Any]:
-    """Return what was found, None where the system does not say; sizes are in GiB.
+    """Return the machine's properties, None if the system does not report one; sizes are in GiB.
 
-    ``faults`` has by extra ("" is what all commands need) the packages that are missing, or of
-    another version than is asked for; ``recipe`` is the training to begin with. The hub gets so
-    many ``seconds`` to answer. Raises nothing.
+    ``faults`` lists, by extra ("" for what all commands need), packages that are missing or of an
+    unsuitable version; ``recipe`` is the recommended first training; ``seconds`` is the timeout of
+    the request to the hub. Raises nothing.
     """
     versions = {name: version for name in _LIBRARIES if (version := version_of(name))}
     found = {
@@ -52,7 +52,7 @@ def look(seconds: float) -> dict[str, Any]:
 
 
 def _tried(find: Callable[[], Any]) -> Any:
-    with suppress(Exception):  # what a strange machine can't say must not end the command
+    with suppress(Exception):  # a property that an unusual machine can't report must not end the command
         return find()
     return None
 

@@ -1,7 +1,7 @@
-"""Requests to label texts and the answers as pydantic models, with the labels of a model.
+"""Pydantic models of the requests to label texts, and of the answers with a model's labels.
 
-By these OpenAPI describes a server, and JSON Schema an exported bundle. The server answers with
-plain data, which the models don't check again; a test compares them.
+They define a server's OpenAPI description and an exported bundle's JSON Schema. The server answers
+with plain data, which is not validated against them again; a test compares the two.
 """
 
 import datetime
@@ -22,7 +22,7 @@ class Body(BaseModel, strict=True, extra="forbid"):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_keys(cls, data: Any) -> Any:
-        """Name the allowed keys, which pydantic's own error does not; the unknown one is input."""
+        """Name the allowed keys, as pydantic does not; the unknown one, an input, is left out."""
         allowed = cls.model_fields
         unknown = [key for key in data if key not in allowed] if isinstance(data, dict) else []
         if unknown:
@@ -114,7 +114,7 @@ class DyadAnswer(BaseModel):
 
 
 def label_answers(scheme: Scheme) -> tuple[Any, Any, Any]:
-    """Return pydantic models of answers about texts, articles and events, with the labels."""
+    """Return models of the answers for texts, articles and events, with a scheme's labels."""
     labels = {task.name: _answer(task) for task in scheme}
     shares = {task.name: _model(f"Probabilities_{task.name}", {one.id: _titled(_Share, one) for one in task.labels}) for task in scheme}
     unsure: Any = _model("Abstained", {}, {task.name: Literal[True] for task in scheme if task.kind == "single"})
@@ -141,12 +141,12 @@ def _titled(kind: Any, named: Task | Label) -> Any:
 
 
 def _list(kind: Any) -> Any:
-    """Return ``list[kind]``, which mypy takes for a type that it should know."""
+    """Return ``list[kind]``, which mypy would check as a static type."""
     return GenericAlias(list, (kind,))
 
 
 def _model(name: str, required: Mapping[str, Any], optional: Mapping[str, Any] | None = None) -> Any:
-    """Return a model of these keys alone; as labels are, they need not be names in Python."""
+    """Return a model with only these keys, which as labels need not be Python identifiers."""
     keys = {key: (kind, Field(alias=key)) for key, kind in required.items()}
     keys |= {key: (kind, Field(default_factory=lambda: None, alias=key)) for key, kind in (optional or {}).items()}
     fields: dict[str, Any] = {f"key_{number}": field for number, field in enumerate(keys.values())}

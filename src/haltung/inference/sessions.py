@@ -21,15 +21,15 @@ from haltung.errors import UserError, first_line, one_of
 from haltung.inference.client import BundleError, Run, session
 
 RUNTIMES = ("onnxruntime", "openvino")
-STEP = 8  # of sizes: OpenVINO keeps the machine code that it makes for a size, whatever its caches hold
-_MODULES = {"scikit-learn": "sklearn"}  # of libraries that have another name
+STEP = 8  # multiple for sizes: OpenVINO keeps the machine code that it generates for each size, whatever its caches may hold
+_MODULES = {"scikit-learn": "sklearn"}  # modules whose name differs from their library's
 Feeds = Mapping[str, np.ndarray]  # a graph's inputs by name
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A format of a bundle and what runs it, on ``threads`` (None: as many as ``haltung.resources``
-    gives); ``bf16`` lets OpenVINO multiply in bfloat16.
+    """A format of a bundle and its runtime, with a number of ``threads`` (None: that of
+    ``haltung.resources``); ``bf16`` lets OpenVINO multiply in bfloat16.
     """
 
     runtime: str
@@ -40,7 +40,7 @@ class Graph:
 
     @classmethod
     def of_entry(cls, folder: Path, name: str, entry: Mapping[str, Any], runtime: str | None = None, threads: int | None = None) -> Graph:
-        """Return the graph of an entry of ``formats``, by default on the runtime that it needs."""
+        """Return the graph of an entry of ``formats``, by default with the entry's runtime."""
         runtime = runtime or entry.get("runtime", "onnxruntime")
         return cls(runtime, name, folder / str(entry["file"]), threads, bf16=entry.get("hint") == "bf16")
 
@@ -49,7 +49,7 @@ class Graph:
 
 
 def load(graph: Graph) -> Run:
-    """Load a graph, to be called from one thread only; ``UserError`` if its runtime can't."""
+    """Load a graph, for use in one thread only; ``UserError`` if its runtime can't load it."""
     library(one_of("runtime", graph.runtime, RUNTIMES))
     try:
         return _openvino(graph) if graph.runtime == "openvino" else session(graph.path, graph.threads or resources.threads())
@@ -63,10 +63,10 @@ def is_installed(name: str) -> bool:
 
 
 def preferred(kind: str) -> tuple[str, ...]:
-    """Return the installed runtimes, first what is usually faster for a ``kind`` of model here.
+    """Return the installed runtimes, the usually faster one for a ``kind`` of model here first.
 
-    On x86-64 that is OpenVINO, but for a linear model, which has another shape for each text: a
-    shape that is new to OpenVINO takes it longer than the whole graph takes ONNX Runtime.
+    On x86-64 that is OpenVINO, except for a linear model, whose input shape differs for each text:
+    a new shape takes OpenVINO longer than the whole graph takes ONNX Runtime.
     """
     names = reversed(RUNTIMES) if platform.machine() in ("x86_64", "AMD64") and kind != "linear" else RUNTIMES
     return tuple(filter(is_installed, names))
@@ -89,7 +89,7 @@ def library(name: str) -> ModuleType:
 
 
 def has_bf16() -> bool:
-    """Return whether this processor multiplies in bfloat16 (emulated, it is slow)."""
+    """Return whether this processor supports multiplication in bfloat16 (emulation is slow)."""
     if platform.system() == "Darwin":
         feature = subprocess.run(["sysctl", "-n", "hw.optional.arm.FEAT_BF16"], capture_output=True, check=False)
         return feature.stdout.strip() == b"1"
@@ -104,7 +104,7 @@ def processor() -> str:
 
 
 def cpuinfo() -> str:
-    """Return what Linux says of the processor; "" on other systems."""
+    """Return Linux's description of the processor; "" on other systems."""
     with suppress(OSError):
         return Path("/proc/cpuinfo").read_text(encoding="utf-8")
     return ""
@@ -112,7 +112,7 @@ def cpuinfo() -> str:
 
 def _openvino(graph: Graph) -> Run:
     openvino = library("openvino")
-    # Without a hint OpenVINO would take bf16 wherever the processor has it.
+    # Without a hint OpenVINO would use bf16 on every processor that supports it.
     precision = "bf16" if graph.bf16 else "f32"
     settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": precision}
     settings["INFERENCE_NUM_THREADS"] = graph.threads or resources.threads()
@@ -121,7 +121,7 @@ def _openvino(graph: Graph) -> Run:
     except Exception as error:  # noqa: BLE001 -- OpenVINO's errors share no class of their own
         raise UserError(f"openvino can't load {graph.path} ({first_line(error)}); export the bundle again or update openvino") from None
     request = compiled.create_infer_request()
-    # An output has several names, one of them the task's, where OpenVINO drops a step.
+    # An output has several names, one of them the task's, if OpenVINO drops a step.
     outputs = [(name, output) for output in compiled.outputs for name in output.get_names()]
 
     def run(feeds: Feeds, asked: Sequence[str] | None = None) -> dict[str, np.ndarray]:

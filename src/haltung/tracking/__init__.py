@@ -1,4 +1,4 @@
-"""Runs to and from MLflow; the only package that talks to it, and imports it at first use."""
+"""Write runs to MLflow and read them; only this package calls it, and imports it at first use."""
 
 from haltung.tracking.models import version_of_alias
 from haltung.tracking.read import MEMBERS, UNFINISHED, RunRecord, artifact, attach, bundle_folder, children, find, group, members, newest

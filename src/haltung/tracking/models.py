@@ -1,8 +1,8 @@
 """Bundles as MLflow models: logged, registered, and pointed to by aliases such as ``champion``.
 
 A logged model has code instead of a pickle, declared columns, and a tested example. A training logs
-its bundle for use within this project; the exported one, logged beside it for serving and
-registered, loads without torch and without Haltung.
+its bundle for use within this project. The exported bundle is logged beside it and registered, for
+serving; it loads without torch and without Haltung.
 """
 
 import warnings
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo
 
 _PACKAGE = Path(__file__).resolve().parents[1]  # MLflow copies modules of this project as files
-NAME = "bundle"  # of the model in its run (`runs:/RUN/bundle`), and of its artifact
-EXPORTED = "exported"  # the name of an exported model, and its versions' tag `haltung.form`
+NAME = "bundle"  # name of the model in its run (`runs:/RUN/bundle`), and of its artifact
+EXPORTED = "exported"  # name of an exported model in its run, and value of its versions' tag `haltung.form`
 # The libraries that a bundle's predictions depend on, by kind; an ensemble may have any members.
 _TORCH = ("torch", "transformers", "tokenizers", "safetensors")
 _LIBRARIES = {"network": _TORCH, "article": _TORCH, "linear": ("scikit-learn",), "ensemble": (*_TORCH, "scikit-learn")}
-# The input examples where no text of a corpus may be stored: an article of our own.
+# The input examples if no text of a corpus may be stored: an article of our own.
 _ARTICLE = ("Die Insel will ihren Zoll senken.", "Ihr Nachbar begrüßt das.", "Die Opposition warnt vor den Kosten.")
 _EXAMPLES = tuple(Segment(str(n), text, article="Zoll", headline="Streit um Zölle", position=n) for n, text in enumerate(_ARTICLE))
-_COLUMNS = ("id", "text", "context", "target")  # and those of a model of articles besides
+_COLUMNS = ("id", "text", "context", "target")  # a model of articles also has the columns below
 _ARTICLE_COLUMNS = ("article", "headline", "position")
 
 
@@ -53,9 +53,9 @@ class ModelVersion:
 def log_bundle(connection: Connection, run: str, folder: Path, examples: Sequence[Segment]) -> str:
     """Log a bundle to a run; return its URI. Only ``log_exported`` makes registered versions.
 
-    ``examples``, a few segments, become the model's input example, and the model is tested with
-    them; where the store logs no texts, invented ones do. Raises ``UserError`` if the folder holds
-    no bundle, or there is no example.
+    ``examples``, a few segments, become the model's input example, with which MLflow tests it; if
+    the store logs no texts, invented ones replace them. Raises ``UserError`` if the folder holds no
+    bundle, or there is no example.
     """
     description = describe(folder)
     return str(_logged(connection, run, NAME, {NAME: str(folder)}, requirements(description["kind"]), description, examples).model_uri)
@@ -151,7 +151,7 @@ def _logged(
 
 
 def columns(segments: Sequence[Segment], articles: bool = False) -> "pd.DataFrame":
-    """Return the segments as the model's input; for a model of ``articles`` with more columns."""
+    """Return the segments as a model's input table; a model of ``articles`` has more columns."""
     import pandas as pd
 
     names = [*_COLUMNS, *(_ARTICLE_COLUMNS if articles else ())]
@@ -159,7 +159,7 @@ def columns(segments: Sequence[Segment], articles: bool = False) -> "pd.DataFram
 
 
 def signature(tasks: dict[str, Any], articles: bool = False) -> "ModelSignature":
-    """Return the columns for a scheme's tasks: ``text`` is required, multi-label gives lists."""
+    """Return a scheme's model signature: ``text`` is required, multi-label tasks return lists."""
     mlflow()
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
@@ -167,7 +167,7 @@ def signature(tasks: dict[str, Any], articles: bool = False) -> "ModelSignature"
 
     text = DataType.string
     inputs: list[Any] = [ColSpec(text, name, required=name == "text") for name in _COLUMNS]
-    # pandas makes floats of whole numbers where one is missing, which MLflow's own types refuse.
+    # pandas turns whole numbers into floats if one is missing, which MLflow's own types reject.
     inputs += [ColSpec(AnyType() if name == "position" else text, name, required=False) for name in _ARTICLE_COLUMNS if articles]
     answers: list[Any] = [ColSpec(text if task["kind"] == "single" else Array(text), name) for name, task in tasks.items()]
     return ModelSignature(Schema(inputs), Schema([ColSpec(text, "id"), *answers, ColSpec(text, "probabilities")]))

@@ -1,4 +1,4 @@
-"""Runs read back: found by id, name or filter, with their metrics, files, bundles and members."""
+"""Find runs by id, name or filter; read their metrics, files, bundles and members."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,16 +17,16 @@ from haltung.models.bundle import DESCRIPTION
 from haltung.tracking.store import Connection, Store, mlflow, mlflow_errors, open_store
 from haltung.tracking.write import CONFIG, Run
 
-MEMBERS = "haltung.members"  # a tag with the ids of seeds, of which one may be another's child
+MEMBERS = "haltung.members"  # a tag with the ids of a group's seeds, some of which may be children of another run
 UNFINISHED, _STOPPED = ("RUNNING", "SCHEDULED"), ("FAILED", "KILLED")  # as MLflow calls them
-# Kinds of runs that hold no model, and what to name instead; their parts are listed behind it.
+# Kinds of runs without a model, and what to name instead; their children are appended to it.
 _WITHOUT_MODEL = {
     "folds": "a cross-validation; compare such runs with split=folds, train with final=true for a model of all rows, or name a fold",
     "compare": "a comparison and holds no model; name the runs that it compares",
     "adapt": "an encoder that has no labels; train from it with encoder=adapted encoder.path=, and name that run",
     "curve": "a learning curve, and its runs have learned from different shares of the train split; name one of them",
 }
-_SEARCHED, _LISTED = 500, 5  # of the newest runs: for a near name, and in a message
+_SEARCHED, _LISTED = 500, 5  # most runs that are searched, and that are listed in a message; the newest come first
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class RunRecord:
 
     @property
     def of_all_rows(self) -> str:
-        """Why the run has neither dev nor test, if it learned from all rows after folds, or ""."""
+        """Why a run that was trained on all rows after folds has no dev or test; "" for others."""
         if self.kind != "train" or "haltung.digest.folds" not in self.tags:
             return ""
         return (
@@ -65,7 +65,7 @@ class RunRecord:
 
 
 def find(store: Store, run: str) -> RunRecord:
-    """Return the run of this id, beginning of an id, or name; ``UserError`` for none or several."""
+    """Return the run with this id, start of an id, or name; ``UserError`` for none or several."""
     connection = open_store(store, create=False)
     candidates = _candidates(connection, run)
     if len(candidates) == 1:
@@ -90,27 +90,27 @@ def newest(store: Store) -> RunRecord:
 def list_runs(
     store: Store, *, corpus: str = "", kind: str = "", name: str = "", status: str = "", since: datetime | None = None
 ) -> list[RunRecord]:
-    """Return the runs that pass these filters, newest first; None and "" let all through.
+    """Return the runs that match all filters, newest first; None and "" match every run.
 
     ``name`` is a part of a run's name, ``since`` a time with its zone. The store itself filters.
     """
     parts = [f"tags.`haltung.{key}` = {_quoted(value)}" for key, value in (("corpus", corpus), ("kind", kind)) if value]
     parts += [f"attributes.status = '{status.upper()}'"] if status else []
     parts += [f"attributes.start_time >= {round(since.timestamp() * 1000)}"] if since else []
-    # In MLflow's LIKE, % and _ can't be escaped; what it matches too much is removed below.
+    # In MLflow's LIKE, % and _ can't be escaped; excess matches are removed below.
     parts += [f"attributes.run_name LIKE {_quoted(f'%{name}%')}"] if name else []
     return [record for record in _search(open_store(store, create=False), " and ".join(parts)) if name in record.name]
 
 
 def children(parent: RunRecord) -> list[RunRecord]:
-    """Return the runs that are parts of this one, oldest first."""
+    """Return the children of a run, oldest first; of more than 500 the newest."""
     return _search(parent.connection, f"tags.`mlflow.parentRunId` = '{parent.id}'", _SEARCHED)[::-1]
 
 
 def members(record: RunRecord) -> list[RunRecord]:
-    """Return the runs whose models a run stands for, oldest first; at least one. Raises
-    ``UserError`` if the run is not done, or has no models that belong together: a cross-validation,
-    a learning curve, a comparison, a search that trained none, a group with missing seeds.
+    """Return the runs whose models a run represents, in the order of its seeds; at least one.
+    Raises ``UserError`` if the run is unfinished or has no such models: a cross-validation, an
+    adapted encoder, a learning curve, a comparison, a sweep without one, a group missing seeds.
     """
     which = f"the run {record.name} ({record.id[:8]})"
     if record.kind in _WITHOUT_MODEL and not record.tags.get(MEMBERS):
@@ -126,18 +126,18 @@ def members(record: RunRecord) -> list[RunRecord]:
 
 
 def group(record: RunRecord) -> RunRecord | None:
-    """Return the run that holds the seeds for which a run stands; None for a single training."""
+    """Return the parent run of the seeds that a run represents; None for a single training."""
     inner = _of_sweep(record) if record.kind == "sweep" else record
     return inner if inner is not None and inner.kind == "seeds" else None
 
 
 def attach(record: RunRecord) -> Run:
-    """Return the run to write to, such as a report on the test split; its status stays as it is."""
+    """Return a run for writing, for example a report on the test split; its status is unchanged."""
     return Run(record.id, record.name, record.connection)
 
 
 def artifact(record: RunRecord, path: str) -> Path:
-    """Return a file or folder of the run, to be read only; ``UserError`` if it has no such file."""
+    """Return the path of a run's file or folder, for reading only; ``UserError`` if missing."""
     store = record.connection.store
     with mlflow_errors(store):
         # The run's files may change, so they are downloaded each time.
@@ -160,7 +160,7 @@ def bundle_folder(record: RunRecord) -> Path:
         with mlflow_errors(store):
             location = f"{record.connection.client.get_logged_model(model).artifact_location}/artifacts"
             folder = _download(location, store) if store.local else _download_once(location, store, cached)
-    # MLflow keeps the bundle's folder in there, under the name that it had when it was logged.
+    # MLflow stores the bundle in a subfolder, under the name that it had when it was logged.
     if not (inside := list(folder.glob(f"*/{DESCRIPTION}")) if folder else []):
         raise UserError(f"the bundle {uri} of {which} is not where {store.label} has it; its files were moved or deleted")
     return inside[0].parent
@@ -174,10 +174,10 @@ def _of_sweep(record: RunRecord) -> RunRecord | None:
 
 def _of_seeds(record: RunRecord, which: str) -> list[RunRecord]:
     if ids := record.tags.get(MEMBERS, "").split():
-        # In this order, without those that are gone or deleted.
+        # In the order of the tag, without missing or deleted runs.
         seeds = [seed for id in ids for seed in _search(record.connection, f"attributes.run_id = '{id}'", 1)]
     else:
-        # Runs of older versions have no such list.
+        # Runs of older versions have no such tag.
         seeds = [part for part in children(record) if part.kind == "train"]
     if record.status in _STOPPED:
         raise UserError(
@@ -193,7 +193,7 @@ def _of_seeds(record: RunRecord, which: str) -> list[RunRecord]:
 
 
 def _download(uri: str, store: Store) -> Path | None:
-    """Return what is at an artifact URI, or None; local files are not copied."""
+    """Return the local path of an artifact, None if it is missing; local files are not copied."""
     library = mlflow()
     from mlflow.exceptions import MlflowException
 
@@ -206,9 +206,9 @@ def _download(uri: str, store: Store) -> Path | None:
 
 
 def _download_once(uri: str, store: Store, folder: Path) -> Path | None:
-    """Download what is in the folder at an artifact URI to ``folder``, whole or not at all."""
+    """Download the contents of the folder at an artifact URI to ``folder``, atomically."""
     with suppress(FileNotFoundError), files.atomic_folder(folder, keep=Path.is_dir) as scratch:
-        # By the slash MLflow takes what is in the folder, not the folder.
+        # With the slash, MLflow downloads the contents of the folder, not the folder.
         mlflow().artifacts.download_artifacts(artifact_uri=f"{uri}/", dst_path=str(scratch), tracking_uri=store.address)
         if not any(scratch.iterdir()):
             raise FileNotFoundError(uri)
@@ -225,7 +225,7 @@ def _candidates(connection: Connection, run: str) -> list[RunRecord]:
 
 
 def _search(connection: Connection, query: str, limit: int | None = None, everywhere: bool = False) -> list[RunRecord]:
-    """Return runs of the store's experiment (or of all), newest first."""
+    """Return runs of the store's experiment (or of all experiments), newest first."""
     from mlflow.utils import get_results_from_paginated_fn
 
     client, order, runs = connection.client, ["attributes.start_time DESC"], list[RunRecord]()

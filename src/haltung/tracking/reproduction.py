@@ -1,4 +1,4 @@
-"""A run and what its record makes anew: how data, code and machine differ, and what came of it."""
+"""Compare a run with its reproduction: differences in data, code, machine, and in results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from haltung.evaluation.predictions import read_predictions
 from haltung.files import sha256
 from haltung.tracking.read import RunRecord, artifact, bundle_folder, children, members
 
-# Beginnings of the tags that tell of the machine, which may round otherwise, and of data and code.
+# Prefixes of tags of the machine, on which rounding may differ, and those of data and code.
 MACHINE = ("version.", "hardware.cpu", "hardware.threads", "hardware.gpu")
 _TAGS = (*MACHINE, "code", "corpus_digest", "scheme_digest", "split_digest.", "share", "teacher")
 
 
 @dataclass(frozen=True)
 class Reproduction(Stored):
-    """A ``run`` beside the one that it ``reproduces``: what was then and is now, of ``weights`` the
-    SHA-256; ``labels`` counts other predictions, by split and task.
+    """A ``run`` and the run that it ``reproduces``, as pairs of an old and a new value. ``weights``
+    are SHA-256 digests; ``labels`` counts differing predictions, by split and task.
     """
 
     run: str
@@ -28,13 +28,13 @@ class Reproduction(Stored):
     labels: Mapping[str, int]
 
     def within(self, tolerance: float) -> bool:
-        """Return whether no figure differs by more, and for 0 the weights are equal to the bit."""
+        """Return whether no figure differs by more and, for 0, the weights are bit-identical."""
         close = (str(then) == str(now) or abs(then - now) <= tolerance for then, now in self.figures.values())
         return bool(self.figures) and all(close) and (tolerance > 0 or self.weights[0] == self.weights[1])
 
 
 def trainings(record: RunRecord) -> list[RunRecord]:
-    """Return the trainings that a run consists of; ``UserError`` if it is of another kind."""
+    """Return the trainings of a run; ``UserError`` if it has none, or not all of them yet."""
     if record.kind == "folds" and record.status != "FINISHED":
         raise UserError(f"{record.name} is {record.status}, so that folds may be missing; end it by resume=true, or name one of its folds")
     found = children(record) if record.kind == "folds" else members(record) if record.kind in ("train", "seeds") else []
@@ -45,18 +45,18 @@ def trainings(record: RunRecord) -> list[RunRecord]:
 
 
 def differences(then: Mapping[str, str], now: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Return in which tags two runs differ; the code of older ones is not known, ""."""
+    """Return the tags in which two runs differ, as ``(then, now)``; older runs have "" for code."""
     found = {tag.removeprefix("haltung."): (then.get(tag, ""), now.get(tag, "")) for tag in sorted({*then, *now})}
     return {tag: both for tag, both in found.items() if tag.startswith(_TAGS) and both[0] != both[1]}
 
 
 def compared(old: RunRecord, new: RunRecord, splits: Sequence[str]) -> Reproduction:
-    """Compare two runs by weights, and on the same splits by figures of both and predictions."""
+    """Compare two runs by weights, and on identical splits by shared metrics and predictions."""
     labels, same = dict[str, int](), ["primer"]
     for split in splits:
         path = f"{'dev' if split == 'dev' else f'evaluation/{split}'}/predictions.parquet"
         then, now = (read_predictions(artifact(one, path)) for one in (old, new))
-        if (then.ids, then.scheme.digest()) == (now.ids, now.scheme.digest()):  # else it is other data
+        if (then.ids, then.scheme.digest()) == (now.ids, now.scheme.digest()):  # else the data differ
             same.append(split)
             labels |= {f"{split}/{task}": int((then.decided(task) != now.decided(task)).sum()) for task in then.probabilities}
     both = sorted(key for key in old.metrics.keys() & new.metrics if key.partition("/")[0] in same)

@@ -1,4 +1,4 @@
-"""The store of runs, a database or a server, for many trainings at once; MLflow's own pages."""
+"""The store of runs, a database or server, for concurrent trainings; MLflow's own pages."""
 
 import logging
 import os
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 _SQLITE = "sqlite:///"
 _CREATE_TIMEOUT = 300.0  # seconds; a database takes minutes on a slow network disk
-# How often a server that has gone away is asked again: within a minute it may have been started
-# anew. By itself MLflow would ask for four minutes, once for what fails and once to mark the run.
+# Retries for a server that is unreachable: within a minute it may have been restarted. By default
+# MLflow would retry for four minutes, once for the failing call and once to mark the run.
 _RETRIES, _AGAIN = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5"
 
 
 @dataclass(frozen=True)
 class Store:
-    """The settings of ``configs/tracking/NAME.yaml``, which says what each of them is.
+    """The settings of ``configs/tracking/NAME.yaml``, where each of them is explained.
 
     ``uri`` is ``sqlite:///PATH`` (from the working directory; an absolute path has a fourth slash)
     or the address of an MLflow server, which has its own ``artifacts``. Without ``log_texts`` no
@@ -95,8 +95,8 @@ def open_store(store: Store, create: bool = True) -> Connection:
 
 
 def serve_pages(store: Store, host: str, port: int) -> NoReturn:
-    """Become MLflow's server of pages on a local store, which ends with Ctrl-C; ``UserError`` if
-    there is no such store, or the port can't be opened.
+    """Replace this process with MLflow's server of pages for a local store; Ctrl-C stops it. Raises
+    ``UserError`` if there is no such store, or the port can't be opened.
     """
     open_store(store, create=False)
     try:
@@ -111,7 +111,7 @@ def serve_pages(store: Store, host: str, port: int) -> NoReturn:
 
 def mlflow() -> ModuleType:
     """Return MLflow, imported without its messages and its telemetry."""
-    # MLflow reads this while it is imported.
+    # MLflow reads these variables when it is imported.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -122,7 +122,7 @@ def mlflow() -> ModuleType:
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it would print a traceback of what is raised
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it would print a traceback of errors that are raised anyway
     return library
 
 
@@ -152,7 +152,7 @@ def mlflow_errors(store: Store) -> Iterator[None]:
 
 @contextmanager
 def expected(*codes: str) -> Iterator[None]:
-    """End the block, without an error, where MLflow raises one of these error codes."""
+    """Leave the block without an error if MLflow raises one of these error codes."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -163,13 +163,13 @@ def expected(*codes: str) -> Iterator[None]:
 
 
 def asking_once() -> AbstractContextManager[None]:
-    """Make an absent server an error at once in the block, unless a user has set the retries."""
+    """Let calls to an absent server fail at once in the block, unless the user set the retries."""
     return environment({_RETRIES: "0"}, override=os.environ.get(_RETRIES) == _AGAIN)
 
 
 @contextmanager
 def environment(values: Mapping[str, str], override: bool = False) -> Iterator[None]:
-    """Set environment variables within the block, without ``override`` only those that are not."""
+    """Set environment variables within the block; without ``override``, keep those already set."""
     before = {name: os.environ[name] for name in values if name in os.environ}
     os.environ.update(values if override else {**values, **before})
     try:
@@ -181,7 +181,7 @@ def environment(values: Mapping[str, str], override: bool = False) -> Iterator[N
 
 
 def _ensure_database(store: Store, create: bool) -> None:
-    """Create the database under a lock, whole: built in a scratch file, then moved."""
+    """Create the database under a lock and atomically: built in a scratch file, then moved."""
     path = store.database
     if _is_database(path):
         return
@@ -202,7 +202,7 @@ def _is_database(path: Path) -> bool:
     if not path.is_file() or path.stat().st_size == 0:
         return False
     with path.open("rb") as file:
-        # MLflow would try ten times, for minutes, to read something else.
+        # MLflow would try for minutes, ten times, to read a file of another kind.
         if not file.read(16).startswith(b"SQLite format 3"):
             raise UserError(f"{path} is no SQLite database; name another file in tracking.uri, or move this one away")
     return True

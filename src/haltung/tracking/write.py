@@ -1,4 +1,4 @@
-"""A run to write to, and where it comes from; each call reaches the store at once."""
+"""Write to a run, and record its provenance; each call reaches the store at once."""
 
 import getpass
 import hashlib
@@ -28,18 +28,18 @@ from haltung.tracking.models import log_bundle
 from haltung.tracking.store import Connection, Store, asking_once, expected, mlflow_errors, open_store
 
 log = logging.getLogger(__name__)
-CONFIG = "config.yaml"  # an artifact, since parameters are cut to MLflow's limits
+CONFIG = "config.yaml"  # an artifact, since parameters are truncated to MLflow's limits
 MARK = "haltung.mark"  # a tag by which ``mark_killed`` finds a run, however soon it is killed
-SEEN = "haltung.seen"  # of tags SEEN.SPLIT: how many segments are known from training
+SEEN = "haltung.seen"  # prefix of the tags SEEN.SPLIT: how many segments are known from training
 
 
 class Pruned(Exception):
-    """Ends a hopeless run as KILLED; the text becomes its tag ``haltung.pruned``."""
+    """Raised to end an unpromising run as KILLED; its text becomes the tag ``haltung.pruned``."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run to write to; ``fresh``: it has just begun, so the store has no points of it yet."""
+    """A run to write to; ``fresh`` if newly created, so that the store has no metrics of it yet."""
 
     id: str
     name: str
@@ -58,8 +58,8 @@ class Run:
     def params(self, config: Mapping[str, Any]) -> None:
         """Log a config: each value as a parameter with a dotted key, all as ``config.yaml``.
 
-        MLflow's parameters never change. A resumed run keeps those of its first start, and its tag
-        ``haltung.resumed_with`` has the differences.
+        MLflow's parameters are immutable. A resumed run keeps those of its first start; the tag
+        ``haltung.resumed_with`` holds the differences.
         """
         from mlflow.entities import Param
         from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH, MAX_PARAM_VAL_LENGTH
@@ -73,11 +73,11 @@ class Run:
         self.text(yaml.safe_dump(dict(config), allow_unicode=True, sort_keys=False), CONFIG)
 
     def metrics(self, values: Mapping[str, Any]) -> None:
-        """Log ``{"test": {"stance": 0.5}}`` as ``test/stance``; ``UserError`` for no number."""
+        """Log ``{"test": {"stance": 0.5}}`` as ``test/stance``; ``UserError`` if not a number."""
         self._log_metrics([(key, value, 0) for key, value in flat(values, "/")])
 
     def history(self, points: Iterable[Mapping[str, float]]) -> None:
-        """Log points such as ``{"epoch": 1.0, "step": 145, "loss": 0.7}``, none of them twice."""
+        """Log points such as ``{"epoch": 1.0, "step": 145, "loss": 0.7}``, each only once."""
         rows = [(key, float(value), int(point["step"])) for point in points for key, value in point.items() if key != "step"]
         new = [(key, value, step) for key, value, step in rows if (step, value) not in self._curve(_allowed(key))]
         self._log_metrics(new)
@@ -85,7 +85,7 @@ class Run:
             self._curve(_allowed(key)).add((step, value))
 
     def tags(self, values: Mapping[str, object]) -> None:
-        """Set tags, new ones and old ones."""
+        """Set tags, and overwrite existing ones."""
         from mlflow.entities import RunTag
         from mlflow.utils.validation import MAX_TAG_VAL_LENGTH
 
@@ -112,7 +112,7 @@ class Run:
         return uri
 
     def _curve(self, key: str) -> set[tuple[int, float]]:
-        """Return the points of a metric that the run has, as ``(step, value)``; read once."""
+        """Return the logged points of a metric as ``(step, value)``; the store is read once."""
         if key not in self._curves:
             with mlflow_errors(self.connection.store):
                 points = [] if self.fresh else self.connection.client.get_metric_history(self.id, key)
@@ -132,18 +132,18 @@ class Run:
         self._log(metrics=metrics)
 
     def _log(self, metrics: Sequence[Any] = (), params: Sequence[Any] = (), tags: Sequence[Any] = ()) -> None:
-        """Log any of these; MLflow cuts them to the size of its requests."""
+        """Log any of these; MLflow splits them into requests of the size that it allows."""
         with mlflow_errors(self.connection.store):
             self.connection.client.log_batch(self.id, metrics, params, tags)
 
 
 @contextmanager
 def run(store: Store, name: str, parent: Run | None = None, tags: Mapping[str, object] = {}, resume: str | None = None) -> Iterator[Run]:
-    """Begin a run, or continue the one with the id ``resume``, and yield it.
+    """Create a run, or resume the one with the id ``resume``, and yield it.
 
     It ends as FINISHED, FAILED (exception) or KILLED (Ctrl-C, ``Pruned``). A process that is killed
-    outright leaves its run RUNNING. A resumed run keeps its name. ``tags`` are to find the run by:
-    ``haltung.kind``, digests, and those of ``provenance``. ``UserError``: no store, or no such run.
+    outright leaves its run RUNNING. A resumed run keeps its name. ``tags`` serve to find the run:
+    ``haltung.kind``, digests, ``provenance``. Raises ``UserError`` without a store or such a run.
     """
     connection = open_store(store)
     opened = _resumed(connection, resume) if resume else _begun(connection, name, parent, {MARK: str(tags[MARK])} if MARK in tags else {})
@@ -157,14 +157,14 @@ def run(store: Store, name: str, parent: Run | None = None, tags: Mapping[str, o
 
 
 def adopt(parent: Run, child: str) -> None:
-    """Make a finished run a part of ``parent``, unless it is a part of another run."""
+    """Make a finished run a child of ``parent``, unless it already has a parent."""
     with mlflow_errors(parent.connection.store):
         if "mlflow.parentRunId" not in parent.connection.client.get_run(child).data.tags:
             parent.connection.client.set_tag(child, "mlflow.parentRunId", parent.id)
 
 
 def mark_killed(store: Store, mark: str | None, why: str = "its process was killed") -> None:
-    """Mark as FAILED the run of this ``MARK`` that is RUNNING, or has FAILED without saying why."""
+    """Mark the run with this ``MARK`` as FAILED if it is RUNNING, or FAILED without a reason."""
     if not mark:
         return
     connection = open_store(store)
@@ -176,7 +176,7 @@ def mark_killed(store: Store, mark: str | None, why: str = "its process was kill
 
 
 def flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested mappings as ``(joined key, value)``; an empty one is a leaf."""
+    """Yield the leaves of nested mappings as ``(joined key, value)``; an empty mapping is one."""
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from flat(value, separator, f"{prefix}{key}{separator}")
@@ -185,7 +185,7 @@ def flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> Iterato
 
 
 def flat_settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config's settings by dotted key, without ``_target_``: a class may be moved."""
+    """Return a config's settings by dotted key, without ``_target_``, since a class may move."""
     return {key: value for key, value in flat(config, ".") if key.rpartition(".")[2] != "_target_"}
 
 
@@ -242,7 +242,7 @@ def _text(value: object) -> str:
 
 
 def provenance(command: Sequence[str]) -> dict[str, str]:
-    """Return as tags what is known of a provenance; ``command`` as in ``["train", "seed=1"]``."""
+    """Return a run's provenance as tags; ``command`` is a list such as ``["train", "seed=1"]``."""
     versions = {"haltung": __version__, "python": platform.python_version()}
     # The packages that a run's metrics depend on.
     versions |= {name: version_of(name) for name in ("torch", "transformers", "datasets", "scikit-learn", "mlflow", "numpy", "peft")}
@@ -252,10 +252,10 @@ def provenance(command: Sequence[str]) -> dict[str, str]:
 
 @cache
 def _code() -> str:
-    """Return a SHA-256 of code, tables, actors and primer, of changes without a commit too."""
+    """Return a SHA-256 of code, tables, actors and primer, including uncommitted changes."""
     package, data = Path(__file__).resolve().parents[1], shipped("data")
     found = [(path.relative_to(package), path) for path in package.rglob("*") if path.suffix in (".py", ".tsv", ".toml", ".txt")]
-    found = [one for one in found if one[0].parts[0] != "_data"]  # of a wheel, where data lies elsewhere than in a checkout
+    found = [one for one in found if one[0].parts[0] != "_data"]  # without a wheel's data, which a checkout has elsewhere
     found += [(path.relative_to(data), path) for part in ("actors", "primer") for path in (data / part).glob("*.*")]
     return hashlib.sha256("".join(f"{name.as_posix()} {sha256(path)}\n" for name, path in sorted(found)).encode()).hexdigest()
 
@@ -263,7 +263,7 @@ def _code() -> str:
 def git_state(file: Path) -> dict[str, str]:
     """Return the commit of the checkout that tracks ``file``, and whether that checkout is dirty.
 
-    Empty if no checkout tracks it: a wheel in another repository must not get that one's commit.
+    Empty if no checkout tracks it, so that a wheel in another repository does not get its commit.
     """
     if _git(file.parent, "ls-files", "--error-unmatch", file.name) is None:
         return {}
@@ -275,7 +275,7 @@ def git_state(file: Path) -> dict[str, str]:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    """Return what git prints, None if it fails or is not installed."""
+    """Return git's output, or None if it fails or is not installed."""
     # In a container the checkout often belongs to another user, and git would refuse to read it.
     command = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", *words]
     try:
