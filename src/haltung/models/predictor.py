@@ -138,7 +138,7 @@ def shares(task: Task, segments: Sequence[Segment]) -> np.ndarray:
 def abstained(prediction: Prediction, thresholds: Mapping[str, float | None]) -> dict[str, bool]:
     """Return the tasks whose prediction is too uncertain, as ``{"stance": True}``.
 
-    ``thresholds`` has the lowest sufficient probability for each single-label task, None where no
+    ``thresholds`` has the lowest sufficient probability for each single-label task, None if no
     probability suffices (see ``Calibration.abstaining``).
     """
     return {task: True for task, least in thresholds.items() if least is None or max(prediction.probabilities[task].values()) < least}
