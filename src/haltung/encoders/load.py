@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Description and weights of a trained bundle, whose encoder another training may start from.
 _BUNDLE, _WEIGHTS, _PART = "haltung.json", "model.safetensors", "encoder."
-KEPT = "kept_layers"  # in a cut encoder's config.json: its layers' numbers in the whole one
+KEPT = "kept_layers"  # key in a cut encoder's config.json: the original numbers of its layers
 # The files that a fast tokenizer can be made from.
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "spm.model", "sentencepiece.bpe.model")
 
@@ -32,7 +32,7 @@ class Encoder:
     ``path`` is a hub name or a folder; the embedded encoder needs none. ``prefix`` precedes every
     input, as in the pretraining of some encoders. The two rates are peak learning rates of the
     encoder and of the heads; ``freeze_embeddings`` and ``freeze_layers`` (from the lowest) name
-    what should not be fine-tuned. ``layers``: how many are left (``kept_layers``), None for all.
+    what should not be fine-tuned. ``layers``: how many to keep (``kept_layers``), None for all.
     """
 
     name: str
@@ -76,7 +76,7 @@ def locate(encoder: Encoder) -> str:
 
 
 def inherited(encoder: Encoder) -> Encoder:
-    """Return the encoder, with a trained bundle's prefix; ``UserError`` if that has no encoder."""
+    """Return the encoder, with a trained bundle's prefix; ``UserError`` if that is not readable."""
     description = Path(encoder.path).expanduser() / _BUNDLE
     try:
         if encoder.origin != "folder" or not description.is_file():
@@ -92,7 +92,7 @@ def inherited(encoder: Encoder) -> Encoder:
 def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return the encoder in float32, without a pooler, and its tokenizer.
 
-    ``attention`` is ``eager`` or ``sdpa``; ``dropout`` is that of hidden states, None as in the
+    ``attention`` is ``eager`` or ``sdpa``; ``dropout`` is that of hidden states, None as in
     pretraining. Dropout of attention weights is 0, since fast kernels do not support it. Raises
     ``UserError`` if the encoder can't be loaded, or has no fast tokenizer.
     """
@@ -133,14 +133,14 @@ def load(encoder: Encoder, attention: str = "sdpa", dropout: float | None = None
 def kept_layers(layers: int, of: int) -> list[int]:
     """Return the numbers of ``layers`` layers, evenly spaced from the lowest to the topmost.
 
-    6 of 12 are 0, 2, 4, 7, 9 and 11, those that DistilBERT was begun with: one out of two (Sanh et
-    al. 2019, arXiv:1910.01108, section 2). A single one is the topmost.
+    6 of 12 are 0, 2, 4, 7, 9 and 11, with which DistilBERT was initialised: one out of two (Sanh et
+    al. 2019, arXiv:1910.01108, section 2). A single layer is the topmost one.
     """
     return [int(number) for number in np.linspace(of - 1, 0, layers).round()[::-1]]
 
 
 def _cut(model: PreTrainedModel, layers: int, name: str) -> None:
-    """Keep ``layers`` of an encoder's layers; ``UserError`` if it has fewer, or not one list."""
+    """Keep ``layers`` of an encoder's layers; ``UserError`` if it has fewer or is unlike BERT."""
     if (every := getattr(getattr(model, "encoder", None), "layer", None)) is None:
         raise UserError(f"encoder.layers cuts encoders that are built as BERT is, and '{name}' is not; give encoder.layers=null")
     if not 1 <= layers <= len(every):
@@ -152,7 +152,7 @@ def _cut(model: PreTrainedModel, layers: int, name: str) -> None:
 
 
 def _of_bundle(folder: Path, config: PreTrainedConfig, attention: str) -> PreTrainedModel:
-    """Return the encoder of a trained bundle, which has weights of heads too."""
+    """Return the encoder of a trained bundle, whose weights include those of heads."""
     from safetensors.torch import load_file
     from transformers import AutoModel
 
@@ -167,7 +167,7 @@ def _of_bundle(folder: Path, config: PreTrainedConfig, attention: str) -> PreTra
 
 
 def check_size(config: PreTrainedConfig, weights: Path) -> None:
-    """Raise ``ValueError`` if a config states a larger network than a safetensors file holds."""
+    """Raise ``ValueError`` if a config states a network over twice as large as the weights file."""
     import torch
     from safetensors import safe_open
     from transformers import AutoModel
@@ -176,20 +176,20 @@ def check_size(config: PreTrainedConfig, weights: Path) -> None:
         shapes = [opened.get_slice(name).get_shape() for name in opened.keys()]  # noqa: SIM118 -- it has no other iterator
         fits = getattr(config, "num_hidden_layers", 0) <= len(shapes)
         stated = sum(one.numel() for one in AutoModel.from_config(config).parameters()) if fits else math.inf
-    # A pooler, which pretrained encoders have, is not in the file.
+    # The factor leaves room for a pooler, which pretrained encoders have and the file has not.
     if stated > 2 * sum(map(math.prod, shapes)):
         raise ValueError(f"its config.json states a larger network than {weights.name} holds")
 
 
 def able(config: PreTrainedConfig, attention: str) -> str:
-    """Return ``attention``, or ``eager`` if this kind of encoder has no other (DeBERTa)."""
+    """Return ``attention``, or ``eager`` if the encoder supports nothing else (DeBERTa)."""
     from transformers import AutoModel
 
     return attention if getattr(AutoModel._model_mapping.get(type(config), None), "_supports_sdpa", True) else "eager"
 
 
 def _reason(encoder: Encoder, path: str, error: Exception) -> str:
-    """Return why an encoder did not load; the text of transformers fills a screen."""
+    """Return in brief why an encoder did not load; transformers' own message fills a screen."""
     first = first_line(error)
     if encoder.origin == "hub":
         endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")

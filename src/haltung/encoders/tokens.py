@@ -1,4 +1,4 @@
-"""Segments to token ids: text alone, or as a pair with its context or target before it."""
+"""Conversion of segments to token ids: text alone, or a pair with context or target before it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _MIN_CONTEXT = 4  # fewer tokens of context carry no information
 class Tokens:
     """One input of the encoder.
 
-    ``spans`` has for each part of it (``target``, ``context``, ``text``) its first token, and where
-    each of its tokens stands in the part's own text; a token of the prefix stands at (0, 0).
+    ``spans`` maps each part (``target``, ``context``, ``text``) to the index of its first token and
+    the character span of each of its tokens in that part; tokens of the prefix have (0, 0).
     """
 
     ids: list[int]
@@ -43,9 +43,9 @@ class Tokens:
         return [0] * first + [1] * len(spans) + [0] * (len(self) - first - len(spans))
 
     def within(self, start: int, end: int) -> range:
-        """Return which tokens stand for the text's characters ``[start, end)``."""
+        """Return the indices of the tokens of the text's characters ``[start, end)``."""
         first, spans = self.spans["text"]
-        # Several tokens may stand for one character, and one for several.
+        # A character may have several tokens, and a token several characters.
         begin, stop = bisect_right(spans, start, key=itemgetter(1)), bisect_left(spans, end, key=itemgetter(0))
         return range(first + begin, first + stop)
 
@@ -54,13 +54,13 @@ def encode(
     segments: Sequence[Segment], tokenizer: PreTrainedTokenizerBase | Tokenizer, reads: str = "text", max_length: int = 128,
     prefix: str = "",
 ) -> list[Tokens]:  # fmt: skip
-    """Return the token ids of each segment, at most ``max_length`` of them.
+    """Return the tokens of each segment, at most ``max_length`` of them.
 
-    The segment's text is cut, on its right, only if it alone is too long. The context is cut first,
-    on its left, so that the sentences next to the text stay; a target stays whole up to half of
-    ``max_length``, before text and context. Lone surrogates are read as U+FFFD. ``reads`` is one of
-    ``Reads``; ``prefix`` begins every input, as some encoders require; the tokenizer is a fast one,
-    or the one of the library tokenizers that such a one is made of.
+    The context is truncated first, on its left, to keep the sentences next to the text. The text is
+    truncated on its right if it alone, or with its target, is too long; up to half of
+    ``max_length`` the target takes precedence. Lone surrogates are read as U+FFFD. ``reads`` is one
+    of ``Reads``; ``prefix`` begins every input, as some encoders require; the tokenizer is a fast
+    one, or its backend from the library tokenizers.
     """
     around = template(tokenizer)
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
@@ -77,7 +77,7 @@ def encode(
     alone, room = max_length - sum(map(len, around.single)), max_length - sum(map(len, around.pair))
     out = []
     for text, target, context, whole in zip(texts, targets, contexts, pieces("text") if prefix else texts, strict=True):
-        # A text that fills the input is read alone: its end is worth more than a scrap of context.
+        # A text that fills the input is read alone: its end is worth more than a bit of context.
         if not target.ids and (not context.ids or room - len(text.ids) < _MIN_CONTEXT):
             out.append(_joined([single[0], whole.cut(0, alone), single[1]], around.single_types))
             continue
@@ -90,7 +90,7 @@ def encode(
 
 
 class _Piece(NamedTuple):
-    """Tokens of one part, or special ones, and where they stand."""
+    """Tokens of one part, or special ones, and their character spans."""
 
     name: str
     ids: list[int]
@@ -104,7 +104,7 @@ class _Piece(NamedTuple):
 class Template:
     """The special ids around one text (``single``) and two (``pair``), and token types.
 
-    There are three types around and of one text, five around and of two, in the order of the input.
+    Types are in the order of the input, special ids included: three for one text, five for two.
     """
 
     single: list[list[int]]
@@ -114,11 +114,11 @@ class Template:
 
 
 def template(tokenizer: PreTrainedTokenizerBase | Tokenizer) -> Template:
-    """Return how the tokenizer puts special tokens around one text and around two.
+    """Return the special tokens that the tokenizer puts around one text and around two.
 
-    Ids are joined by this template and not by the library, whose ``truncate`` returns what it cuts
-    off and whose ``post_process`` pairs all of that: memory that grows with the square of a text.
-    Raises ``UserError`` if the tokenizer does more than putting special ids around the texts.
+    Ids are joined by this template instead of the library, whose ``truncate`` returns the overflow,
+    all of which ``post_process`` pairs: memory that grows with the square of the text's length.
+    Raises ``UserError`` if the tokenizer does more than put special ids around the texts.
     """
     backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
     backend.no_truncation()
@@ -138,7 +138,7 @@ def _joined(pieces: Sequence[_Piece], types: Sequence[int]) -> Tokens:
 def _around(backend: Any, *words: str) -> tuple[list[list[int]], list[int]]:
     """Return the special ids before, between and after texts, and the type of each piece.
 
-    The texts are found by their ids: the library does not tell which tokens are the first text.
+    The texts are found by their ids, as the library does not say which tokens are the first text.
     """
     encodings = [backend.encode(word, add_special_tokens=False) for word in words]
     # Taken before post_process, which changes its argument.

@@ -1,1 +1,1 @@
-"""From a trained model to a bundle that needs no Haltung, and MLflow's pyfunc."""
+"""Export of trained models: bundles that run without Haltung, and MLflow's pyfunc."""

@@ -1,4 +1,4 @@
-"""What describes a bundle: the model card, a bill of materials, JSON Schemas of its predictions."""
+"""Documents of a bundle: model card, bill of materials, JSON Schemas of requests and responses."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -19,9 +19,9 @@ from haltung.models.predictor import Calibration
 
 
 def write_card(folder: Path, description: Mapping[str, Any], evaluation: EvaluationResult | None, library: str = "haltung") -> None:
-    """Write the card, as the Hugging Face hub reads it, of a bundle's ``description``; without the
-    ``evaluation`` of the trained model where the reference split has no labels. ``library`` loads
-    the folder, which has golden answers unless that is ``transformers``.
+    """Write a bundle's model card in the format of the Hugging Face hub; ``evaluation`` is that of
+    the trained model, None if the reference split has no labels. ``library`` is the one that loads
+    the folder, which has golden answers only if that is ``haltung``.
     """
     scheme = parse(description["scheme"])
     tasks = evaluation.tasks if evaluation else {}
@@ -57,7 +57,7 @@ def _header(description: Mapping[str, Any], evaluation: EvaluationResult | None,
     ]
     content: dict[str, Any] = {
         "language": ["de"],
-        # On the hub a licence beyond its list, or several, is "other" with a name.
+        # For several licences, or one that is not on its list, the hub uses "other" and a name.
         "license": "other",
         "license_name": "; ".join(f"{what}: {value}" for what, value in data.items()) or "unknown",
         "library_name": library,
@@ -75,8 +75,8 @@ def _title(description: Mapping[str, Any]) -> str:
 
 
 def write_sbom(folder: Path, description: Mapping[str, Any], needed: Iterable[str]) -> None:
-    """Write a bill of materials (CycloneDX 1.6), of weights, graphs, and what they were made of;
-    with the libraries ``needed`` to run it, as they are here, and those of the run (``excluded``).
+    """Write a bill of materials (CycloneDX 1.6): weights, graphs, corpus and encoder, the installed
+    libraries ``needed`` to run the bundle, and those of the training (of scope ``excluded``).
     """
     source, encoder, needs = description["provenance"], description.get("encoder"), sorted(needed)
     licences = {what: {"licenses": [{"license": {"name": name}}]} for what, name in source.get("licences", {}).items()}
@@ -106,9 +106,9 @@ def _hashes(digest: str | None) -> dict[str, Any]:
 
 
 def write_schemas(folder: Path, scheme: Scheme, calibration: Calibration) -> None:
-    """Write JSON Schemas (draft 2020-12) of ``POST /classify``, with labels and precisions."""
+    """Write JSON Schemas (draft 2020-12) for ``POST /classify``, with labels and precisions."""
     request, (answer, _, _) = schemas.ClassifyRequest.model_json_schema(), schemas.label_answers(scheme)
-    # Where dev reaches no precision, none can be requested.
+    # Only precisions that are reached on dev can be requested.
     precisions = sorted({one for values in calibration.thresholds.values() for one, threshold in values.items() if threshold is not None})
     for name in ("OneText", "ManyTexts"):
         request["$defs"][name]["properties"]["abstain"]["enum"] = [None, *precisions]

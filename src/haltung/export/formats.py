@@ -1,4 +1,4 @@
-"""The formats of a bundle: how each is made, and how far it may be from the trained model."""
+"""The formats of a bundle: how each is made, and how much it may differ from the trained model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,9 +18,9 @@ from haltung.models.predictor import Model, tables
 from haltung.models.units import SLOTS
 from haltung.records import Prediction
 
-# What writes each kind, in a module of ``graphs`` that is imported late, since it needs torch.
+# The writer of each kind, in a module of ``graphs`` that is imported late, since it needs torch.
 _GRAPHS = {"linear": "linear:write", "network": "neural:write", "article": "neural:write_articles"}
-SIDES = ("source", "target")  # what a model that finds dyads says besides tasks
+SIDES = ("source", "target")  # outputs of a model that finds dyads, besides tasks
 MAX_DIFFERENCE = 1e-4  # of a probability in fp32, where only rounding may differ
 MAX_FLIPS = 0.01  # the share of a task's labels that a reduced precision may change
 MAX_LOSS = 0.005
@@ -30,9 +30,9 @@ MAX_LOSS = 0.005
 class FormatComparison:
     """A format compared with the trained model on a split.
 
-    ``difference`` is the largest of a probability; ``flips`` the share of segments whose label (or
-    set of labels) differs, for each task, and whose likeliest ``source`` or ``target`` does; the
-    speed is that of one thread.
+    ``difference`` is the largest difference of a probability. ``flips`` has the share of segments
+    whose label (or set of labels) differs, for each task, and of those whose likeliest ``source``
+    or ``target`` differs. The speed is that of one thread.
     """
 
     difference: float
@@ -42,9 +42,9 @@ class FormatComparison:
 
 
 def write_graph(model: Model, path: Path) -> dict[str, Any]:
-    """Write the model's graph in fp32, and return what ``haltung.json`` says of its inputs.
+    """Write the model's graph in fp32, and return the entries of ``haltung.json`` on its inputs.
 
-    These are ``views``, what its passes read, and ``input``, how a text becomes what it takes.
+    These are ``views``, what each pass reads, and ``input``, how a text is converted to tensors.
     """
     path.parent.mkdir(exist_ok=True)
     return dict(resolve_name(f"haltung.export.graphs.{_GRAPHS[model.kind]}")(model, path))
@@ -60,7 +60,7 @@ def obstacle(name: str) -> str:
 
 
 def make(name: str, folder: Path) -> dict[str, Any]:
-    """Make a format of the fp32 graph and return its entry; ``UserError`` if there is none such."""
+    """Make a format from the fp32 graph and return its entry; ``UserError`` if it is unknown."""
     from haltung.export.graphs import reduced
 
     if name == "bf16":  # needs no file of its own
@@ -86,12 +86,12 @@ def entry(folder: Path, name: str) -> dict[str, Any]:
 def compare(
     reference: ScoredSplit, expected_sides: Mapping[str, np.ndarray], predicted: Sequence[Prediction], seconds: float
 ) -> FormatComparison:
-    """Compare a format's predictions and its ``sides`` with those of the model."""
+    """Compare a format's predictions, and their ``sides``, with those of the model."""
     probabilities, found = tables([one.probabilities for one in predicted], reference.scheme), sides(predicted)
     scored = replace(reference, probabilities=probabilities)
     flips = {side: float((found[side].argmax(axis=1) != values.argmax(axis=1)).mean()) for side, values in expected_sides.items()}
     for task in reference.scheme:
-        # NaN equals nothing, and argmax would take it for the highest.
+        # A NaN counts as a flip; argmax would take it for the maximum.
         differs = np.asarray(scored.decided(task.name) != reference.decided(task.name)).reshape(len(reference), -1).any(axis=1)
         flips[task.name] = float((differs | ~np.isfinite(probabilities[task.name]).all(axis=1)).mean())
     difference = largest_difference({**probabilities, **found}, {**reference.probabilities, **expected_sides})
@@ -99,9 +99,9 @@ def compare(
 
 
 def sides(predicted: Sequence[Prediction]) -> dict[str, np.ndarray]:
-    """Return how likely each candidate is ``source`` and ``target`` in each role.
+    """Return the probabilities of each candidate as ``source`` and as ``target`` in each role.
 
-    These are ``[segments, SLOTS * roles]``; there are none from a model that finds no dyads.
+    The arrays are ``[segments, SLOTS * roles]``; without actors in the predictions there are none.
     """
     if not any(one.actors for one in predicted):
         return {}
@@ -122,7 +122,7 @@ def macro_f1(scored: ScoredSplit) -> dict[str, float]:
 def objections(comparison: FormatComparison, reference: Mapping[str, float], exact: bool) -> list[str]:
     """Return a sentence for each limit that a format exceeds.
 
-    ``reference`` is the model's macro-F1 of each task. An ``exact`` format is in fp32 throughout.
+    ``reference`` has the model's macro-F1 for each task. An ``exact`` format uses fp32 throughout.
     """
     out = []
     if not np.isfinite(comparison.difference):
@@ -135,7 +135,7 @@ def objections(comparison: FormatComparison, reference: Mapping[str, float], exa
             out.append(f"{task}: {share:.2%} of the labels flip, allowed {'are none' if exact else f'is {allowed:.0%}'}")
     if not exact:
         for task, value in comparison.macro_f1.items():
-            if (lost := reference[task] - value) > MAX_LOSS + 1e-12:  # a rounding error beyond the limit is no loss
+            if (lost := reference[task] - value) > MAX_LOSS + 1e-12:  # tolerates rounding errors
                 out.append(f"{task}: macro-F1 falls by {100 * lost:.2f} points to {value:.3f}, allowed is {100 * MAX_LOSS:g}")
     return out
 

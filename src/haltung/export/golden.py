@@ -31,9 +31,9 @@ class Golden:
 
 
 def inputs(articles: bool = False) -> list[tuple[Segment, str]]:
-    """Return the package's inputs and what each tests; some are for models of ``articles``."""
+    """Return the package's inputs and what each tests; some only for models of ``articles``."""
     out = []
-    # Not splitlines, which would split at characters within a text, too.
+    # Not splitlines, which also splits at characters within a text.
     for line in files("haltung.export").joinpath("golden_inputs.jsonl").read_text(encoding="utf-8").strip("\n").split("\n"):
         row = json.loads(line)
         if "headline" in row and not articles:
@@ -51,19 +51,19 @@ def inputs(articles: bool = False) -> list[tuple[Segment, str]]:
 
 
 def write(path: Path, segments: Sequence[tuple[Segment, str]], probabilities: Mapping[str, np.ndarray], scheme: Scheme) -> None:
-    """Write as JSON Lines the inputs, what each tests, and the model's ``[inputs, labels]``."""
+    """Write inputs, what each tests, and probabilities, ``[inputs, labels]``, as JSON Lines."""
     lines = []
     predicted = predictions([segment.id for segment, _ in segments], probabilities, scheme)
     for (segment, note), prediction in zip(segments, predicted, strict=True):
         parts = {name: value for name in _FIELDS if (value := getattr(segment, name)) not in ("", None) or name == "text"}
         labels = {task: list(label) if isinstance(label, tuple) else label for task, label in prediction.labels.items()}
-        # ASCII with escapes, since UTF-8 can't encode half a character.
+        # ASCII with escapes, since UTF-8 can't encode lone surrogates.
         lines.append(json.dumps({"id": segment.id, "note": note, **parts, "labels": labels, "probabilities": prediction.probabilities}))
     path.write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
 def read(folder: Path, scheme: Scheme) -> list[Golden]:
-    """Read the golden answers; ``UserError`` if they are missing, broken, or of other labels."""
+    """Read the golden answers; ``UserError`` if they are missing, broken, or have other labels."""
     with broken_parts(folder):
         path = file_of(folder, FILE, {})
         lines = path.read_text(encoding="utf-8").strip("\n").split("\n")

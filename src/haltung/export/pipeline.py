@@ -1,7 +1,7 @@
-"""The tasks of a network as models of plain transformers, for its pipelines and for services.
+"""Export of a network's tasks as models of plain transformers, for its pipelines and for services.
 
-Classifiers of transformers read the first token by a dense layer, an activation and a last layer.
-Our heads are linear, so both layers are made such that the activation changes nothing.
+Classifiers of transformers apply a dense layer, an activation and an output layer to the first
+token. Our heads are linear, so both layers get weights with which the activation has no effect.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from haltung.models.neural import NeuralModel
 
-# Of each family: the dense layer, its activation, the last layer.
+# For each family: the dense layer, its activation, the output layer.
 _FAMILIES = {
     "bert": ("bert.pooler.dense", "tanh", "classifier"),
     **dict.fromkeys(("roberta", "xlm-roberta", "camembert"), ("classifier.dense", "tanh", "classifier.out_proj")),
@@ -41,20 +41,20 @@ _FAMILIES = {
     "deberta-v2": ("pooler.dense", "gelu", "classifier"),
     "distilbert": ("pre_classifier", "relu", "classifier"),
 }
-# The factor before a tanh, undone behind it. tanh y = y (1 - y² / 3 + …): where a state is 20, as
-# large as they get, 2e-6 of it is lost. With a smaller factor float16, in which services compute,
-# would lose more: below 2^-14 its numbers have fewer digits.
+# The factor before a tanh, undone after it. tanh y = y (1 - y² / 3 + …): the relative error is 2e-6
+# for a state of 20, the largest that occurs. A smaller factor would lose more in float16, which
+# services compute in: below 2^-14 its numbers have fewer digits.
 _SMALL = 2.0**-13
 _CONFIG, _WEIGHTS, _MARK = "config.json", "model.safetensors", "haltung"
-# What a model of another kind says its labels by.
+# What models of other kinds predict from.
 _LOST = {"article": "the article's other sentences and dyads", "linear": "counts of words", "ensemble": "several members"}
 _REMEDY = "train with model=network 'model.reads={default: text}' 'model.pooling={default: cls}'"
 
 
 def obstacles(folder: Path) -> dict[str, str]:
-    """Return which tasks of a trained bundle no class of transformers can express, and why.
+    """Return the tasks of a trained bundle that no class of transformers can express, with reasons.
 
-    Raises ``UserError`` if none can be expressed, or the folder holds no complete bundle.
+    Raises ``UserError`` if no task can be expressed, or the folder holds no complete bundle.
     """
     description = bundle.describe(folder)
     if (kind := description["kind"]) != "network":
@@ -86,7 +86,7 @@ def export(
 ) -> ExportResult:  # fmt: skip
     """Write a folder for each task that is not ``left_out``, if it agrees with the trained model.
 
-    Those of an older export are replaced, all in one step. The formats of the result are tasks.
+    The folders of an older export are replaced atomically. In the result, the formats are tasks.
     Raises ``UserError`` as ``check_target``.
     """
     from transformers import pipeline
@@ -132,7 +132,7 @@ def export(
 
 
 def _write(model: NeuralModel, task: Task, folder: Path) -> None:
-    """Write the model of a task, which gives calibrated probabilities, and its tokenizer."""
+    """Write the model of a task, which returns calibrated probabilities, and its tokenizer."""
     import torch
     from transformers import AutoModelForSequenceClassification
 
@@ -152,16 +152,16 @@ def _write(model: NeuralModel, task: Task, folder: Path) -> None:
     whole.save_pretrained(folder)
     model.tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
-    # This class takes tokenizer.json as it is, and transformers 4 has it too.
+    # This class uses tokenizer.json unchanged, and transformers 4 has it too.
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": max_length}
     path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **settings}, indent=2) + "\n", encoding="utf-8")
-    # This file tells text-embeddings-inference where to cut.
+    # From this file text-embeddings-inference gets the maximum length.
     limit = {"max_seq_length": max_length, "do_lower_case": False}
     (folder / "sentence_bert_config.json").write_text(json.dumps(limit) + "\n", encoding="utf-8")
 
 
 def _layers(weight: Tensor, activation: str) -> tuple[Tensor, Tensor]:
-    """Return the weights of the dense and the last layer, which together multiply by ``weight``."""
+    """Return the weights of the dense and output layers, which together multiply by ``weight``."""
     import torch
 
     labels, width = weight.shape

@@ -6,8 +6,8 @@ exported one comes with a client (a copy of ``inference/client.py``, as the arti
 and for it this file imports nothing of the project, so that no installed version matters.
 
 Predictions have one string column per task (a list of strings if the task is multi-label), and
-``probabilities`` as JSON text, which passes through ``mlflow models serve``, Spark (whose UDFs know
-no structs within structs), Parquet and CSV, with one signature for all label schemes.
+``probabilities`` as JSON text, which passes through ``mlflow models serve``, Spark (whose UDFs have
+no nested structs), Parquet and CSV, with one signature for all label schemes.
 """
 
 import json
@@ -24,11 +24,11 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 
 with warnings.catch_warnings():
-    # MLflow warns of the types of its own classes when this part of it is imported.
+    # When this module is imported, MLflow warns about the types of its own classes.
     warnings.simplefilter("ignore")
     from mlflow.pyfunc.model import PythonModel
 
-# The optional columns of text; a model of articles has a use for article, headline and position.
+# The optional columns of text; models of articles also use article, headline and position.
 _COLUMNS = ("id", "context", "target", "article", "headline")
 Classify = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]  # segments to predictions
 
@@ -36,8 +36,8 @@ Classify = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]  # segments to
 class BundleModel(PythonModel):
     """A classifier with MLflow's interface.
 
-    ``predict`` is annotated with a table only, since MLflow would derive a signature from any other
-    annotation; ours is logged with the model.
+    ``predict`` is annotated with a DataFrame only, since MLflow would derive a signature from any
+    other annotation; ours is logged with the model.
     """
 
     def load_context(self, context: Any) -> None:
@@ -51,10 +51,10 @@ class BundleModel(PythonModel):
 
         ``model_input`` is a DataFrame with ``text`` and optionally ``id``, ``context``, ``target``;
         or a list of texts or of dicts with these keys. A model of articles reads the rows of an
-        ``article`` together, by ``position`` and below the ``headline``. Others are unused.
+        ``article`` together, by ``position`` and after the ``headline``. Other columns are ignored.
 
         Raises ``MlflowException``, status 400 of ``mlflow models serve``, if a row has no text, or
-        a position that is no whole number.
+        its position is not a whole number.
         """
         frame = _frame(model_input)
         rows = _rows(frame)
@@ -75,7 +75,7 @@ def _trained(folder: Path) -> Classify:
 
 
 def _exported(folder: Path, client: Path) -> Classify:
-    # Under a name that no installed module has; its dataclasses look their module up.
+    # The name is that of no installed module; dataclasses look up the module that they are in.
     spec = spec_from_file_location("haltung_client_of_the_model", client)
     assert spec is not None
     assert spec.loader is not None
@@ -100,7 +100,7 @@ def _frame(model_input: Any) -> pd.DataFrame:
         expected = "a table with the column text, a list of texts, or of objects with text"
         raise MlflowException.invalid_parameter_value(f"the input is {type(model_input).__name__}; expected {expected}")
     columns = None if rows else ["text"]
-    # As objects, since the strings of pandas can't hold half a character, which our models read.
+    # As objects, since pandas' strings can't hold lone surrogates, which our models accept.
     return pd.DataFrame([{"text": row} if isinstance(row, str) else dict(row) for row in rows], columns=columns, dtype=object)
 
 
@@ -115,10 +115,10 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
         # None, NaN and NA are missing.
         values = {name: columns[name][number] if name in columns else None for name in ("position", *_COLUMNS)}
         row = {name: "" if value is None or bool(pd.isna(value)) else str(value) for name, value in values.items()}
-        # pandas may have made a float of a whole number.
+        # pandas may have converted integers to floats.
         if not re.fullmatch(r"(\d+(\.0*)?)?", place := row["position"]):
             raise MlflowException.invalid_parameter_value(f"row {number} of the input: position is '{place:.40}'; expected a whole number")
-        # Every row has an id: its number, if it has no other.
+        # The id of a row defaults to its number.
         rows.append({**row, "id": row["id"] or str(number), "text": text, "position": int(float(place)) if place else None})
     return rows
 

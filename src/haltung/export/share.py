@@ -1,4 +1,4 @@
-"""What makes an exported model easy to get: a wheel that pip installs, a repository on the hub."""
+"""Distribution of exported models: a wheel that pip installs, a repository on the hub."""
 
 import keyword
 import re
@@ -37,8 +37,8 @@ def check_wheel(name: str, version: str) -> None:
 def wheel(model: Path, name: str, version: str, licence: str | None) -> Path:
     """Pack a folder that ``haltung export`` has written as a wheel beside it; return its path.
 
-    Installed, the model is found by its name: ``haltung.load(name)``. ``licence`` is that of the
-    data, None if unknown. Raises ``UserError`` if the wheel can't be written.
+    Once it is installed, ``haltung.load(name)`` finds the model. ``licence`` is that of the data,
+    None if unknown. Raises ``UserError`` if the wheel can't be written.
     """
     from hatchling.builders.wheel import WheelBuilder
 
@@ -87,8 +87,8 @@ def check_hub(repository: str) -> None:
 def upload(model: Path, repository: str, private: bool) -> str:
     """Upload a folder that ``haltung export`` has written to the hub; return the commit's address.
 
-    A repository that is not there is made, ``private`` or not; one that is there then holds what
-    the folder holds, and its history the rest. ``UserError``: no hub, or it refuses.
+    A missing repository is created, ``private`` or public; in an existing one the folder's files
+    replace all others, which stay in its history. ``UserError`` if the hub is down or refuses.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of httpx, or of httpx2, as the version has it
@@ -108,5 +108,5 @@ def upload(model: Path, repository: str, private: bool) -> str:
 
 
 def _card(model: Path) -> Path | None:
-    """Return the card of a bundle, or of a compact model, which may have one of its own above."""
+    """Return the card of a bundle or compact model; a compact one's own precedes its bundle's."""
     return next((path for path in (model / "README.md", model / "bundle" / "README.md") if path.is_file()), None)

@@ -10,7 +10,7 @@ from haltung.inference.client import BundleError, file_of
 from haltung.models import bundle
 
 FILE = "haltung.json.sig"
-_SIGNER = "signer"  # in the description, the public key: so that another's signature is not taken for a change
+_SIGNER = "signer"  # the public key in the description, to distinguish another signer from a change
 
 
 def read_key(path: str, kind: str) -> Any:
@@ -33,13 +33,13 @@ def read_key(path: str, kind: str) -> Any:
 
 
 def sign(folder: Path, key: Any) -> None:
-    """Write the digests of all files of an exported bundle anew, and sign them."""
+    """Update the digests of all files of an exported bundle, and sign them."""
     write_description(folder, {**bundle.describe(folder), _SIGNER: key.public_key().public_bytes_raw().hex()})
     (folder / FILE).write_bytes(key.sign((folder / bundle.DESCRIPTION).read_bytes()))
 
 
 def fault(folder: Path, key: Any) -> str:
-    """Return why a bundle is not as the owner of a public key signed it, or ""; nothing is run."""
+    """Return why a bundle is not what the owner of a public key signed, or ""; nothing is run."""
     from cryptography.exceptions import InvalidSignature
 
     description = bundle.describe(folder)

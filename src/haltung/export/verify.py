@@ -1,4 +1,4 @@
-"""The verification of a bundle: its files are whole, and every runtime gives the golden answers."""
+"""Verification of a bundle: files are intact, and every runtime reproduces the golden answers."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +21,8 @@ from haltung.models.predictor import predictions, tables
 
 @dataclass(frozen=True)
 class FormatCheck:
-    """One format (or ``weights``) in one runtime (or the weights' library), on golden inputs: the
-    largest ``difference`` of a probability, None if it did not run, and how many of the ``inputs``
+    """One format (or ``weights``), checked in one runtime (or the weights' library): the largest
+    ``difference`` of a probability, None if it did not run, and how many of the golden ``inputs``
     get other labels. ``fault`` says what is wrong, "" if the format agrees.
     """
 
@@ -37,7 +37,7 @@ class FormatCheck:
 
 @dataclass(frozen=True)
 class Verification:
-    """A sentence for each broken file, a check of each format and runtime, and absent runtimes."""
+    """A sentence per broken file, a check per format and runtime, and the missing runtimes."""
 
     broken: tuple[str, ...]
     checks: tuple[FormatCheck, ...]
@@ -52,7 +52,7 @@ class Verification:
 def verify(folder: Path, threads: int | None = None, callback: Callable[[str], None] = lambda step: None) -> Verification:
     """Check every file's SHA-256, and replay the golden answers in every installed runtime.
 
-    ``threads`` None are those of ``haltung.resources``; ``callback`` gets each step's name before.
+    ``threads`` defaults to that of ``haltung.resources``; ``callback`` gets each step's name first.
     ``UserError`` if the bundle is not exported, or too broken to replay anything.
     """
     description = bundle.describe(folder, exported=True)
@@ -93,7 +93,7 @@ def _check(folder: Path, name: str, runtime: str, entry: Mapping[str, Any], thre
 
 
 def _relabelled(answers: Sequence[golden.Golden], probabilities: Mapping[str, np.ndarray], scheme: Scheme) -> list[str]:
-    """Return the ids of those inputs whose labels are not those of the probabilities."""
+    """Return the ids of the inputs whose labels differ from those of the probabilities."""
     predicted = predictions([answer.segment.id for answer in answers], probabilities, scheme)
     return [one.id for answer, one in zip(answers, predicted, strict=True) if dict(answer.labels) != dict(one.labels)]
 

@@ -1,4 +1,4 @@
-"""The export: from a trained model to a bundle whose formats have all been compared with it."""
+"""Export of a trained model to a bundle, all formats of which have been compared with it."""
 
 import hashlib
 import json
@@ -24,15 +24,15 @@ from haltung.models.bundle import DESCRIPTION, VECTORS, ExportedModel
 from haltung.models.predictor import Model
 from haltung.records import Segment
 
-# A task of one of these names would clash with an input of the graph, or another of its outputs.
+# Tasks with these names would clash with inputs of the graph, or with its other outputs.
 _TAKEN = ("input_ids", "attention_mask", "own_mask", "token_type_ids", "numbers", "counts")
 _TAKEN_BY_ARTICLES = ("positions", "sentence", "place", "kind", *VECTORS, *SIDES)
 
 
 @dataclass(frozen=True)
 class ReferenceSplit:
-    """The split on which formats are compared with the trained model, whose own ``figures`` are the
-    out-of-fold ones where it has learned from these segments, else None.
+    """The split on which formats are compared with the trained model; ``figures`` are the model's
+    out-of-fold results if it has learned from these segments, else None.
     """
 
     corpus: str
@@ -41,7 +41,7 @@ class ReferenceSplit:
     figures: EvaluationResult | None = None
 
     def evaluation(self, scored: ScoredSplit) -> EvaluationResult | None:
-        """Return the figures for the tasks of ``scored``, None where nothing is labelled."""
+        """Return the results for the tasks of ``scored``, None if nothing is labelled."""
         if self.figures:
             return replace(self.figures, tasks={name: task for name, task in self.figures.tasks.items() if name in scored.scheme.names})
         return evaluate(scored) if scored.tasks else None
@@ -50,8 +50,8 @@ class ReferenceSplit:
 @dataclass(frozen=True)
 class ExportResult:
     """The outcome: ``folder`` is None if fp32 was refused, so that nothing was written. ``formats``
-    stayed within the limits; others were ``refused``, or ``skipped`` as not measurable here.
-    ``reference`` is the trained model's macro-F1 of each task, ``bytes`` the size of each format.
+    are within the limits; others were ``refused``, or ``skipped`` as not measurable here.
+    ``reference`` has the trained model's macro-F1 per task, ``bytes`` the size of each format.
     """
 
     folder: Path | None
@@ -69,9 +69,9 @@ def export(
 ) -> ExportResult:  # fmt: skip
     """Write a bundle atomically into a folder that is new, empty, or holds an older bundle.
 
-    ``wanted`` are the formats to try besides fp32; ``callback`` gets each step's name before;
+    ``wanted`` are the formats to try besides fp32; ``callback`` gets each step's name first;
     ``beside`` are files to copy. ``UserError`` if the folder holds something else, a task has the
-    name of a graph's input, the split is empty, or a library is not installed.
+    name of an input or output of a graph, the split is empty, or a library is not installed.
     """
     check_target(folder, reference, (folder / DESCRIPTION).is_file(), "bundle")
     if clash := {*_TAKEN, *(_TAKEN_BY_ARTICLES if model.reads_articles else ())} & set(model.scheme.names):
@@ -90,7 +90,7 @@ def export(
 
 
 def check_target(folder: Path, reference: ReferenceSplit, older: bool, what: str) -> None:
-    """Raise ``UserError`` if the folder holds anything but an older one, or the split nothing."""
+    """Raise ``UserError`` if the folder holds anything but an older one, or the split is empty."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; name a folder to write to: to=DIR")
     if folder.is_dir() and any(folder.iterdir()) and not older:
@@ -101,11 +101,11 @@ def check_target(folder: Path, reference: ReferenceSplit, older: bool, what: str
 
 
 class NothingAgrees(Exception):
-    """Nothing agrees with the trained model in fp32; the folder is left as it was."""
+    """Nothing agrees with the trained model in fp32; the folder stays unchanged."""
 
 
 class _Export:
-    """The model's predictions, and the formats so far."""
+    """An export in progress: the model's predictions, and the formats so far."""
 
     def __init__(self, model: Model, reference: ReferenceSplit, callback: Callable[[str], None]) -> None:
         self.model, self.reference, self.callback = model, reference, callback
@@ -176,7 +176,7 @@ class _Export:
             if not any(other["file"] == entry["file"] for other in self.formats.values()):
                 (folder / entry["file"]).unlink()
             return
-        # Other processors round otherwise, in a reduced precision as much as the reduction itself.
+        # Other processors round differently, at reduced precision by as much as the reduction.
         tolerance = LIMIT if name == "fp32" else max(LIMIT, float(f"{2 * difference:.1e}"))
         # Without the speed, which depends on the machine.
         entry |= {"largest_difference": comparison.difference, "flips": dict(comparison.flips), "macro_f1": dict(comparison.macro_f1)}
@@ -184,13 +184,13 @@ class _Export:
 
 
 def make_readable(folder: Path) -> None:
-    """Let everybody read all files: weights are their owner's, a service often runs as another."""
+    """Make all files readable by all: weights are private by default, services run as others."""
     for path in folder.rglob("*"):
         path.chmod(path.stat().st_mode | (0o111 if path.is_dir() else 0) | 0o444)
 
 
 def write_description(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write ``haltung.json`` with the SHA-256 of all other files, and of its own content."""
+    """Write ``haltung.json`` with the SHA-256 of each other file, and of its own content."""
     others = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != DESCRIPTION)
     whole = {**content, "files": {path.relative_to(folder).as_posix(): sha256(path) for path in others}}
     whole["digest"] = digest(whole)

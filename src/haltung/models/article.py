@@ -22,24 +22,24 @@ from haltung.models.spec import ArticleSpec
 from haltung.models.units import CUES, SLOTS, ActorBatch, Unit, actor_answers, actor_batch, units
 from haltung.records import ActorAnswer, Segment
 
-# Encoders whose positions and attention can be told which tokens belong together.
+# Encoder families that accept position ids and an attention mask for each pair of tokens.
 _FAMILIES = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
-_PACKED = 256  # sentences that are read at once
-# Tokens in a row of them: what attention costs grows with it. Few sentences fill some better.
+_PACKED = 256  # sentences in one pass of the encoder
+# Widths of packed rows in tokens: attention costs more in wider ones, which fit few sentences well.
 _WIDTHS, _FEW = range(64, 92, 4), 100
-_SENTENCES = 1024  # of articles are read at once at most; their tokens' vectors are kept
-_JOINED = 4 * CUES  # cues joined with a stance: several may share a number
+_SENTENCES = 1024  # in a batch of articles, at most; the vectors of all their tokens are kept
+_JOINED = 4 * CUES  # hashed pairs of a cue and a stance, which may collide
 _ACTOR_WIDTH = 128
-_ACTOR_DROPOUT = 0.3  # by dev: some thousand sentences are few for so many weights
-_CUE_DROPOUT = 0.2  # of cues are left out in training, so that none is relied on alone
+_ACTOR_DROPOUT = 0.3  # chosen on dev: a few thousand sentences are little data for this many weights
+_CUE_DROPOUT = 0.2  # share of cues dropped in training, so that the model relies on no single cue
 
 
 class Packed(NamedTuple):
-    """Sentences one behind the other in rows, ``[rows, tokens]``, so that little is padding; the
-    names are those of ``haltung.inference.client.pack``.
+    """Sentences packed into rows, ``[rows, tokens]``, to reduce padding; the field names are those
+    of ``haltung.inference.client.pack``.
 
-    ``sentence`` is the number of each token's sentence, -1 at padding; ``positions`` begin anew
-    with each sentence. ``starts`` ``[sentences]`` has their first tokens along the rows.
+    ``sentence`` is the index of each token's sentence, -1 at padding; ``positions`` restart in each
+    sentence. ``starts`` ``[sentences]`` are the indices of first tokens in the flattened rows.
     """
 
     input_ids: Tensor
@@ -50,12 +50,12 @@ class Packed(NamedTuple):
 
 
 class ArticleBatch(NamedTuple):
-    """The tensors of some articles, whose sentences are those of ``parts``, one after another.
+    """The tensors of a batch of articles, whose sentences are those of ``parts`` in order.
 
-    ``kind`` ``[articles, longest]`` is 0 at a headline or context, 1 at other sentences, -1 where
-    there is none; ``place`` ``[sentences]`` is where each sentence stands in that table, counted
-    along its rows. ``wanted`` ``[rows]`` are the numbers of the sentences whose logits are asked
-    for. ``actors`` is None where no dyads are asked for.
+    ``kind`` ``[articles, longest]`` is 0 at a headline or context, 1 at other sentences, -1 at
+    padding; ``place`` ``[sentences]`` is the index of each sentence in the flattened ``kind``.
+    ``wanted`` ``[rows]`` are the indices of the sentences whose logits are returned. ``actors`` is
+    None if the network scores no dyads.
     """
 
     parts: Sequence[Packed]
@@ -66,21 +66,21 @@ class ArticleBatch(NamedTuple):
 
 
 class ActorHead(nn.Module):
-    """Scores who is source and who is target among a sentence's candidates, and in which role.
+    """Scores each candidate of a sentence as source and as target of its dyads, in each role.
 
-    A candidate is known by its mentions' vectors, its sentence's, the stance, and its cues; the
-    candidates of a sentence then see each other. Beside that each cue has a weight for each role,
-    and another one joined with the likeliest stance: behind "gegen" stands the target of a
-    criticism, but the partner of an agreement (a wide part beside the deep one, Cheng et al. 2016,
+    A candidate is represented by the vectors of its mentions and of its sentence, the stance, and
+    its cues; the candidates of a sentence then attend to each other. In addition, each cue has a
+    weight per side and role, and another per likeliest stance: "gegen" precedes the target of a
+    criticism, but the partner of an agreement (a wide part beside the deep one; Cheng et al. 2016,
     "Wide & Deep Learning for Recommender Systems").
     """
 
     def __init__(self, width: int, stances: int) -> None:
-        """Make the layers; embeddings of cues are drawn from N(0, 0.3²), their weights are 0."""
+        """Create the layers; cue embeddings are drawn from N(0, 0.3²), cue weights start at 0."""
         super().__init__()
         self.cues = nn.Embedding(CUES, _ACTOR_WIDTH, padding_idx=0)
         nn.init.normal_(self.cues.weight, std=0.3)
-        # No cue: how many cues others in the batch have must not count.
+        # Padding: the number of cues of other candidates in the batch must not matter.
         nn.init.zeros_(self.cues.weight.data[0])
         self.direct, self.joined = (nn.Embedding(size, 2 * len(ROLES), padding_idx=0) for size in (CUES, _JOINED))
         for table in (self.direct, self.joined):
@@ -92,15 +92,15 @@ class ActorHead(nn.Module):
         self.roles = nn.Linear(_ACTOR_WIDTH, 2 * len(ROLES))
 
     def forward(self, mentions: Tensor, sentences: Tensor, stances: Tensor, cues: Tensor, sentence: Tensor, slot: Tensor) -> Tensor:
-        """Return log-probabilities, ``[2, sentences, SLOTS * roles]``, of sources and of targets.
+        """Return log-probabilities of sources and of targets, ``[2, sentences, SLOTS * roles]``.
 
-        ``mentions`` are ``[candidates, 2 * width]``, ``sentences`` ``[sentences, 2 * width]``, and
-        ``stances`` ``[sentences, stances]`` the probability of each; the rest is as in
-        ``ActorBatch``. Nobody has one role.
+        ``mentions`` are ``[candidates, 2 * width]``, ``sentences`` ``[sentences, 2 * width]``;
+        ``stances`` are probabilities, ``[sentences, stances]``. The other arguments are as in
+        ``ActorBatch``. Nobody, the candidate in slot 0, has only the first role.
         """
         if self.training:
             cues = cues * (torch.rand(cues.shape, device=cues.device) >= _CUE_DROPOUT)
-        shift, scale = (part(stances).index_select(0, sentence) for part in (self.shift, self.scale))  # with [], threads race backwards
+        shift, scale = (part(stances).index_select(0, sentence) for part in (self.shift, self.scale))  # [] has a race in backward
         vectors = self.vectors(self.dropout(torch.cat([mentions, sentences.index_select(0, sentence)], dim=-1)))
         known = functional.gelu(vectors + self.cues(cues).sum(dim=1) + shift) * (1 + scale)
         place, count = sentence * SLOTS + slot, sentences.shape[0]
@@ -115,26 +115,25 @@ class ActorHead(nn.Module):
         return functional.log_softmax(scores, dim=-1)
 
     def _wide(self, cues: Tensor, stance: Tensor, place: Tensor, count: int) -> Tensor:
-        """Return the cues' own part of the scores, ``[sentences, SLOTS, 2 * roles]``."""
+        """Return the scores of the cues alone, ``[sentences, SLOTS, 2 * roles]``."""
         joined = ((cues * 31 + stance.unsqueeze(1) * 7919) % (_JOINED - 1) + 1) * (cues > 0)
         scores: Tensor = self.direct(cues).sum(dim=1) + self.joined(joined).sum(dim=1)
         return scores.new_zeros(count * SLOTS, scores.shape[-1]).index_copy(0, place, scores).view(count, SLOTS, 2 * len(ROLES))
 
 
 class ArticleNetwork(EncoderNetwork):
-    """An encoder that reads each sentence once, a network over the sentences of an article, heads.
+    """An encoder of single sentences, a sequence network over those of an article, and heads.
 
-    The network over the sentences is as wide as the encoder. A head sees the sentence's own vector
-    and the one that the sequence network makes of it. Sides of dyads are scored if they are asked
-    for and the scheme has the stances that dyads have, ``neutral`` being the number of the label
-    that is none.
+    The sequence network has the encoder's width. Each head reads the sentence's own vector and its
+    output of the sequence network. Sides of dyads are scored if ``dyads`` is true and the scheme
+    has a single-label task ``stance`` with the label ``neutral``, which has the index ``neutral``.
     """
 
     def __init__(self, encoder: nn.Module, scheme: Scheme, spec: ArticleSpec, dyads: bool = False) -> None:
-        """Make the new parts; weights of embeddings and heads are drawn from N(0, 0.02²)."""
+        """Create the new layers; weights of embeddings and heads are drawn from N(0, 0.02²)."""
         super().__init__(encoder, scheme, spec)
         width, layers, dropout = self.width, spec.layers, spec.dropout
-        # One more than the window: a headline stands before it.
+        # One more than the window, for the headline before it.
         self.positions, self.kinds = nn.Embedding(spec.window + 1, width), nn.Embedding(2, width)
         layer = nn.TransformerEncoderLayer(width, max(1, width // 64), 2 * width, dropout, batch_first=True, norm_first=True)
         self.sequence = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
@@ -148,10 +147,10 @@ class ArticleNetwork(EncoderNetwork):
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
     def forward(self, articles: ArticleBatch, stances: Tensor | None = None) -> tuple[dict[str, Tensor], Tensor | None]:
-        """Return the logits of each task, ``[rows, labels]`` in float32, and those of actors.
+        """Return each task's logits, ``[rows, labels]`` in float32, and what ``ActorHead`` returns.
 
-        The latter are as of ``ActorHead``, None where none are asked for; ``stances`` ``[rows,
-        labels]`` are probabilities that take the place of the network's own, where they are not 0.
+        The latter is None if there are no candidates to score. ``stances`` ``[rows, labels]`` are
+        probabilities that replace the network's own, except in rows that are all 0.
         """
         states = [self.states(part) for part in articles.parts]
         parts = zip(states, articles.parts, strict=True)
@@ -174,22 +173,22 @@ class ArticleNetwork(EncoderNetwork):
     def states(self, part: Packed) -> Tensor:
         """Return the vector of each token, ``[rows, tokens, width]``."""
         types = {} if part.token_type_ids is None else {"token_type_ids": part.token_type_ids}
-        # A token attends to its sentence, padding to padding, so that no row of softmax is empty.
+        # Tokens attend within their sentence, padding to padding, so that no softmax is empty.
         own = (part.sentence.unsqueeze(1) == part.sentence.unsqueeze(2)).unsqueeze(1)
         mask = torch.zeros(own.shape, device=own.device).masked_fill(~own, torch.finfo(torch.bfloat16).min)
         states: Tensor = self.encoder(input_ids=part.input_ids, attention_mask=mask, position_ids=part.positions, **types).last_hidden_state
         return states.float()
 
     def vectors(self, sentences: Tensor, place: Tensor, kind: Tensor) -> Tensor:
-        """Return each sentence's own vector, and behind it the one that its neighbours make of it.
+        """Return each sentence's own vector, concatenated with its output of the sequence network.
 
-        These are ``[sentences, 2 * width]``; ``place`` and ``kind`` are as in ``ArticleBatch``.
+        The shape is ``[sentences, 2 * width]``; ``place`` and ``kind`` are as in ``ArticleBatch``.
         """
-        # The small network computes in float32: it costs next to nothing.
+        # In float32, which costs next to nothing in so small a network.
         with torch.autocast(sentences.device.type, enabled=False):
             count, longest = kind.shape
             table = sentences.new_zeros(count * longest, sentences.shape[-1]).index_copy(0, place, sentences)
-            # A table may be filled up beyond the window.
+            # A table may be padded beyond the window.
             number = torch.arange(longest, device=kind.device).clamp(max=self.positions.num_embeddings - 1)
             known = self.positions(number) + self.kinds(kind.clamp(min=0))
             table, padding = table.view(count, longest, -1) + known, kind < 0
@@ -197,7 +196,7 @@ class ArticleNetwork(EncoderNetwork):
             return torch.cat([sentences, seen.reshape(count * longest, seen.shape[-1])[place]], dim=-1)
 
     def _by_size(self, table: Tensor, padding: Tensor) -> Tensor:
-        """Return what ``sequence`` does; single sentences, most of a batch, are not padded."""
+        """Apply ``sequence`` without padding single sentences, which are most of a batch."""
         out, single = torch.zeros_like(table), padding[:, 1:].all(dim=1)
         for rows, size in ((single, 1), (~single, table.shape[1])):
             if rows.any():
@@ -210,9 +209,9 @@ class ArticleNetwork(EncoderNetwork):
         return {task: head(read).float() for task, head in self.heads.items()}
 
     def likely(self, logits: Mapping[str, Tensor]) -> Tensor:
-        """Return how likely each stance is if there is one, ``[sentences, stances]``.
+        """Return each stance's probability, given that it is not neutral, ``[sentences, stances]``.
 
-        What is asked is who takes a stance, should it be one: that it is none plays no part.
+        The actor head scores who takes a stance if there is one; neutral gets 0.
         """
         stances = logits[STANCE].detach()
         is_neutral = torch.arange(stances.shape[1], device=stances.device) == self.neutral
@@ -220,7 +219,7 @@ class ArticleNetwork(EncoderNetwork):
 
 
 class ArticleModel(EncoderModel):
-    """A network that reads articles, and all that it needs to predict."""
+    """A network that reads articles, and everything it needs to predict."""
 
     kind = "article"
     reads_articles = True
@@ -235,9 +234,9 @@ class ArticleModel(EncoderModel):
     def articles(
         self, chosen: Sequence[Unit], tokens: Sequence[Sequence[Tokens]], asked: Callable[[int], bool] = lambda row: True
     ) -> tuple[ArticleBatch, list[int]]:
-        """Return the tensors of some units, given the tokens of their sentences, and their rows.
+        """Return the batch of some units, given their sentences' tokens, and the labelled rows.
 
-        Rows are those of labelled sentences, in the logits' order; dyads are ``asked`` for by row.
+        The rows are in the order of the logits. Dyads are scored in those that are ``asked`` for.
         """
         every = [one for unit in tokens for one in unit]
         rows = [{"input_ids": one.ids, **({"token_type_ids": one.types} if self.with_types else {})} for one in every]
@@ -287,7 +286,7 @@ class ArticleModel(EncoderModel):
 
 
 def _width(lengths: Sequence[int]) -> int:
-    """Return the width of rows that leaves the least padding with sentences of these lengths."""
+    """Return the width of rows with the least padding; for over ``_FEW`` sentences the smallest."""
     if len(lengths) > _FEW:
         return _WIDTHS[0]
     ends = {width: fitted(lengths, width)[0] for width in _WIDTHS}
@@ -295,9 +294,9 @@ def _width(lengths: Sequence[int]) -> int:
 
 
 def means(states: Tensor, sentence: Tensor, count: int) -> Tensor:
-    """Return the vector of each of ``count`` sentences, the mean over its tokens'.
+    """Return the mean token vector of each of ``count`` sentences, ``[sentences, width]``.
 
-    These are ``[sentences, width]``, given ``[rows, tokens, width]`` and ``[rows, tokens]``.
+    ``states`` are ``[rows, tokens, width]``, and ``sentence`` is ``[rows, tokens]``.
     """
     with torch.autocast(states.device.type, enabled=False):
         belongs = (torch.arange(count, device=sentence.device).unsqueeze(1) == sentence.reshape(1, -1)).to(states.dtype)
@@ -305,10 +304,10 @@ def means(states: Tensor, sentence: Tensor, count: int) -> Tensor:
 
 
 def build(encoder: Encoder, spec: ArticleSpec, scheme: Scheme, dyads: bool = False) -> ArticleModel:
-    """Return a model to train: the encoder as ``pretrained`` returns it, and the new parts.
+    """Return a model to train: the encoder as ``pretrained`` returns it, with new layers.
 
-    ``dyads`` says whether there are any to learn, which the scheme has the stances of.
-    ``UserError`` is raised as by ``pretrained``, or if the encoder is of another family.
+    ``dyads`` says whether to learn their sides, if the scheme has their stances.
+    ``UserError`` is raised as by ``pretrained``, or if the encoder's family is not supported.
     """
     encoder, body, tokenizer = pretrained(encoder, spec.checked(scheme))
     if (family := str(body.config.model_type)) not in _FAMILIES:  # type: ignore[union-attr]

@@ -33,21 +33,21 @@ DESCRIPTION = "haltung.json"
 LEARNED = "learned.txt"  # hashes of the segments that the model was trained or chosen on
 THRESHOLDS = "dyads.json"  # thresholds of dyads, tuned on dev at the end of a training
 _MEMBERS = "members"
-# The model of each kind that can be exported, the library that reads its weights, these, and what
-# cuts texts: without tokenizer.json transformers makes a tokenizer to which every word is unknown.
+# For each kind that can be exported: its class, the library that reads its weights, and its files.
+# Without tokenizer.json transformers makes a tokenizer to which every word is unknown.
 _EXPORTABLE = {
     "network": ("haltung.models.neural:NeuralModel", "torch", "model.safetensors", "tokenizer.json"),
     "article": ("haltung.models.article:ArticleModel", "torch", "model.safetensors", "tokenizer.json"),
     "linear": ("haltung.models.linear:LinearModel", "scikit-learn", "linear.safetensors", "vocabulary.json"),
 }
 KINDS = (*_EXPORTABLE, EnsembleModel.kind)
-_FASTEST = ("int8", "bf16", "fp32")  # first; a bundle lacks those that the export has refused
+_FASTEST = ("int8", "bf16", "fp32")  # fastest first; a bundle lacks those that the export refused
 ACTORS = "onnx/actors.onnx"  # the graph that scores the sides of dyads
 _BROKEN = (LookupError, TypeError, AttributeError, ValueError, OSError, RuntimeError, ArithmeticError, AssertionError, MemoryError)
-# What is read at once to find a wrong description: an article with a text to be cut, and texts.
+# Read on loading to detect a wrong description: an article with a text to truncate, and two texts.
 _LONG = Segment("", "Wort " * 200, context="davor", target="Ziel", article="a", headline="davor", position=0)
 _FIRST = (_LONG, Segment("", "Wort"), Segment("", "Wort", context="davor", target="Ziel"))
-VECTORS = ("tokens", "vectors", "likely")  # what a graph of articles says besides probabilities
+VECTORS = ("tokens", "vectors", "likely")  # outputs of a graph of articles besides probabilities
 _Exported = TypeVar("_Exported", bound="ExportedModel")
 
 
@@ -62,20 +62,20 @@ class ExportedModel(Predictor):
         self.scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
         self.calibration = Calibration(**description.get("calibration", {}))
         self.runtime = graph.runtime
-        self.step = sessions.STEP if graph.runtime == "openvino" else 1  # what sizes of batches are multiples of (see ``pack``)
-        # How units are put together (see ``batches``), and whether in the opposite order.
+        self.step = sessions.STEP if graph.runtime == "openvino" else 1  # sizes of batches are multiples of it (see ``pack``)
+        # How units are batched (see ``batches``), and whether in reverse order.
         self.tokens, self.similar, self.shortest_first = TOKENS_PER_BATCH, 0.0, False
         self.reads_articles = self.classifier.kind == "articles"
         self.finds_dyads = bool(description.get("dyads"))
         with reading(folder, description) as part:
-            # A server logs what fails, and tells its callers nothing of its files.
+            # A server, which passes a Classifier, logs errors and shows its callers no paths.
             load = sessions.load if isinstance(bundle, Classifier) else _told
             self._run = load(replace(graph, path=part(Path(os.path.relpath(graph.path, folder)).as_posix())))
             if description.get("dyads"):
-                # So small a graph gains nothing from a lower precision.
+                # This graph is too small to gain from a lower precision.
                 self._score_actors = load(replace(graph, path=part(ACTORS), bf16=False))
-        with broken_parts(folder):  # what is run has been compared by now
-            # What fails later is our mistake; and no caller waits for this run, which prepares all.
+        with broken_parts(folder):  # the hashes have been compared by now
+            # Later errors are ours, not the bundle's; and no caller waits for this first, slow run.
             list(self.groups(self.units(_FIRST)))
 
     def answers(
@@ -96,7 +96,7 @@ class ExportedModel(Predictor):
             return self.joined(answered(), len(segments))
 
     def joined(self, answered: Iterable[tuple[Unit, Answers]], count: int) -> Answers:
-        """Return the answers of units as those of their ``count`` segments, in order, float64."""
+        """Merge the answers of units into those of their ``count`` segments, in order, float64."""
         out = {task: np.zeros((count, len(labels))) for task, labels in self.classifier.tasks.items()}
         actors: list[tuple[ActorAnswer, ...]] = [()] * count
         for unit, answer in answered:
@@ -110,13 +110,13 @@ class ExportedModel(Predictor):
         return Answers(out, actors)
 
     def units(self, segments: Sequence[Segment], actors: Actors | None = None) -> list[Unit]:
-        """Return what is read together: articles, or segments; ``actors`` find sides of dyads."""
+        """Return the units to read: articles or segments; ``actors`` finds candidates for dyads."""
         if self.reads_articles:
             return units(segments, self.classifier.description["input"]["window"], actors=actors)
         return [Unit((segment,), (row,)) for row, segment in enumerate(segments)]
 
     def groups(self, read: Sequence[Unit], stances: Stances = None) -> Iterator[tuple[list[int], list[Answers]]]:
-        """Yield numbers of units read together, and answers; ``stances`` are as of ``predict``."""
+        """Yield each batch's unit indices, and their answers; ``stances`` are as in ``predict``."""
         ordered: Callable[[Iterator[Any]], Iterable[Any]] = (lambda all_of: reversed(list(all_of))) if self.shortest_first else iter
         inputs = self.classifier.description["input"]
         if not self.reads_articles:
@@ -133,11 +133,11 @@ class ExportedModel(Predictor):
             yield chosen, self._read([read[number] for number in chosen], [one for number in chosen for one in of_unit[number]], stances)
 
     def run(self, feeds: sessions.Feeds, *asked: Sequence[str]) -> dict[str, np.ndarray]:
-        """Run the graph, for OpenVINO with inputs padded to few shapes."""
+        """Run the graph; for OpenVINO inputs are padded, so that few shapes occur."""
         if self.step > 1 and self.classifier.kind == "tokens":
             longest = int(self.classifier.description["input"]["max_length"])
             missing = {name: max(0, min(-values.shape[1] % self.step, longest - values.shape[1])) for name, values in feeds.items()}
-            # Where the mask is 0 any id will do.
+            # The ids do not matter where the mask is 0.
             feeds = {name: np.pad(values, ((0, 0), (0, missing[name]))) for name, values in feeds.items()}
         return self._run(feeds, *asked)
 
@@ -147,7 +147,7 @@ class ExportedModel(Predictor):
         feeds, starts = pack(rows, inputs["pad"], inputs["first_position"], inputs["packed_width"], 2 * self.step if self.step > 1 else 1)
         candidates = actor_batch(read, tokens, starts)
         asked = [*self.classifier.tasks, *(VECTORS if len(candidates.rows) else ())]
-        # Sentences without a token, in an article of their own, and empty articles make sizes few.
+        # An article of sentences without tokens, and empty articles, keep the number of sizes low.
         spare = [[None] * (-len(numbers) % self.step), *[[]] * (2 ** len(read).bit_length() - len(read) - 1)] if self.step > 1 else []
         values = self.run({**feeds, **places([*(unit.rows for unit in read), *spare], self.step)}, asked)
         labelled = [number for number, row in enumerate(numbers) if row is not None]
@@ -174,7 +174,7 @@ class ExportedModel(Predictor):
         cues = np.pad(candidates.cues, ((0, 0), (0, -candidates.cues.shape[1] % self.step)))
         feeds = {"mentions": mentions, "sentences": sentences, "stances": stances, "cues": cues}
         feeds |= {"sentence": candidates.sentence, "slot": candidates.slot}
-        # The last candidate once more changes nothing; a sentence without any is passed over.
+        # Repeating the last candidate changes nothing; added sentences have none and are cut off.
         padded = {name: np.pad(one, ((0, -len(one) % self.step), *[(0, 0)] * (one.ndim - 1)), mode="edge") for name, one in feeds.items()}
         return np.exp(self._score_actors(padded)["sides"][:, : len(sentences)])
 
@@ -185,9 +185,9 @@ def save(
 ) -> Path:  # fmt: skip
     """Write a bundle atomically, replacing an older one, and return its folder.
 
-    ``learned_from`` are the train and dev segments; their hashes are for ``known_segments``, as are
-    those of the bundles that the model was ``made_of``: its teacher, its members, the one whose
-    encoder it began with. Where one has none, the list would look complete, so none is written.
+    For ``known_segments`` it lists the hashes of ``learned_from``, the train and dev segments, and
+    those of the bundles that the model was ``made_of``: teacher, members, the one whose encoder it
+    started from. If any of these is empty, no list is written, since the rest would look complete.
     """
     with atomic_folder(folder) as scratch:
         parts = model.write(scratch)
@@ -208,8 +208,8 @@ def save(
 
 
 def describe(folder: Path, exported: bool = False) -> dict[str, Any]:
-    """Return a bundle's description; ``UserError`` if it is none, broken, of another format, or not
-    ``exported`` where it has to be.
+    """Return a bundle's description; ``UserError`` if it is missing, broken or of another format or
+    kind, or if ``exported`` is true and the bundle is not exported.
     """
     path = folder / DESCRIPTION
     with broken_parts(path):
@@ -220,23 +220,23 @@ def describe(folder: Path, exported: bool = False) -> dict[str, Any]:
 
 
 def is_exported(description: Mapping[str, Any]) -> bool:
-    """Return whether a bundle is exported, so that it has graphs that need no torch."""
+    """Return whether a bundle is exported, that is, has graphs that run without torch."""
     return "formats" in description and "input" in description
 
 
 def reads_articles(folder: Path) -> bool:
-    """Return whether a bundle's model or a member reads articles whole; errors as ``describe``."""
+    """Return whether a bundle's model or a member reads whole articles; errors as ``describe``."""
     members = sorted((folder / _MEMBERS).glob("*"))
     return describe(folder)["kind"] == "article" or any(map(reads_articles, members))
 
 
 def load(folder: Path, graph: bool = False, many: bool = False) -> Predictor:
-    """Load a trained or exported bundle by its weights, which predict as after the training.
+    """Load a bundle from its weights, which predict as they did after training, or its fp32 graph.
 
-    An exported bundle is run by its fp32 graph if its weights, or the library that reads them, are
-    missing; or if a ``graph`` is preferred and ONNX Runtime is installed. For ``many`` texts that
-    may be OpenVINO's work, which takes longer to load. ``UserError`` is raised if it is no bundle,
-    or a part is missing or broken.
+    The graph of an exported bundle is used if ONNX Runtime is installed and ``graph`` is true, or
+    the weights or the library that reads them are missing. For ``many`` texts it may be run by
+    OpenVINO, which takes longer to load. ``UserError`` is raised if the folder is no bundle, or a
+    part is missing or broken.
     """
     description = describe(folder)
     if is_exported(description) and sessions.is_installed("onnxruntime"):
@@ -252,7 +252,7 @@ def graphs_for(
     folder: Path, description: Mapping[str, Any], runtime: str = "auto", format: str = "auto",  # noqa: A002 -- the bundle's word
     threads: int | None = None,
 ) -> list[sessions.Graph]:  # fmt: skip
-    """Return what can run a bundle, the preferred first; ``UserError`` if nothing installed can."""
+    """Return the graphs that can run here, preferred first; ``UserError`` if there are none."""
     runtimes = sessions.preferred(description["kind"]) if runtime == "auto" else (one_of("runtime", runtime, sessions.RUNTIMES),)
     if not runtimes:
         raise UserError("neither onnxruntime nor openvino is installed; pip install 'haltung[serve]'")
@@ -271,7 +271,7 @@ def graphs_for(
 
 
 def first_loaded(graphs: Sequence[sessions.Graph], make: Callable[[sessions.Graph], _Exported]) -> _Exported:
-    """Return what is made of the first graph that loads and runs; else the last ``UserError``."""
+    """Return ``make(graph)`` of the first graph that works; raise the last one's ``UserError``."""
     for graph in graphs[:-1]:
         with suppress(UserError):
             return make(graph)
@@ -284,7 +284,7 @@ def load_trained(folder: Path) -> Model:
 
     description = describe(folder)
     with reading(folder, description) as part:
-        # Of JSON transformers reads more than a model has written, if it is there.
+        # transformers also reads JSON files that no model writes, if there are any.
         for path in {*folder.glob("[!.]*.json"), *folder.glob("[!.]*.safetensors")} - {folder / DESCRIPTION, folder / THRESHOLDS}:
             part(path.name, math.inf if path.suffix == ".safetensors" else 1e8)
         scheme = parse(description["scheme"], source=str(folder / DESCRIPTION))
@@ -298,7 +298,7 @@ def load_trained(folder: Path) -> Model:
                 raise UserError(f"{folder} has no {absent[0]}, so the bundle is incomplete; export or train it again")
             model = resolve_name(name).read(folder, scheme, description)
         for path in folder.glob("[!.]*.safetensors"):
-            # numpy has no bf16, which an encoder's weights may have; with a network torch is there.
+            # numpy has no bf16, which encoders may use; if the model is a network, torch is loaded.
             torch = sys.modules.get("torch")
             with safe_open(path, "pt" if torch else "numpy") as weights:
                 for name in weights.keys():  # noqa: SIM118 -- it has no other iterator
@@ -313,8 +313,8 @@ def load_trained(folder: Path) -> Model:
 def known_segments(folder: Path, segments: Sequence[Segment]) -> list[str] | None:
     """Return the ids of segments that the model, or one that it was made of, has learned from.
 
-    Segments are the same if text and target are, apart from spaces and case. None is returned for a
-    bundle without a list of hashes: one of an older version, or one that was made of such a bundle.
+    Segments are equal if text and target are, up to whitespace and case. None is returned if the
+    bundle has no list of hashes: it, or a bundle that it was made of, is of an older version.
     """
     known = _learned(folder)
     return [segment.id for segment in segments if _hash(segment) in known] if known else None
@@ -327,12 +327,12 @@ def _learned(folder: Path) -> set[str]:
 
 def _hash(segment: Segment) -> str:
     text = "\0".join(" ".join(part.split()).casefold() for part in (segment.text, segment.target or ""))
-    # 12 digits: among a million texts, two share them by chance once in about 500 corpora.
+    # 12 digits: of corpora of a million texts, about one in 500 has a collision.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def _told(graph: sessions.Graph) -> Run:
-    """Load a graph; what fails when it is run is a ``UserError``."""
+    """Load a graph whose errors when it is run, except ``MemoryError``, become ``UserError``."""
     run = sessions.load(graph)
 
     def told(feeds: sessions.Feeds, *asked: Sequence[str]) -> dict[str, np.ndarray]:
@@ -348,7 +348,7 @@ def _told(graph: sessions.Graph) -> Run:
 
 @contextmanager
 def reading(folder: Path, description: Mapping[str, Any]) -> Iterator[Callable[..., Path]]:
-    """Yield what returns the path of a bundle's file, given its name and perhaps a limit; its
+    """Yield a function that returns a file's path, given its name and optionally a size limit. Its
     SHA-256 is compared while the block loads it (0.1 to 0.4 s for 150 MB). Errors as below.
     """
     checks: dict[str, Future[Path]] = {}
@@ -366,7 +366,7 @@ def reading(folder: Path, description: Mapping[str, Any]) -> Iterator[Callable[.
 
 @contextmanager
 def broken_parts(folder: Path, *kinds: type[Exception]) -> Iterator[None]:
-    """Turn the errors of broken files, or of these ``kinds`` alone, into a ``UserError``."""
+    """Turn the errors of broken files, or only those of ``kinds``, into a ``UserError``."""
     try:
         yield
     except BundleError as error:

@@ -1,8 +1,8 @@
-"""Compact models: an exported bundle without the weights that the embedded encoder has anyway.
+"""Compact models: an exported bundle without the weights that it shares with the embedded encoder.
 
-What a model has learned is its difference to that encoder, in 6 bits a weight. Every file of the
-bundle that holds weights is kept without them, with their places in it, so that the bundle is
-rebuilt byte for byte. ``news_de`` comes with Haltung, others by an entry point ``haltung.models``.
+The difference to that encoder is stored in 6 bits per weight. Files of the bundle that hold weights
+are stored without them, but with their offsets, so that the bundle is rebuilt byte for byte.
+``news_de`` comes with Haltung, others with packages that have an entry point ``haltung.models``.
 """
 
 import json
@@ -26,20 +26,20 @@ DEFAULT = "news_de"
 HUB = "hub:"
 ENTRY_POINTS = "haltung.models"
 WEIGHTS = "model.safetensors"
-# Of a compact model: what was learned, what is needed to rebuild the bundle, and its files.
+# Parts of a compact model: the difference, the plan for rebuilding the bundle, and its files.
 _DIFFERENCE, _PLAN, _FILES = "difference.safetensors", "compact.json", "bundle"
 _ENCODER = "encoder."
-# Which of its layers the encoder of a model has that was cut, and how the embedded one names them.
+# The key of the layers that a smaller encoder keeps, and the embedded encoder's name of a layer.
 _LAYERS, _LAYER = "#layers", "encoder.layer."
 _BITS = 6
 _LARGEST = 2 ** (_BITS - 1) - 1
-_SMALL = 4096  # smaller tensors (biases, norms) are kept in float32, and where they are
+_SMALL = 4096  # smaller tensors (biases, norms) stay in float32, and in the bundle's files
 Weights = dict[str, np.ndarray]
-Hole = tuple[int, str, bool]  # a lost tensor's place, its name, and whether it was transposed
+Hole = tuple[int, str, bool]  # a removed tensor's offset, its name, and whether it was transposed
 
 
 def difference(trained: Path) -> Weights:
-    """Return what a trained bundle has learned, packed; ``UserError`` if its encoder is another."""
+    """Return a trained bundle's packed difference; ``UserError`` if its encoder is another one."""
     from safetensors.numpy import load_file
 
     if bundle.describe(trained)["kind"] == "ensemble" or not (trained / WEIGHTS).is_file():
@@ -71,7 +71,7 @@ def applied(packed: Weights) -> Weights:
 
 
 def check_folder(to: Path) -> None:
-    """Raise ``UserError`` if a folder to write to holds something that is no compact model."""
+    """Raise ``UserError`` if a folder to write to holds anything but a compact model."""
     if to.exists() and not (to / _PLAN).is_file() and (not to.is_dir() or any(to.iterdir())):
         raise UserError(f"{to} holds something that is no compact model, which would be lost; name an empty folder, or a new one: to=DIR")
 
@@ -79,7 +79,7 @@ def check_folder(to: Path) -> None:
 def write(exported: Path, packed: Weights, to: Path) -> Path:
     """Write the compact form of an exported bundle that has the weights ``applied(packed)``.
 
-    Other files of an older one, such as its card, stay. ``UserError`` as ``check_folder``.
+    Other files of an older one, such as its card, are kept. ``UserError`` as ``check_folder``.
     """
     from safetensors.numpy import save_file
 
@@ -126,7 +126,7 @@ def rebuild(folder: Path, name: str) -> Path:
                 raise UserError(f"the model '{name}' in {folder} names the file {file}, which lies outside a bundle; do not use it")
         sources = [(_base() if file in plan["borrowed"] else folder / _FILES) / file for file in plan["files"]]
         holes = [weights[part].nbytes for of_file in plan["holes"].values() for _, part, _ in of_file]
-        if (size := sum(holes) + sum(path.stat().st_size for path in sources)) > 10**9:  # our own has a third of it
+        if (size := sum(holes) + sum(path.stat().st_size for path in sources)) > 10**9:  # news_de has a third of that
             raise UserError(f"the model '{name}' in {folder} would have {size:,} bytes, allowed are {10**9:,}; do not use it")
         with files.atomic_folder(out, keep=lambda there: (there / bundle.DESCRIPTION).is_file()) as scratch:
             for source, (file, digest) in zip(sources, plan["files"].items(), strict=True):
@@ -146,9 +146,9 @@ def rebuild(folder: Path, name: str) -> Path:
 
 
 def installed() -> dict[str, Path]:
-    """Return the folder of each compact model: those of other packages, and shipped with Haltung.
+    """Return the folder of each installed model, by name: Haltung's own and those of packages.
 
-    A package is not imported for it; one that is not there any more counts as none.
+    Packages are not imported; entry points of missing packages are ignored.
     """
     specs = {point.name: find_spec(point.module.partition(".")[0]) for point in metadata.entry_points(group=ENTRY_POINTS)}
     found = {name: Path(str(spec.origin)).parent for name, spec in specs.items() if spec is not None}
@@ -156,11 +156,11 @@ def installed() -> dict[str, Path]:
 
 
 def find(given: str | Path | None) -> Path:
-    """Return the folder of a bundle named by folder or, as ``news_de``, by an installed model.
+    """Return a bundle's folder, given its path or an installed model's name, such as ``news_de``.
 
-    None is the model that comes with Haltung, ``hub:ORGANISATION/NAME@REVISION`` one that the hub
-    has. Raises ``UserError`` as ``rebuild``, if the hub does not answer, or for a name that is
-    nearly a model's; what else a folder holds, or that there is none, is not looked at.
+    None means the model that comes with Haltung, ``hub:ORGANISATION/NAME@REVISION`` one of the hub.
+    Raises ``UserError`` as ``rebuild``, if the hub does not answer, or for a name that is close to
+    a model's. The folder is not checked otherwise, and need not exist.
     """
     name = DEFAULT if given is None else str(given)
     if name.startswith(HUB):
@@ -178,7 +178,7 @@ def find(given: str | Path | None) -> Path:
 
 
 def _opened(folder: Path, name: str) -> Path:
-    """Return a folder, a compact one rebuilt; ``UserError`` if a link in a bundle leads outside."""
+    """Return a folder, rebuilt if compact; ``UserError`` if a link in a bundle leads outside."""
     with bundle.broken_parts(folder):
         for path in folder.rglob("*") if any((folder / one).exists() for one in (_PLAN, bundle.DESCRIPTION)) else ():
             if path.is_symlink() or not (path.is_dir() or path.is_file()):
@@ -202,7 +202,7 @@ def _base() -> Path:
 
 
 def _start(packed: Weights) -> Weights:
-    """Return the embedded encoder's weights as a model has them, of the layers that it has."""
+    """Return the embedded encoder's weights under a model's names, for the layers that it has."""
     from safetensors.numpy import load_file
 
     weights: Weights = {}
@@ -216,7 +216,7 @@ def _start(packed: Weights) -> Weights:
 
 
 def _packed(name: str, value: np.ndarray) -> Weights:
-    """Return a tensor as 6-bit numbers from -31 to 31 and a scale for each row."""
+    """Return a tensor as 6-bit numbers from -31 to 31 and a scale per row; a small one as it is."""
     if value.size < _SMALL:
         return {name: value}
     rows = value.reshape(len(value), -1)
@@ -243,7 +243,7 @@ def _bytes(value: np.ndarray, transposed: bool) -> bytes:
 
 
 def _cut(data: bytes, weights: Weights) -> tuple[bytes, list[Hole]]:
-    """Return a file's bytes without the weights in it, each of which is in it once at most."""
+    """Return a file's bytes without weights, each of which is cut out at most once, and holes."""
     holes = []
     for name, value in weights.items():
         if value.size >= _SMALL:
@@ -253,7 +253,7 @@ def _cut(data: bytes, weights: Weights) -> tuple[bytes, list[Hole]]:
                     break
     kept, used, done = list[bytes](), list[Hole](), 0
     for position, name, transposed in sorted(holes):
-        # Two tensors may have the same numbers, such as zeros, and so be found in one place.
+        # Tensors with the same numbers, such as zeros, are found at the same position.
         if position >= done:
             kept.append(data[done:position])
             used.append((position, name, transposed))
@@ -262,7 +262,7 @@ def _cut(data: bytes, weights: Weights) -> tuple[bytes, list[Hole]]:
 
 
 def _whole(data: bytes, holes: Sequence[Hole], weights: Weights) -> Iterator[bytes]:
-    """Yield the bytes of the file that ``_cut`` was given."""
+    """Yield the bytes of the whole file, with the weights back in the holes of ``_cut``."""
     taken = written = 0
     for position, name, transposed in holes:
         if position < written:

@@ -13,7 +13,7 @@ from haltung.labels import Scheme, Task
 from haltung.models.predictor import Answers, Calibration, Model, Stances, calibrated, predictions, shares
 from haltung.records import ActorAnswer, Prediction, Segment, by_key
 
-_MAX_WEIGHT = 10.0  # where every prediction on dev is right, the loss falls without end
+_MAX_WEIGHT = 10.0  # if every prediction on dev is right, the loss has no minimum
 _MIN_PROBABILITY = 1e-6  # so that a member that excludes a label can be overruled
 
 
@@ -36,7 +36,7 @@ class EnsembleModel(Model):
     kind = "ensemble"
 
     def __init__(self, members: Sequence[Member], weights: Mapping[str, Sequence[float]], scheme: Scheme) -> None:
-        """Pool the members; ``weights`` has a number of at least 0 per task and member."""
+        """Pool the members; ``weights`` has a non-negative number per task and member."""
         self.members, self.scheme, self.calibration = tuple(members), scheme, Calibration()
         self.weights = {task: tuple(values) for task, values in weights.items()}
         self.finds_dyads = any(member.model.finds_dyads for member in members)
@@ -44,7 +44,7 @@ class EnsembleModel(Model):
 
     @property
     def actors(self) -> Actors | None:
-        """The tables that name actors, if a member finds dyads; others can be set for all."""
+        """The tables of actors, or None if no member finds dyads; set for all members that do."""
         return next((member.model.actors for member in self.members if member.model.finds_dyads), None)
 
     @actors.setter
@@ -60,7 +60,7 @@ class EnsembleModel(Model):
         return self.pooled([member.model.answers(segments, progress, precision, stances, seek) for member in self.members])
 
     def pooled(self, answers: Sequence[Answers]) -> Answers:
-        """Return what ``answers`` does, given the answers of each member."""
+        """Pool the answers of the members, as ``answers`` does."""
         out = {}
         for task in self.scheme:
             logits = _logits([of_member.probabilities[task.name] for of_member in answers], task)
@@ -74,10 +74,10 @@ class EnsembleModel(Model):
 
 
 def pool(members: Sequence[Member], segments: Sequence[Segment], progress: bool = False) -> tuple[EnsembleModel, list[Prediction]]:
-    """Fit the weights with the smallest log loss on segments; return also the predictions for them.
+    """Return the ensemble with the smallest log loss on segments, and its predictions for them.
 
-    The segments are the dev split, on which no member was fitted. For a task without a label there
-    the members get equal weights. ``UserError`` for fewer than two, or other schemes.
+    The segments are the dev split, on which no member was fitted. For a task without labels there,
+    members get equal weights. ``UserError`` for fewer than two members, or different schemes.
     """
     if len(members) < 2:
         raise UserError(f"an ensemble needs at least two members, found {len(members)}; name two or more runs, as in members=[A,B]")
@@ -99,7 +99,7 @@ def pool(members: Sequence[Member], segments: Sequence[Segment], progress: bool 
 
 
 def mean_actors(answers: Sequence[Sequence[ActorAnswer]]) -> tuple[ActorAnswer, ...]:
-    """Return the actors of a segment by code, with their means over the answers that have any."""
+    """Return a segment's actors by code, with mean probabilities over the answers that have any."""
     given = [answer for answer in answers if answer]
     same = by_key((actor.code, actor) for answer in given for actor in answer)
 
@@ -122,7 +122,7 @@ def _normalised(logits: np.ndarray, task: Task) -> np.ndarray:
 
 
 def _fitted(member_logits: np.ndarray, segments: Sequence[Segment], task: Task) -> list[float]:
-    """Return the weights, at least 0, with the smallest log loss, which is convex in them."""
+    """Return the non-negative weights with the smallest log loss, which is convex in them."""
     from scipy.optimize import minimize
     from scipy.special import log_expit, log_softmax
 

@@ -24,7 +24,7 @@ from haltung.records import Segment
 
 WEIGHTS = "linear.safetensors"
 VOCABULARY = "vocabulary.json"
-_CERTAIN = 30.0  # log odds of a label that all training rows have, or none
+_CERTAIN = 30.0  # log odds of a label that all training rows have; negated if none has it
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class LinearModel(Model):
         self.calibration = Calibration()
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
-        """Return each task's calibrated probabilities, 0 for a label that is not in training."""
+        """Return each task's calibrated probabilities, 0 for labels absent from training."""
         if not segments:
             return {task.name: np.zeros((0, len(task))) for task in self.scheme}
         tables = {view: features.transform(segments) for view, features in self.features.items()}
@@ -92,7 +92,7 @@ class LinearModel(Model):
             for name, ngrams in parts.items():
                 vectorizer = features[view].parts[name]
                 vectorizer.vocabulary = {ngram: number for number, ngram in enumerate(ngrams)}
-                # This makes the vocabulary the fitted one too.
+                # The setter also makes ``vocabulary`` the fitted one.
                 vectorizer.idf_ = numbers[f"features.{view}.{name}.idf"]
         names = LinearWeights.__dataclass_fields__
         weights = {task.name: LinearWeights(**{name: numbers[f"{task.name}.{name}"] for name in names}) for task in scheme}
@@ -111,7 +111,7 @@ class Features:
         shared: dict[str, Any] = {"min_df": spec.min_count, "max_features": spec.max_features, "sublinear_tf": True, "dtype": np.float32}
         self.parts: dict[str, TfidfVectorizer] = {}
         for source in ("text",) if view == "text" else ("text", "before"):
-            # The default pattern leaves out words of one letter.
+            # The default pattern drops words of one letter.
             self.parts[f"{source}.words"] = TfidfVectorizer(ngram_range=(1, spec.words), token_pattern=r"(?u)\b\w+\b", **shared)
             self.parts[f"{source}.characters"] = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, spec.characters), **shared)
 
@@ -138,7 +138,7 @@ def fit(segments: Sequence[Segment], scheme: Scheme, spec: LinearSpec, seed: int
         try:
             tables[view] = features[view].transform(segments, fit=True)
         except ValueError as error:
-            # scikit-learn's words for an empty vocabulary, or for fewer rows than min_count
+            # The vocabulary is empty, or there are fewer rows than min_count.
             raise UserError(f"no features can be made of {len(segments)} training rows that read '{view}': {error}") from None
     weights = {}
     for task in scheme:
@@ -162,7 +162,7 @@ def _fit(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: int
         coefficients[label] = classifier.coef_[0]
         intercept[label] = classifier.intercept_[0]
         if labels == 2 and np.isclose(gold.sum(axis=1), 1).all():
-            # The other of two labels is the same question reversed.
+            # The second of two labels is the complement of the first.
             coefficients[1], intercept[1], scale[1], shift[1] = -coefficients[0], -intercept[0], scale[0], -shift[0]
             break
     return LinearWeights(coefficients, intercept, scale, shift, (gold.sum(axis=0) > 0).astype(np.float64))
@@ -171,7 +171,7 @@ def _fit(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: int
 def _binary(table: sparse.csr_matrix, gold: np.ndarray, spec: LinearSpec, seed: int) -> tuple[Any, float, float]:
     """Fit one label against the rest; return also ``scale`` and ``shift`` of its margins.
 
-    A row that a share of the annotators gave the label is one with it and one without, so weighted.
+    Rows that only some annotators labelled count as positive and as negative, weighted by shares.
     """
     divided, weights = (gold > 0) & (gold < 1), None
     if divided.any():

@@ -45,7 +45,7 @@ class Batch(NamedTuple):
 
 
 class Heads(nn.ModuleDict):
-    """A ModuleDict that takes any name; the plain one refuses ``type`` and ``values``."""
+    """A ModuleDict that accepts any name; the plain one rejects ``type`` and ``values``."""
 
     def add_module(self, name: str, module: nn.Module | None) -> None:
         """Add a module under any name."""
@@ -54,12 +54,12 @@ class Heads(nn.ModuleDict):
 
 
 class EncoderNetwork(nn.Module):
-    """A network with an encoder of transformers and heads, as the Trainer wants it."""
+    """An encoder of transformers with heads, and the interface that the Trainer requires."""
 
     finds_dyads = False
 
     def __init__(self, encoder: nn.Module, scheme: Scheme, spec: NetworkSpec, dyads: bool = False) -> None:
-        """Take the encoder; ``dyads``, whether sides of them are to be scored, is for articles."""
+        """Store the encoder; ``dyads``, whether to score their sides, is used for articles only."""
         super().__init__()
         self.width = int(encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
         self.encoder = encoder
@@ -77,13 +77,12 @@ class EncoderNetwork(nn.Module):
 class MultiTaskNetwork(EncoderNetwork):
     """One encoder of transformers and a linear head per task, trained together.
 
-    ``views`` gives for each task the view that it reads, as an index into the views given to
-    ``forward``, and ``poolings`` ``mean``, ``cls`` or ``text``. While it is trained, the pooled
-    vector has dropout.
+    ``views`` maps each task to the index of its view in the argument of ``forward``, ``poolings``
+    to ``mean``, ``cls`` or ``text``. In training, dropout is applied to the pooled vector.
     """
 
     def __init__(self, encoder: nn.Module, scheme: Scheme, spec: NetworkSpec, dyads: bool = False) -> None:
-        """Make the heads; their weights are drawn from N(0, 0.02²) as in BERT, biases are 0."""
+        """Create the heads; their weights are drawn from N(0, 0.02²) as in BERT, biases are 0."""
         super().__init__(encoder, scheme, spec)
         self.heads = Heads({task.name: nn.Linear(self.width, len(task)) for task in scheme})
         self.views = {task: spec.views(scheme).index(spec.reads_of(task)) for task in scheme.names}
@@ -93,7 +92,7 @@ class MultiTaskNetwork(EncoderNetwork):
             nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
     def vectors(self, views: Sequence[Batch]) -> dict[str, Tensor]:
-        """Return what the head of each task reads, ``[batch, width]``."""
+        """Return the pooled vectors that the head of each task reads, ``[batch, width]``."""
         states = []
         for view in views:
             types = {} if view.types is None else {"token_type_ids": view.types}
@@ -106,7 +105,7 @@ class MultiTaskNetwork(EncoderNetwork):
 
 
 class EncoderModel(Model):
-    """A network with a transformer as its encoder, and all that it needs to predict."""
+    """A network with a transformer as its encoder, and everything it needs to predict."""
 
     network_type: type[EncoderNetwork]
     spec_type: type[NetworkSpec]
@@ -130,7 +129,7 @@ class EncoderModel(Model):
         state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
         network.encoder.config.save_pretrained(folder)
-        # Other readers of tokenizer.json cut and pad as docs/bundle.md says.
+        # Other readers of tokenizer.json truncate and pad as docs/bundle.md describes.
         self.tokenizer.backend_tokenizer.no_truncation()
         self.tokenizer.backend_tokenizer.no_padding()
         self.tokenizer.save_pretrained(folder)
@@ -145,7 +144,7 @@ class EncoderModel(Model):
         spec, encoder = cls.spec_type(**description["model"]), Encoder(**description["encoder"])
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         attention = "sdpa" if spec.attention == "auto" else spec.attention
-        with suppress(SafetensorError):  # told below
+        with suppress(SafetensorError):  # raised again, and reported, below
             sources.check_size(config, folder / WEIGHTS)
         body = AutoModel.from_config(config, attn_implementation=sources.able(config, attention))
         if getattr(body, "pooler", None) is not None:
@@ -161,7 +160,7 @@ class EncoderModel(Model):
 
 
 class NeuralModel(EncoderModel):
-    """A network that reads each segment by itself."""
+    """A network that reads each segment on its own."""
 
     kind = "network"
     network_type, spec_type = MultiTaskNetwork, NetworkSpec
@@ -173,7 +172,7 @@ class NeuralModel(EncoderModel):
         return self.spec.views(self.scheme)
 
     def encode(self, segments: Sequence[Segment]) -> list[list[Tokens]]:
-        """Return the token ids of each segment for each view: ``[views][segments]``."""
+        """Return the tokens of each segment for each view: ``[views][segments]``."""
         return [encode(segments, self.tokenizer, reads, self.spec.max_length, self.encoder.prefix) for reads in self.views]
 
     def batch(self, encoded: Sequence[Sequence[Tokens]], rows: Sequence[int]) -> list[Batch]:
@@ -190,7 +189,7 @@ class NeuralModel(EncoderModel):
         return calibrated(out, self.scheme, self.calibration)
 
     def vectors(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
-        """Return what the head of each task reads, float64 ``[segments, width]``."""
+        """Return the pooled vectors that each task's head reads, float64 ``[segments, width]``."""
         out = {task.name: np.zeros((len(segments), self.network.width)) for task in self.scheme}
         for rows, vectors in self._read(self.network.vectors, segments, progress, precision):
             for name, values in vectors.items():
@@ -236,10 +235,10 @@ def collate(rows: Sequence[Tokens], pad: int, with_types: bool) -> Batch:
 
 @contextmanager
 def predicting(model: EncoderModel, precision: str, segments: int, progress: bool) -> Iterator[Callable[[int], object]]:
-    """Turn off dropout and gradients, and show how many segments are done.
+    """Turn off dropout and gradients, and show the progress.
 
-    What is yielded is called with the number of further ones; ``precision`` is as of ``Model``. A
-    model that is not in training may predict in several threads at once.
+    The function that is yielded takes the number of further segments that are done. ``precision``
+    is as in ``Predictor``. A model that is not in training may predict in several threads at once.
     """
     network, config = model.network, cast("Any", model.network.encoder.config)
     was_training, attention = network.training, config._attn_implementation
@@ -266,7 +265,7 @@ def likely(logits: Tensor, task: Task) -> np.ndarray:
 
 
 def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NeuralModel:
-    """Return a model to train: the encoder as ``pretrained`` returns it, and new heads."""
+    """Return a model to train: the encoder as ``pretrained`` returns it, with new heads."""
     encoder, body, tokenizer = pretrained(encoder, spec.checked(scheme))
     return NeuralModel(MultiTaskNetwork(body, scheme, spec), tokenizer, scheme, spec, encoder)
 
@@ -274,12 +273,12 @@ def build(encoder: Encoder, spec: NetworkSpec, scheme: Scheme) -> NeuralModel:
 def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, nn.Module, "PreTrainedTokenizerBase"]:
     """Return the encoder's description, its network, frozen as in ``spec``, and its tokenizer.
 
-    ``UserError`` is raised if it can't be loaded, or has too few layers or tokens.
+    ``UserError`` is raised if it can't be loaded, or has too few layers or positions.
     """
     encoder = sources.inherited(encoder)
     if encoder.origin == "hub":
         encoder = replace(encoder, revision=hub.commit(encoder.path, encoder.revision) or encoder.revision)
-    # For short inputs on a processor the fused kernel's backward pass is the slower one.
+    # For short inputs on a CPU the fused kernel's backward pass is slower.
     fastest = "eager" if _device().type == "cpu" and spec.max_length <= 160 else "sdpa"
     body, tokenizer = sources.load(encoder, fastest if spec.attention == "auto" else spec.attention, spec.encoder_dropout)
     positions = int(getattr(body.config, "max_position_embeddings", spec.max_length))
@@ -295,13 +294,13 @@ def pretrained(encoder: Encoder, spec: NetworkSpec) -> tuple[Encoder, nn.Module,
 
         updates = LoraConfig(r=spec.lora_rank, lora_alpha=spec.lora_alpha, lora_dropout=0.05, target_modules="all-linear")
         body = get_peft_model(body, updates)  # type: ignore[assignment]  # it answers as the encoder does
-        # The low-rank updates of frozen layers stay at their start, which changes nothing.
+        # The low-rank updates of frozen layers keep their initial values, which change nothing.
         freeze(body, spec)
     return encoder, body, tokenizer
 
 
 def first_position(config: Any) -> int:
-    """Return the position of a first token; RoBERTa's come after the padding's id."""
+    """Return the position id of the first token; RoBERTa's position ids follow the padding id."""
     return int(config.pad_token_id) + 1 if "roberta" in config.model_type or "camembert" in config.model_type else 0
 
 
@@ -322,7 +321,7 @@ def layer_of(name: str) -> int | None:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Return whether the device multiplies in bfloat16; emulated, that is slower than float32."""
+    """Return whether the device multiplies in bfloat16; emulation is slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and sessions.has_bf16()

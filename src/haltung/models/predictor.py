@@ -1,6 +1,6 @@
-"""The one interface of everything that predicts, and how probabilities become predictions.
+"""The interface of all models, and the conversion of probabilities to predictions.
 
-Before they do, temperature scaling calibrates them: one number per task, which changes no label.
+Probabilities are calibrated first, by a temperature for each task, which changes no label.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,25 +18,25 @@ from haltung.errors import UserError, listed
 from haltung.labels import Scheme, Task
 from haltung.records import MULTI_THRESHOLD, ActorAnswer, Prediction, Segment, label_ids
 
-BOUNDS = (0.1, 10.0)  # at the lower one dev can't tell; at the upper one probabilities say nothing
-_GAIN = 1e-9  # a smaller one in log loss (nats) is no reason to leave 1
-Stances = Sequence[str] | None  # the true ones of segments, if they are known, to seek actors of
+BOUNDS = (0.1, 10.0)  # at the lower one dev does not determine it; at the upper one probabilities are uninformative
+_GAIN = 1e-9  # minimum gain in log loss (nats) for a temperature other than 1
+Stances = Sequence[str] | None  # the true ones of segments, if known, whose actors are sought
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is fitted on dev after a training and written to the bundle's ``haltung.json``.
+    """Parameters fitted on dev after training, and written to the bundle's ``haltung.json``.
 
-    The logits of a task are divided by its temperature, 1 where it has none. A single-label task
-    has a threshold for each precision: the lowest probability from which on predictions reach that
-    precision on dev; None where they never do. ``ValueError`` if a temperature is not above 0.
+    The logits of a task are divided by its temperature, 1 if it has none. A single-label task has a
+    threshold for each precision: the lowest probability such that predictions with at least that
+    reach the precision on dev, or None if none does. ``ValueError`` for a temperature not above 0.
     """
 
     temperatures: Mapping[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = field(default_factory=dict)
     thresholds: Mapping[str, Mapping[float, float | None]] = field(default_factory=dict)
 
     def temperature(self, task: str) -> float:
-        """Return the task's temperature, 1 where none was fitted."""
+        """Return the task's temperature, 1 if none was fitted."""
         return self.temperatures.get(task, 1.0)
 
     def abstaining(self, precision: float) -> dict[str, float | None]:
@@ -52,7 +52,7 @@ class Calibration:
 
 
 class Answers(NamedTuple):
-    """What a model says of segments: each task's ``[segments, labels]``, and the actors of each."""
+    """A model's answers: each task's ``[segments, labels]``, and the actors of each segment."""
 
     probabilities: dict[str, np.ndarray]
     actors: Sequence[tuple[ActorAnswer, ...]]
@@ -61,19 +61,19 @@ class Answers(NamedTuple):
 class Predictor(Protocol):
     """A model of any kind: network, linear, ensemble, or the graph of an exported bundle.
 
-    One that finds no actors defines ``probabilities``, others ``answers``. ``precision`` is
-    ``fp32``, which exports are compared with, or ``auto``: bfloat16 where that is faster; an
-    exported graph has its own. With ``progress`` a bar is shown where this takes over two seconds.
+    Models without actors define ``probabilities``, others ``answers``. ``precision`` is ``fp32``,
+    the reference for exports, or ``auto``, which uses bfloat16 if that is faster; an exported graph
+    has its own. With ``progress`` a bar is shown after two seconds.
     """
 
     scheme: Scheme
     calibration: Calibration
     finds_dyads: bool = False  # whether predictions have actors
-    reads_articles: bool = False  # whether the other segments of an article play a part in a prediction
+    reads_articles: bool = False  # whether a prediction depends on the other segments of its article
 
     @cached_property
     def actors(self) -> Actors | None:
-        """The tables that name actors, if the model finds dyads; others can be set then."""
+        """The tables of actors, which can be replaced; None if the model finds no dyads."""
         return Actors.load() if self.finds_dyads else None
 
     def probabilities(self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto") -> dict[str, np.ndarray]:
@@ -83,13 +83,13 @@ class Predictor(Protocol):
     def answers(
         self, segments: Sequence[Segment], progress: bool = False, precision: str = "auto", stances: Stances = None, seek: bool = True
     ) -> Answers:
-        """Return the probabilities, and with ``seek`` actors; ``stances`` are as of ``predict``."""
+        """Return the probabilities, and actors if ``seek``; ``stances`` are as in ``predict``."""
         return Answers(self.probabilities(segments, progress, precision), [()] * len(segments))
 
     def predict(
         self, segments: Sequence[Segment], progress: bool = False, stances: Stances = None, *, precision: str = "auto"
     ) -> list[Prediction]:
-        """Return predictions in order; ``stances`` are true ones, if known, to seek actors of."""
+        """Return predictions in order; ``stances`` are true ones, if known, to find actors for."""
         answers = self.answers(segments, progress, precision, stances)
         return predictions([segment.id for segment in segments], answers.probabilities, self.scheme, answers.actors)
 
@@ -100,7 +100,7 @@ class Model(Predictor, Protocol):
     kind: str
 
     def write(self, folder: Path) -> dict[str, Any]:
-        """Write all files but the description into ``folder``; return the model's part of that."""
+        """Write all files except the description; return the model's part of the description."""
 
 
 def predictions(
@@ -127,7 +127,7 @@ def tables(answers: Sequence[Mapping[str, Mapping[str, float]]], scheme: Scheme)
 
 
 def shares(task: Task, segments: Sequence[Segment]) -> np.ndarray:
-    """Return the share of annotators that gave a label, ``[segments, labels]``, NaN if none did."""
+    """Return the share of annotators who gave each label, ``[segments, labels]``, NaN if none."""
     table = np.full((len(segments), len(task)), np.nan)
     for row, segment in zip(table, segments, strict=True):
         if (answer := segment.soft.get(task.name, segment.labels.get(task.name))) is not None:
@@ -138,7 +138,7 @@ def shares(task: Task, segments: Sequence[Segment]) -> np.ndarray:
 def abstained(prediction: Prediction, thresholds: Mapping[str, float | None]) -> dict[str, bool]:
     """Return the tasks whose prediction is too uncertain, as ``{"stance": True}``.
 
-    ``thresholds`` has the lowest sufficient probability for each single-label task, None where no
+    ``thresholds`` has the lowest sufficient probability for each single-label task, None if no
     probability suffices (see ``Calibration.abstaining``).
     """
     return {task: True for task, least in thresholds.items() if least is None or max(prediction.probabilities[task].values()) < least}
@@ -155,7 +155,7 @@ def tempered(probabilities: np.ndarray, temperature: float, kind: str) -> np.nda
     For a single-label task this is softmax(log p / T), which is softmax(logits / T), since a
     softmax ignores what is added to all of its logits; for a multi-label task it is the sigmoid of
     the log odds / T. A probability of 0 stays 0. The decision (the most probable label, or the
-    labels from 0.5 on) never changes, not even where rounding would make two probabilities equal.
+    labels of at least 0.5) never changes, even if rounding would make two probabilities equal.
 
     Source: Guo et al. (2017), "On Calibration of Modern Neural Networks", section 4.2.
     """
@@ -163,7 +163,7 @@ def tempered(probabilities: np.ndarray, temperature: float, kind: str) -> np.nda
         return probabilities
     from scipy.special import expit, softmax
 
-    with np.errstate(divide="ignore"):  # log 0 is minus infinity, as it has to be
+    with np.errstate(divide="ignore"):  # log 0 is minus infinity, as intended
         if kind == "single":
             values = softmax(np.log(probabilities) / temperature, axis=1)
             first = probabilities.argmax(axis=1)
@@ -182,14 +182,14 @@ def fitted(probabilities: np.ndarray, gold: np.ndarray, kind: str) -> float:
     a multi-label task 0 and 1, ``[n, labels]``.
 
     The log loss is convex in 1/T, so it has one minimum. If that is at the lower bound, every
-    prediction was right and the loss falls without end: dev can't tell, and the temperature is 1.
-    It is 1 as well if there is no row, or no other temperature is better. A gold label with a
-    probability of 0 (one that a linear model never saw) is left out; no temperature changes it.
+    prediction was right and the loss decreases without bound; dev does not determine the
+    temperature, which is then 1. It is also 1 if there are no rows, or no other one is better. Gold
+    labels of probability 0 (unseen by a linear model) are omitted; no temperature changes them.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
 
-    # Each label of a multi-label task is a choice between two: to have it or not.
+    # Each label of a multi-label task is a binary choice.
     if kind == "multi":
         gold, probabilities = 1 - gold.ravel(), np.stack([probabilities.ravel(), 1 - probabilities.ravel()], axis=1)
     possible = probabilities[np.arange(len(gold)), gold] > 0

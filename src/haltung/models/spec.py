@@ -18,7 +18,7 @@ _CHECKED = ConfigDict(extra="forbid")  # a bundle's keys are checked as those of
 
 @dataclass(frozen=True, config=_CHECKED)
 class _Spec:
-    is_tuned: ClassVar[bool] = False  # whether a training changes it step by step
+    is_tuned: ClassVar[bool] = False  # whether it is trained by gradient steps
     reads: Mapping[str, Reads] = field(default_factory=lambda: {"default": "text"})
 
     def reads_of(self, task: str) -> str:
@@ -26,11 +26,11 @@ class _Spec:
         return self.reads.get(task, self.reads.get("default", "text"))
 
     def views(self, scheme: Scheme) -> tuple[str, ...]:
-        """Return what the tasks of a scheme read, each once, in the order of the passes."""
+        """Return the distinct inputs that a scheme's tasks read, in the order of the passes."""
         return tuple(sorted({self.reads_of(task) for task in scheme.names}))
 
     def checked(self, scheme: Scheme) -> Self:
-        """Return itself, or raise ``UserError`` if the scheme lacks a task that it names."""
+        """Return the spec, or raise ``UserError`` if it names a task that the scheme lacks."""
         for key in ("pooling", "reads"):
             for task in getattr(self, key, {}):
                 if task != "default" and task not in scheme.names:
@@ -48,13 +48,13 @@ class NetworkSpec(_Spec):
             for the rest. Tasks that read the same share one pass of the encoder.
         pooling: for each task ``mean`` over all tokens, ``cls`` (the first token), or ``text``, the
             mean over the tokens of the segment's own text, with its context still attended to.
-        max_length: in tokens.
+        max_length: of an input, in tokens.
         tune: ``full``, ``frozen`` (heads only) or ``lora``.
-        freeze_embeddings: whether the embeddings stay as they are; ``freeze_layers``: how many of
-            the lowest layers do.
+        freeze_embeddings: whether to freeze the embeddings; ``freeze_layers``: how many of the
+            lowest layers to freeze, together with the embeddings if above 0.
         dropout: before the heads; ``encoder_dropout``: inside the encoder, None as pretrained.
-        attention: the implementation, which changes no result: ``auto`` takes ``eager`` to train
-            on short inputs on a processor, where it is faster, and ``sdpa`` otherwise.
+        attention: the implementation, which changes no result: ``auto`` uses ``eager`` to train
+            on short inputs on a CPU, where it is faster, and ``sdpa`` otherwise.
         lora_rank: of the low-rank updates; ``lora_alpha``: their scale.
     """
 
@@ -79,9 +79,9 @@ class NetworkSpec(_Spec):
 class FewShotSpec(NetworkSpec):
     """A frozen encoder with heads fitted by logistic regression, for few labels or none.
 
-    At most ``shots`` segments of each label are learned from (None: all), and its description, with
-    the weight of ``description`` segments. ``C`` is the inverse regularisation, for vectors of the
-    length 1. ``class_weight`` is ``balanced``, or None where all segments weigh the same.
+    A label is learned from at most ``shots`` segments (None: all) and from its description, which
+    has the weight of ``description`` segments. ``C`` is the inverse regularisation strength, for
+    vectors of unit length. ``class_weight`` is ``balanced``, or None for equal weights.
     """
 
     is_tuned: ClassVar[bool] = False
@@ -92,24 +92,24 @@ class FewShotSpec(NetworkSpec):
 
     @property
     def network(self) -> NetworkSpec:
-        """What the fitted model is."""
+        """The spec of the fitted model."""
         return NetworkSpec(**{one.name: getattr(self, one.name) for one in fields(NetworkSpec)})
 
 
 @dataclass(frozen=True, config=_CHECKED)
 class ArticleSpec(NetworkSpec):
-    """An encoder that reads each sentence once, a small network over an article's sentences, heads.
+    """An encoder of single sentences, a small network over those of an article, and heads.
 
-    Of ``reads`` only the target counts, which stands before its sentence; the others of an article
-    take the place of the context. ``pooling`` is the mean. ``max_length`` is a sentence's.
+    Of ``reads`` only the target is used, which precedes its sentence; the article's other sentences
+    replace the context. ``pooling`` is the mean. ``max_length`` is that of a sentence.
 
     Attributes:
-        sequence: the network over the sentences, which bundles name.
+        sequence: the type of the network over the sentences, which is recorded in bundles.
         layers: its number of layers.
-        window: the most sentences that are read together; longer articles are cut.
-        alone: the share of the articles that fall apart into single sentences while it is trained,
-            drawn anew in each epoch, so that sentences are read well alone too.
-        dyads: whether sources and targets are learned too, from a corpus that has dyads.
+        window: the maximum number of sentences read together; longer articles are split.
+        alone: the share of articles that are split into single sentences in training, drawn again
+            in each epoch, so that single sentences are predicted well too.
+        dyads: whether to learn sources and targets too, if the corpus has dyads.
     """
 
     sequence: Literal["transformer"] = "transformer"
@@ -132,10 +132,10 @@ class LinearSpec(_Spec):
         reads: as for ``NetworkSpec``; what precedes the text has TF-IDF features of its own.
         kind: ``logistic`` regression, or ``svc``, a linear support vector machine whose margins
             become probabilities by Platt scaling.
-        C: the inverse regularisation.
+        C: the inverse regularisation strength.
         class_weight: ``balanced`` or ``none``.
         words: the longest word n-gram; ``characters``: the longest character n-gram.
-        min_count: of the texts with an n-gram; ``max_features``: of each TF-IDF.
+        min_count: the minimum number of texts with an n-gram; ``max_features``: of each TF-IDF.
     """
 
     kind: Literal["logistic", "svc"] = "logistic"

@@ -1,4 +1,4 @@
-"""What a model of articles reads together, and whom it may name a side of dyads; needs no torch."""
+"""Units of sentences that a model of articles reads, with candidates for dyads; needs no torch."""
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +13,8 @@ from haltung.encoders.tokens import Tokens
 from haltung.inference.client import grouped
 from haltung.records import ActorAnswer, Segment
 
-SLOTS = MAX_CANDIDATES + 1  # of a sentence's candidates the first is nobody
-CUES = 8192  # cues are numbers below it (0: none), of their CRC-32, so that no vocabulary is kept
+SLOTS = MAX_CANDIDATES + 1  # per sentence; the first candidate is nobody
+CUES = 8192  # cues are hashed by CRC-32 to numbers below it (0: padding), which needs no vocabulary
 Array = TypeVar("Array")
 
 
@@ -22,9 +22,9 @@ Array = TypeVar("Array")
 class Unit:
     """Sentences that are read together, in order.
 
-    ``rows`` has each sentence's number among the segments, None for a headline or a context, which
-    is not labelled; ``named`` has the candidates for the sides of each sentence's dyads, whose
-    ``before`` counts the sentences of the unit.
+    ``rows`` has the index of each sentence's segment, None for a headline or a context, which is
+    not labelled. ``named`` has the candidates for the sides of each sentence's dyads; ``before``
+    in them is the index of a sentence of the unit.
     """
 
     sentences: tuple[Segment, ...]
@@ -33,18 +33,18 @@ class Unit:
 
     @property
     def labelled(self) -> int:
-        """How many sentences are to be labelled."""
+        """The number of sentences to label."""
         return sum(row is not None for row in self.rows)
 
 
 class ActorBatch(NamedTuple, Generic[Array]):
-    """The candidates of those sentences that have any, nobody first.
+    """The candidates of all sentences that have any, nobody first.
 
-    ``rows`` ``[sentences]`` are their numbers among the labelled sentences; ``sentence`` and
-    ``slot`` ``[candidates]`` say where each candidate stands in a table of sentences by ``SLOTS``;
-    ``cues`` ``[candidates, cues]`` are numbers. ``tokens`` are the tokens of mentions, counted
-    along those of all parts, and ``mention`` says whose each is: twice the candidate's number for a
-    mention in its sentence, one more for one before it.
+    ``rows`` ``[sentences]`` are their indices among the labelled sentences; ``sentence`` and
+    ``slot`` ``[candidates]`` are each candidate's place in a table ``[sentences, SLOTS]``; ``cues``
+    ``[candidates, cues]`` are their numbers. ``tokens`` are the tokens of mentions, as indices into
+    the flattened tokens of all parts; ``mention`` is twice the index of the candidate that each
+    mentions, plus 1 if the mention is in a sentence before the candidate's.
     """
 
     rows: Array
@@ -58,12 +58,12 @@ class ActorBatch(NamedTuple, Generic[Array]):
 def units(
     segments: Sequence[Segment], window: int, alone: Callable[[str], bool] = lambda article: False, actors: Actors | None = None
 ) -> list[Unit]:
-    """Return what is read together: the segments of an article by position, below its headline.
+    """Return the units to read: the segments of an article by position, after its headline.
 
-    A segment without a position is read behind its context. An article longer than ``window`` is
-    cut into parts, each below the headline; an article that is ``alone`` into single sentences
-    without headline or context. A segment of no article is asked for by its id. With ``actors`` the
-    candidates of each sentence are found in the whole article.
+    A segment without article or position is read alone, after its context. An article longer than
+    ``window`` is split into parts, each after the headline; one for which ``alone`` is true into
+    single sentences without headline or context. ``alone`` gets the id of a segment that has no
+    article. With ``actors`` the candidates of each sentence are found in the whole article.
     """
     places = [
         ("", None, "", "") if alone(one.article or one.id) else (one.article, one.position, one.headline, one.context) for one in segments
@@ -97,9 +97,9 @@ def _moved(candidate: Candidate, number_of: Mapping[int, int]) -> Candidate:
 def actor_batch(
     chosen: Sequence[Unit], tokens: Sequence[Tokens], starts: Sequence[int], asked: Callable[[int], bool] = lambda row: True
 ) -> ActorBatch[np.ndarray]:
-    """Return the candidates of those sentences that have any and are ``asked`` for, by row.
+    """Return the candidates of sentences that have any, if ``asked`` is true for the segment's row.
 
-    ``tokens`` are those of the units' sentences, ``starts`` where each begins along all parts.
+    ``tokens`` are those of the units' sentences, ``starts`` the flat indices of their first tokens.
     """
     rows: list[int] = []
     places: list[tuple[int, int]] = []
@@ -129,7 +129,7 @@ def actor_batch(
 
 
 def actor_answers(named: Sequence[Candidate], sides: np.ndarray) -> tuple[ActorAnswer, ...]:
-    """Return the probabilities of a sentence's candidates, given ``[2, SLOTS * roles]``."""
+    """Return a sentence's candidates with their probabilities, given ``[2, SLOTS * roles]``."""
     source, target = sides.reshape(2, SLOTS, len(ROLES))
     roles = [(ITSELF,), *([ROLES] * (len(named) - 1))]
     return tuple(

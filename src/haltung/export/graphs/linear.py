@@ -1,8 +1,8 @@
 """A linear model as an ONNX graph: numbers and counts of n-grams in, calibrated probabilities out.
 
-Texts are cut into n-grams outside of the graph, by a page of code in any language
-(``docs/bundle.md``): ONNX's operators for text know neither scikit-learn's ``char_wb`` nor Unicode
-(``experiments/2026-11-25-export.md`` has what was tried).
+Texts are split into n-grams outside of the graph, by a page of code in any language
+(``docs/bundle.md``): ONNX's text operators support neither scikit-learn's ``char_wb`` nor Unicode
+(``experiments/2026-11-25-export.md`` lists what was tried).
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch.nn import functional
 from haltung.export.graphs.neural import calibrated, save
 from haltung.models.linear import VOCABULARY, Features, LinearModel, LinearWeights
 
-_NEVER = -1e30  # the log odds of a label that does not occur in training, without infinities
+_NEVER = -1e30  # the log odds of a label that does not occur in training; finite
 
 
 def described(model: LinearModel) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class CalibratedLinear(nn.Module):
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Return the probabilities of each task, given numbers and counts of each view's n-grams.
 
-        Those of a single-label task are its labels' (sigmoids), divided by their sum and tempered:
+        For a single-label task the sigmoids of its labels are divided by their sum and tempered, as
         softmax(ln sigmoid / T), which needs no division and can't underflow.
         """
         numbers = tensors[::2]
@@ -79,7 +79,7 @@ class _Tfidf(nn.Module):
     def __init__(self, features: Features) -> None:
         super().__init__()
         idf = [part.idf_ for part in features.parts.values()]
-        # [n-grams, parts]: 0 but for the part that the n-gram belongs to
+        # [n-grams, parts]: 0 except in the part that the n-gram belongs to
         self.idf = nn.Buffer(torch.block_diag(*(torch.tensor(one, dtype=torch.float32)[:, None] for one in idf)))
 
     def forward(self, numbers: Tensor, counts: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class _Tfidf(nn.Module):
         frequency = torch.where(counts > 0, 1 + counts.clamp(min=1).log(), 0.0)
         weights = frequency[..., None] * functional.embedding(numbers, self.idf)
         lengths = weights.square().sum(dim=1, keepdim=True).sqrt()
-        # A part without n-grams has the length 0; its weights stay 0.
+        # A part without n-grams has length 0; its weights stay 0.
         return (weights / lengths.clamp(min=1e-30)).sum(dim=2)
 
 
@@ -96,7 +96,7 @@ class _LogOdds(nn.Module):
 
     def __init__(self, of: LinearWeights) -> None:
         super().__init__()
-        # Constants are put together in double precision; an n-gram's coefficients are contiguous.
+        # Constants are combined in double precision; an n-gram's coefficients are contiguous.
         self.coefficients = nn.Buffer(torch.tensor((of.scale[:, None] * of.coefficients).T, dtype=torch.float32).contiguous())
         self.shift = nn.Buffer(torch.tensor(np.where(of.seen > 0, of.scale * of.intercept + of.shift, _NEVER), dtype=torch.float32))
 

@@ -1,7 +1,7 @@
 """A trained network as an ONNX graph: token ids in, calibrated probabilities out.
 
-A model of articles reads packed sentences. A second graph of it scores actors, given what the first
-one says of the sentences that name them.
+A model of articles reads packed sentences. If it finds dyads, a second graph scores actors, given
+the first one's outputs for the sentences that have candidates.
 """
 
 import copy
@@ -27,7 +27,7 @@ from haltung.models.predictor import Calibration
 OPSET = 18  # which all recent runtimes read; from 17 on LayerNormalization is one operator
 # The graph's inputs of each view, in order; the types only if the tokenizer has them.
 PARTS = ("input_ids", "attention_mask", "own_mask", "token_type_ids")
-# Those of a graph of articles, and those of its graph of actors.
+# The inputs of a graph of articles, and of its graph of actors.
 _OF_ARTICLES = ("input_ids", "positions", "sentence", "place", "kind", "token_type_ids")
 _OF_ACTORS = ("mentions", "sentences", "stances", "cues", "sentence", "slot")
 
@@ -36,7 +36,7 @@ class Calibrated(nn.Module):
     """A network with temperatures and softmax (or sigmoid): tensors in, probabilities out."""
 
     def __init__(self, network: MultiTaskNetwork, scheme: Scheme, calibration: Calibration, views: int) -> None:
-        """Wrap a network with so many ``views``, which have equally many tensors each."""
+        """Wrap a network that reads this number of ``views``, with equally many tensors each."""
         super().__init__()
         self.network, self.views, self.scheme, self.calibration = network, views, scheme, calibration
 
@@ -59,7 +59,7 @@ class CalibratedArticles(nn.Module):
     def forward(
         self, ids: Tensor, positions: Tensor, sentence: Tensor, place: Tensor, kind: Tensor, types: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """Return the probabilities of each task, and what the graph of actors reads, if any."""
+        """Return each task's probabilities, and the inputs for the graph of actors, if any."""
         states = self.network.states(Packed(ids, positions, sentence, place, types))
         vectors = self.network.vectors(means(states, sentence, place.shape[0]), place, kind)
         logits = self.network.logits(vectors)
@@ -79,7 +79,7 @@ def write(model: NeuralModel, path: Path) -> dict[str, Any]:
     parts = PARTS if model.with_types else PARTS[:3]
     # With several views each name begins with its view.
     inputs = [f"{view}.{part}" if len(model.views) > 1 else part for view in model.views for part in parts]
-    # Rows and views of different lengths, so that no size is taken for a constant.
+    # Rows and views differ in length, so that no size is taken for a constant.
     examples: list[Tensor] = []
     shapes: list[dict[int, object]] = []
     batch = torch.export.Dim("batch")
@@ -95,7 +95,7 @@ def write(model: NeuralModel, path: Path) -> dict[str, Any]:
 
 
 def write_articles(model: ArticleModel, path: Path) -> dict[str, Any]:
-    """Write the graph, all sizes dynamic, perhaps ``actors.onnx`` too; return views and input."""
+    """Write the graph, all sizes dynamic, and that of actors, if any; return views and input."""
     network = plain(model)
     rows, width, sentences, articles, longest = (torch.export.Dim(name) for name in ("rows", "width", "sentences", "articles", "longest"))
     ids = torch.full((3, 7), 5)
@@ -127,11 +127,11 @@ def _write_actors(head: ActorHead, path: Path) -> None:
 
 
 def save(module: nn.Module, examples: Sequence[Tensor], shapes: Any, inputs: Sequence[str], outputs: Sequence[str], path: Path) -> None:
-    """Trace a module by examples of its inputs, whose dynamic sizes are named in ``shapes``."""
+    """Write a module's graph, traced with examples whose dynamic sizes ``shapes`` names."""
     module.eval()
-    for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # which tell of every node that they have left unchanged
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # which log every node that they leave unchanged
         logging.getLogger(name).setLevel(logging.ERROR)
-    with warnings.catch_warnings(action="ignore"):  # of the exporter's future
+    with warnings.catch_warnings(action="ignore"):  # about future changes of the exporter
         program = torch.onnx.export(
             module, tuple(examples), dynamo=True, input_names=inputs, output_names=outputs, opset_version=OPSET,
             dynamic_shapes=tuple(shapes), external_data=False, verbose=False,
@@ -141,14 +141,14 @@ def save(module: nn.Module, examples: Sequence[Tensor], shapes: Any, inputs: Seq
     whole = program.model_proto
     _order_gelu(whole.graph)
     for node in (*whole.graph.node, *(node for function in whole.functions for node in function.node)):
-        del node.metadata_props[:]  # where in whose files it was traced is nobody's business
+        del node.metadata_props[:]  # they name files and lines of this machine, which are private
     onnx.save(whole, path)
 
 
 def _order_gelu(graph: Any) -> None:
     """Write ``x * (0.5 * (1 + erf(…)))`` as ``(x * (1 + erf(…))) * 0.5``.
 
-    ONNX Runtime makes one operator of the second form alone, which saves 4 to 8 % of the time.
+    ONNX Runtime fuses only the second form into one operator, which saves 4 to 8 % of the time.
     """
     made = {output: node for node in graph.node for output in node.output}
     uses = Counter(name for node in graph.node for name in node.input)
@@ -165,7 +165,7 @@ def _order_gelu(graph: Any) -> None:
 
 
 def described(model: EncoderModel) -> dict[str, Any]:
-    """Return the bundle's ``input`` (``docs/bundle.md``); ``UserError`` for an odd tokenizer."""
+    """Return the bundle's ``input`` (``docs/bundle.md``); ``UserError`` as ``template``."""
     around = template(model.tokenizer)
     types = {"single": around.single_types, "pair": around.pair_types} if model.with_types else None
     return {
@@ -175,9 +175,9 @@ def described(model: EncoderModel) -> dict[str, Any]:
 
 
 def plain(model: EncoderModel) -> Any:
-    """Return a copy of the network to trace: on the processor, with LoRA's updates merged.
+    """Return a copy of the network to trace: on the CPU, with LoRA's updates merged.
 
-    Attention is ``eager``, which ONNX Runtime fuses again; the fused kernel has no operator.
+    Attention is ``eager``, which ONNX Runtime fuses again; the fused kernel has no ONNX operator.
     """
     network: Any = copy.deepcopy(merged(model.network)).cpu().float().eval()
     network.encoder.config._attn_implementation = "eager"

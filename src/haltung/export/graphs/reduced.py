@@ -1,4 +1,4 @@
-"""Smaller graphs of the same model: weights in half precision, or in 8 bits."""
+"""Smaller graphs of a model: weights in half precision, or in 8 bits."""
 
 import logging
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _MAX_HALF = 65504.0  # a larger weight would become infinite in half precision
 def halved(source: Path, path: Path) -> None:
     """Write the graph with weights in half precision, cast to fp32 when it is loaded.
 
-    Half the space, for browsers; computing in fp16 is slower on processors, attention overflows.
+    This halves the size, for browsers. Computing in fp16 is slower on CPUs; attention overflows.
     """
     model = onnx.load(source)
     casts = []
@@ -27,7 +27,7 @@ def halved(source: Path, path: Path) -> None:
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(value.astype(np.float16), f"{name}/half"))
         casts.append(helper.make_node("Cast", [f"{name}/half"], [name], name=f"{name}/cast", to=TensorProto.FLOAT))
-    # Other nodes compute these values now, so that their shapes have to go.
+    # These values are computed by nodes now, so their recorded shapes have to be removed.
     computed = {cast.output[0] for cast in casts}
     _replace(model.graph.value_info, [value for value in model.graph.value_info if value.name not in computed])
     _replace(model.graph.node, [*casts, *model.graph.node])
@@ -36,7 +36,7 @@ def halved(source: Path, path: Path) -> None:
 
 
 def _is_large(tensor: onnx.TensorProto) -> bool:
-    """Return whether smaller weights would save space; fewer would save next to nothing."""
+    """Return whether a tensor has float32 weights, and enough for smaller ones to save space."""
     return bool(tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= 1024)
 
 
@@ -49,10 +49,10 @@ def _replace(field: Any, values: Sequence[Any]) -> None:
 def quantised(source: Path, path: Path) -> None:
     """Write the graph with tables and matrices in 8 bits.
 
-    A table (embeddings, coefficients) has a scale for each row, and a row is converted back once it
-    is picked. A matrix has a scale for each block of 32 weights (``MatMulNBits``, known to ONNX
-    Runtime and OpenVINO); products are computed in 8 bits, with inputs rounded block by block too.
-    All else that was tried flips too many labels: ``experiments/2026-11-25-export.md``.
+    A table (embeddings, coefficients) has a scale for each row, and rows are converted back after
+    the lookup. A matrix has a scale for each block of 32 weights (``MatMulNBits``, which ONNX
+    Runtime and OpenVINO support); products are computed in 8 bits, with inputs rounded by block
+    too. All alternatives tried flip too many labels: ``experiments/2026-11-25-export.md``.
     """
     model = onnx.load(source)
     _quantise_tables(model)
@@ -82,7 +82,7 @@ def _with_quantised_matrices(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _quantise_tables(model: onnx.ModelProto) -> None:
-    """Store tables in 8 bits, in place, with operators that every runtime knows."""
+    """Store tables in 8 bits, in place, with operators that every runtime supports."""
     # A table with other uses has to stay as it is.
     elsewhere = {name for node in model.graph.node for number, name in enumerate(node.input) if (node.op_type, number) != ("Gather", 0)}
     tables = {tensor.name: tensor for tensor in model.graph.initializer if _is_large(tensor) and len(tensor.dims) == 2}
