@@ -17,7 +17,7 @@ _UNUSUAL = {"HK", "MO", "CD", "CG", "MM", "KP", "KR"}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a form stands for.
+    """A possible meaning of a form.
 
     ``codes`` are the possible codes, the usual one first, () for a role noun. ``since`` and
     ``until`` are the first and the last day (ISO), both inclusive. ``role`` is a role noun's

@@ -40,7 +40,7 @@ def event(stance: str, text: str) -> Plover:
 
 @cache
 def load() -> Mapping[str, tuple[tuple[Plover, re.Pattern[str] | None], ...]]:
-    """Read the crosswalk: the events of each stance in order, each with a pattern or None."""
+    """Read the crosswalk: each stance's events in order, with a pattern of their words or None."""
     lines = (files.shipped("data") / "crosswalk" / "plover.csv").read_text(encoding="utf-8").splitlines()
     rules: dict[str, list[tuple[Plover, re.Pattern[str] | None]]] = {}
     for row in csv.DictReader(line for line in lines if not line.startswith("#")):

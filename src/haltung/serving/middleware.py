@@ -155,5 +155,5 @@ def _is_open(path: str) -> bool:
 
 
 def _digest(key: str) -> bytes:
-    """Return a digest of fixed length, so that a comparison's time doesn't reveal a key's length."""
+    """Return a digest: its fixed length keeps a comparison's time from revealing a key's length."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

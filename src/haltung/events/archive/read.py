@@ -57,7 +57,7 @@ def find(given: Sequence[str]) -> list[Path]:
 
 
 def read(files: Sequence[Path]) -> Archive:
-    """Read an archive; an event in two files counts once. ``UserError`` if invalid or empty."""
+    """Read an archive; events in two files count once. ``UserError``: invalid or without events."""
     events: list[Event] = []
     owners: dict[tuple[str, ...], Path] = {}
     articles: dict[str, Article] = {}
