@@ -1,4 +1,4 @@
-"""Who is named in a German sentence, and which code the label standard gives them."""
+"""Find the actors named in German sentences, with their codes of the label standard."""
 
 from haltung.actors.finder import Actors, codes
 

@@ -1,8 +1,8 @@
-"""Who may be a side of a sentence's dyads, and what word order, case and distance say of each.
+"""Find candidates for the sides of a sentence's dyads, with cues from word order and distance.
 
-A candidate may be named in the sentence or before it. Who acts in the name of a state often has no
-name that a table could hold ("die Demonstranten", "das Gericht"), so a side of a dyad is a
-candidate in one of several roles: itself, its state, or somebody inside it (``ROLES``).
+Candidates are named in the sentence or before it; the article's main state may also come later.
+Actors inside a state often have no name that a table could list ("die Demonstranten"), so a side
+is a candidate in one of several roles: itself, its state, or somebody inside it (``ROLES``).
 """
 
 import re
@@ -16,7 +16,7 @@ from haltung.files import patterns
 from haltung.records import Span, by_key
 
 MAX_CANDIDATES = 6  # of a sentence
-# What a candidate may be a side as; somebody inside its state has one of these endings.
+# The roles in which a candidate can be a side; codes of actors inside its state have these endings.
 ITSELF, STATE = "itself", "state"
 ENDINGS: Mapping[str, str] = {
     "opposition": "OPP", "region": "REG", "governing_party": "GOVPARTY", "armed_group": "REB", "people": "CIV", "media": "MED",
@@ -26,18 +26,18 @@ ROLES = (ITSELF, STATE, *ENDINGS)
 _ROLE_OF = {"": STATE} | {ending: role for role, ending in ENDINGS.items()}
 _WINDOW = 3  # words before a name that may hold its preposition and article
 _BEGINNING = 30  # a name that begins before this character begins the sentence
-_FAR = 5  # up to which numbers of sentences and ranks are told apart
+_FAR = 5  # larger counts of actors and distances in sentences share one cue
 _RE = patterns("haltung.actors", "candidates")
 _TOKEN = re.compile(r"[\w-]+|[„“,.:]")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A possible side of a sentence's dyads, by its code.
+    """A candidate for a side of a sentence's dyads, identified by its code.
 
-    ``spans`` are where the sentence names it, ``before`` is the last sentence before that does, by
-    its number in the article, and where there. ``cues`` are words about it that a model can weigh:
-    its kind, rank and preposition, who acts by word order, and so on.
+    ``spans`` are its mentions in the sentence. ``before`` is its last earlier mention: the number
+    of that sentence in the article and the span in it. ``cues`` are features in words for a model:
+    its kind, rank and preposition, whether it acts by word order, and so on.
     """
 
     code: str
@@ -59,15 +59,15 @@ def code_as(code: str, role: str) -> str:
 def candidates(
     texts: Sequence[str], mentions: Sequence[Sequence[Mention]], number: int, most: int = MAX_CANDIDATES
 ) -> tuple[Candidate, ...]:
-    """Return nobody and who may act in an article's sentence ``number``; none if nobody is named.
+    """Return nobody and the candidates of an article's sentence ``number``; () without candidates.
 
-    These are at most ``most``, likeliest first: the actors of the sentence in their order, then
-    those of the sentence before, of the lead, and of the sentences between, from the nearest on.
-    The last one is the state that the article names most, since many domestic events name no state.
-    A headline counts as a sentence.
+    There are at most ``most`` besides nobody, the likeliest first: the sentence's actors in order
+    (places last), then those of the previous sentence, of the first (a headline counts as one),
+    and of those between, nearest first. The state that the article names most is always included,
+    at the end if nothing else of it is, since many domestic events name no state.
     """
     named = by_key((mention.code, mention) for mention in sorted(mentions[number], key=lambda one: (one.place, one.start)))
-    # The last one of a code counts.
+    # The last mention of a code wins.
     before = {one.code: (index, (one.start, one.end)) for index, row in enumerate(mentions[:number]) for one in row}
     nearest = [mention.code for index in [number - 1, 0, *range(number - 2, 0, -1)] if number for mention in reversed(mentions[index])]
     codes = list(dict.fromkeys([*named, *nearest]))[:most]
@@ -76,7 +76,7 @@ def candidates(
     if main is not None and all(base(code) != main for code in codes):
         codes = [*codes[: most - 1], main]
     order = _word_order(texts, mentions, number)
-    # How it continues the one before, whether it quotes, how many it names.
+    # How the sentence refers to the previous one, whether it quotes, how many actors it names.
     opening, quotes = _RE["opening"].match(texts[number]), "“" in texts[number]
     sentence = [f"of {min(len(named), _FAR)}", *([f"begins {opening[1]}"] if opening else []), *(["quotes"] if quotes else [])]
     out = [Candidate("", cues=("nobody", f"nobody among {len(codes)}", *(f"nobody {cue}" for cue in sentence)))] if codes else []
@@ -97,9 +97,9 @@ def candidates(
 
 
 def gold_roles(named: Sequence[Candidate], codes: Sequence[str]) -> tuple[list[tuple[int, str]], list[str]]:
-    """Return which candidate gold codes are, as what, and the codes that none can be.
+    """Return the candidate's index and role for each gold code, and the codes without a candidate.
 
-    A candidate's code is ``itself``; any other is a role of the first candidate of its state.
+    A candidate's own code is ``itself``; any other is a role of the first candidate of its state.
     """
     found, missed = [], []
     for code in codes:
@@ -115,7 +115,7 @@ def gold_roles(named: Sequence[Candidate], codes: Sequence[str]) -> tuple[list[t
 
 def ends(text: str, mentions: Sequence[Mention]) -> tuple[Mention | None, Mention | None]:
     """Return the source and the target among a sentence's mentions by word order."""
-    # Media report, and take a stance themselves only where nobody else is named.
+    # Media usually only report, so they count as actors only if nobody else is named.
     actors = [one for one in mentions if not one.place]
     actors = [one for one in actors if not one.code.endswith("-MED")] or actors
     reporting = [one for one in actors if _RE["reported_before"].search(text[: one.start]) or _RE["reported_after"].search(text[one.end :])]
@@ -129,7 +129,7 @@ def ends(text: str, mentions: Sequence[Mention]) -> tuple[Mention | None, Mentio
 
 
 def _name_cues(text: str, span: Span) -> list[str]:
-    """Return preposition, article and neighbours of a name."""
+    """Return the cues of a name: preposition, article, neighbours, quotation, position."""
     start, end = span
     before, after = _TOKEN.findall(text[:start])[-_WINDOW:], _TOKEN.findall(text[end:])[:1]
     preposition, article = _last(before, _RE["preposition"]), _last(before, _RE["article"])
@@ -144,7 +144,7 @@ def _last(words: list[str], known: re.Pattern[str]) -> str:
 
 
 def _word_order(texts: Sequence[str], mentions: Sequence[Sequence[Mention]], number: int) -> dict[str, set[str]]:
-    """Return source and target by word order, and the last source before, by their cues."""
+    """Return each cue's codes: source and target by word order, and the last earlier source."""
     source, target = ends(texts[number], mentions[number])
     cues = {"acts by order": {source.code} if source else set(), "acted on by order": {target.code} if target else set()}
     earlier = (ends(texts[index], mentions[index])[0] for index in range(number - 1, -1, -1))

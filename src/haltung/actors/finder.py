@@ -1,10 +1,10 @@
-"""Who is named in a German sentence, and with which code: states, offices, organisations, persons.
+"""Find the states, offices, organisations and persons that German sentences name, with their codes.
 
     actors = Actors.load()
     actors.find("Der Kreml warf Kiew vor, die US-Außenministerin zu täuschen.")
 
-Only what the tables name is found (``data/actors``, see its README.md): by an Aho-Corasick
-automaton over all inflected forms, then by rules for words that belong together.
+Names come from the tables (``data/actors``, see its README.md); an article may introduce persons.
+An Aho-Corasick automaton matches all inflected forms, then rules join words that belong together.
 """
 
 import itertools
@@ -35,7 +35,7 @@ _NO_NAMES = frozenset(word for (word,) in table("haltung.actors", "no_surnames.t
 
 @dataclass(frozen=True)
 class Actors:
-    """A matcher over tables. Loading takes tenths of a second, a sentence some microseconds."""
+    """A matcher for the tables. Loading takes tenths of a second, a sentence some microseconds."""
 
     automaton: Any
     first_names: frozenset[str]
@@ -44,26 +44,26 @@ class Actors:
     def load(cls, extra: Path | None = None) -> "Actors":
         """Load the shipped tables, and the user's in ``extra``.
 
-        A form that stands in ``extra`` counts only as it stands there. Raises ``UserError`` if a
-        table is missing or wrong (with file and line), or pyahocorasick is not installed.
+        A form in ``extra`` replaces all shipped entries of that form. Raises ``UserError`` if a
+        table is missing or invalid (with file and line), or pyahocorasick is not installed.
         """
         return _load(extra) if extra else _shipped()
 
     def find(self, text: str, date: str = "") -> list[Mention]:
         """Return the actors of one sentence in order, without overlap.
 
-        ``date`` (ISO) decides who was in office and which party governed; without it the latest
-        counts. A role that names no state ("die Regierung") gets that of the sentence if it names
-        exactly one, and is left out otherwise. Raises ``UserError`` if the date is no ISO date.
+        ``date`` (ISO) determines who was in office and which party governed; the default is the
+        latest. A role without a state ("die Regierung") gets the state of the sentence if that
+        names exactly one, and is omitted otherwise. Raises ``UserError`` if ``date`` is not ISO.
         """
         return _resolve(self._items(text, tables.day(date[:10])), text, {})
 
     def article(self, sentences: Sequence[str], date: str = "", headline: str = "") -> list[list[Mention]]:
-        """Return the actors of each sentence of an article, read in order.
+        """Return the actors of each sentence of an article, read in order after the headline.
 
         The article's persons ("der russische Außenminister Sergej Lawrow", later "Lawrow") and
-        states are remembered: a role that names no state gets the one named most so far, or most in
-        the whole article if there was none yet. Raises ``UserError`` if the date is no ISO date.
+        states are remembered. A role without a state gets the state named most so far, or in the
+        whole article if none was named yet. Raises ``UserError`` if ``date`` is not an ISO date.
         """
         date = tables.day(date[:10])
         texts = [headline, *sentences]
@@ -89,7 +89,7 @@ class _Memory:
     people: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def meet(self, items: list[Item], text: str) -> None:
-        """Learn persons that offices or parties introduce: "Schieder (SPÖ)"."""
+        """Remember persons introduced with an office or a party: "Schieder (SPÖ)"."""
         for item in (item for item in items if item.code):
             if _is_office(item, text):
                 if name := _AFTER.match(text, item.end) or _BEFORE_COMMA.search(text, max(0, item.start - 60), item.start):
@@ -100,7 +100,7 @@ class _Memory:
                     self._learn(name[1], item.code)
 
     def known(self, items: list[Item], text: str) -> list[Item]:
-        """Return the items and the introduced persons, who replace those of the table."""
+        """Return the items with the introduced persons, who replace overlapping table entries."""
         if not self.people:
             return items
         taken = {position for item in items if item.kind != "person" for position in range(item.start, item.end)}
@@ -139,7 +139,7 @@ def _resolve(items: list[Item], text: str, states: Mapping[str, int]) -> list[Me
         if item.kind == "media" and in_brackets:
             continue
         item.code = _code(item, in_sentence, states, text)
-        # "Klug (SPÖ)": the party says who somebody is and does nothing itself.
+        # "Klug (SPÖ)": the party only describes the person and does not act.
         is_aside = item.kind == "party" and in_brackets and out and item.start - out[-1].end <= 2
         if item.code and not is_aside:
             out.append(Mention(item.start, item.end, text[item.start : item.end], item.code, item.kind, item.place, item.head))
@@ -147,11 +147,11 @@ def _resolve(items: list[Item], text: str, states: Mapping[str, int]) -> list[Me
 
 
 def _code(item: Item, in_sentence: Counter[str], states: Mapping[str, int], text: str) -> str:
-    """Return the code whose state the sentence and the article name most."""
+    """Return the code whose state the sentence and the article name most, "" for none."""
     if item.kind == "role" and not item.bound:
         if not item.entry.alone or item.entry.role in ("=", "place"):
             return ""
-        # "Präsident der Universität" is nobody of the state.
+        # "Präsident der Universität" is not an office of the state.
         if item.entry.noun == "office" and _RE["of_other"].match(text, item.end):
             return ""
         # The state that the article names most, or else the only one of the sentence.
@@ -163,13 +163,13 @@ def _code(item: Item, in_sentence: Counter[str], states: Mapping[str, int], text
         return options[0] if options else ""
     weights = [in_sentence[state_of(code)] + states.get(state_of(code), 0) for code in options]
     if not any(weights):
-        # Two bearers of one name and no hint which: nobody. A place or party has its usual code.
+        # Without evidence, a person of several states is nobody; other items have their usual code.
         return "" if item.kind == "person" and len({state_of(code) for code in options}) > 1 else options[0]
     return options[weights.index(max(weights))]
 
 
 def _states(items: Iterable[Item]) -> Counter[str]:
-    """Return how often items name each state; persons and what may be of several name none."""
+    """Return how often items name each state, without persons and items of several states."""
     named = ({state_of(code) for code in item.options} for item in items if item.kind != "person")
     return Counter(state for states in named if len(states) == 1 for state in states if state)
 
@@ -179,4 +179,4 @@ def _load(extra: Path | None = None) -> Actors:
     return Actors(matching.automaton(forms(rows) | forms(own)), first_names([*rows, *own]))
 
 
-_shipped = cache(_load)  # without a user's tables, which may change
+_shipped = cache(_load)  # not for a user's tables, which may change

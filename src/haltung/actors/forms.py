@@ -1,4 +1,4 @@
-"""How an actor may be written: the inflected German forms of each row of the tables."""
+"""Generate the inflected German forms of each row of the tables of actors."""
 
 import itertools
 import re
@@ -17,13 +17,13 @@ _UNUSUAL = {"HK", "MO", "CD", "CG", "MM", "KP", "KR"}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a form stands for.
+    """A possible meaning of a form.
 
     ``codes`` are the possible codes, the usual one first, () for a role noun. ``since`` and
     ``until`` are the first and the last day (ISO), both inclusive. ``role`` is a role noun's
-    suffix, ``noun`` its kind. ``ending`` is set for a form that may also be the last part of a
-    compound ("minister" of "Außenminister"), ``derived`` for a genitive (that of "Hama" is not
-    "Hamas"), ``alone`` where a role or surname is enough by itself. ``key`` identifies the row.
+    suffix, ``noun`` its kind. ``ending`` marks the last part of a compound ("minister" of
+    "Außenminister"), ``derived`` a genitive, ignored if the form has other entries ("Hamas" of
+    "Hama"), ``alone`` a role or surname sufficient by itself. ``key`` identifies the row.
     """
 
     kind: str
@@ -39,7 +39,7 @@ class Entry:
 
 
 def forms(rows: Iterable[ActorRow]) -> dict[str, tuple[Entry, ...]]:
-    """Return what each written form stands for."""
+    """Return the entries of each written form."""
     out: dict[str, dict[Entry, None]] = {}
     for row in rows:
         for form, entry in _WRITERS.get(row.table, _named)(row):
@@ -50,8 +50,8 @@ def forms(rows: Iterable[ActorRow]) -> dict[str, tuple[Entry, ...]]:
 def spellings(name: str) -> Iterator[str]:
     """Yield the spellings in a cell of names.
 
-    ``|`` separates names, ``/`` precedes other endings of a word ("Rote/n Armee"), ``~`` stands for
-    any ending of an adjective; a slash before a capital is literal ("CDU/CSU").
+    ``|`` separates names, ``/`` precedes an additional ending of a word ("Rote/n Armee"), ``~`` is
+    any adjective ending; a slash before a capital letter is literal ("CDU/CSU").
     """
     for spelling in name.split("|"):
         yield from map(" ".join, itertools.product(*map(_inflected, spelling.split())))
@@ -86,14 +86,14 @@ def resident(town: str) -> str:
 
 
 def first_names(rows: Iterable[ActorRow]) -> frozenset[str]:
-    """Return all persons' first names; before a surname, one of another means somebody else."""
+    """Return all persons' first names; one before a bare surname indicates somebody else."""
     names = (name for row in rows if row.table == "persons" for name in row.many("name"))
     return frozenset(name.split(" ", 1)[0] for name in names if " " in name) - _TITLES
 
 
 def _winning(entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
     entries = tuple(entry for entry in entries if not entry.derived) or entries
-    # "Präsident" alone means the state's, "-Präsident" does not: the more definite row comes first.
+    # A role that can stand alone ("Präsident") precedes the same one that can't ("-Präsident").
     return tuple(sorted(entries, key=lambda entry: not entry.alone)) if entries[0].kind == "role" else entries
 
 
@@ -105,7 +105,7 @@ def _declined(names: Iterable[str], entry: Entry) -> Iterator[tuple[str, Entry]]
 
 
 def state_names(row: ActorRow) -> Iterator[tuple[str, str]]:
-    """Yield the names in a state's row, each with its class; that of Unicode CLDR comes first."""
+    """Yield the names of a state's row with their classes, the name of Unicode CLDR first."""
     from babel import Locale
 
     if row["iso2"] and row["iso2"] not in _UNUSUAL:
@@ -120,7 +120,7 @@ def state_names(row: ActorRow) -> Iterator[tuple[str, str]]:
 
 
 def adjectives(row: ActorRow) -> Iterator[tuple[str, str | None]]:
-    """Yield the forms of a row's adjectives, each with its ending, None if it does not decline."""
+    """Yield the forms of a row's adjectives with their endings, None for indeclinable ones."""
     for stem in row.many("adjective"):
         if stem.endswith("!"):  # "Schweizer!"
             yield stem[:-1], None
@@ -187,7 +187,7 @@ def _role(row: ActorRow) -> Iterator[tuple[str, Entry]]:
                 yield form[0].lower() + form[1:], replace(entry, ending=True)
 
 
-# The kind of what a table's rows name; the tables with writers have several kinds.
+# The kind of a table's entries; the tables with a writer below set their kinds there.
 _KINDS = {
     "organisations": "organisation", "institutions": "institution", "groups": "group", "parties": "party", "media": "media",
     "companies": "company", "regions": "region", "lookalikes": "lookalike",

@@ -1,4 +1,4 @@
-"""Where the forms of the tables stand in a text, by one pass of an Aho-Corasick automaton."""
+"""Find the forms of the tables in a text in one pass of an Aho-Corasick automaton."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -18,11 +18,11 @@ _FIRST_PARTS = ("state", "people", "palace", "capital", "region")
 class Mention:
     """An actor named at ``[start, end)`` of a sentence.
 
-    ``code`` is the code of the label standard. ``kind`` is what the table is of, such as ``state``,
-    or ``role``, an office or body that names no state itself ("die Regierung"). ``place`` is set
-    where a state or a town only says where something is ("in Paris"). ``head`` is the noun that the
-    mention modifies ("Politik" of "russische Politik", "Nordkorea-Politik"), or that says what
-    somebody is ("Außenminister" of "der russische Außenminister"); "" where there is none.
+    ``code`` is the code of the label standard. ``kind`` is that of the entry, such as ``state``,
+    ``role`` for a role that names no state itself ("die Regierung"), or ``office`` for one joined
+    to a name. ``place`` is set if a state or town is only a location ("in Paris"). ``head`` is the
+    noun that the mention modifies ("Politik" of "russische Politik", "Nordkorea-Politik"), or the
+    noun of a role ("Außenminister" of "der russische Außenminister"); "" without one.
     """
 
     start: int
@@ -38,9 +38,9 @@ class Mention:
 class Item:
     """A form in a text, at ``[start, end)``, that may become a ``Mention``.
 
-    Phrases join several to one. ``options`` are the possible codes, the usual one first, ``code``
-    is the one chosen. ``bound`` says that a role has got the codes of its holder; it is False while
-    the role waits for the state of the sentence or article.
+    ``phrases`` joins items. ``options`` are the possible codes, the usual one first; ``code`` is
+    the selected one. ``bound`` is True for a role that has the codes of an item it was joined to;
+    an unbound role gets the state of the sentence or article.
     """
 
     start: int
@@ -57,8 +57,8 @@ class Item:
 def codes(mentions: Iterable[Mention], places: bool | None = None) -> tuple[str, ...]:
     """Return the distinct codes in order of first mention.
 
-    A place is no actor: by default the codes of places count only where nothing else is named. With
-    ``places=True`` they always count, with ``places=False`` never.
+    A place is not an actor: by default, codes of places count only if nothing else is named. They
+    always count with ``places=True``, and never with ``places=False``.
     """
     given = list(mentions)
     if places is None:
@@ -85,9 +85,9 @@ def automaton(forms: Mapping[str, tuple[Entry, ...]]) -> Any:
 
 
 def items(built: Any, text: str, date: str, first_names: frozenset[str] = frozenset()) -> list[Item]:
-    """Return the items of a text in order; of two that overlap, the earlier or longer one.
+    """Return the items of a text in order; of overlapping forms, the first, then the longest.
 
-    A form counts where it is a whole word or a whole part of a word between hyphens
+    A form matches if it is a whole word or a whole part of a word between hyphens
     ("US-Außenminister"), the first part of a compound with a known head ("Palästinenserpräsident",
     "Kremlsprecher"), or, for a role, the last part of one ("Außenminister").
     """
@@ -112,7 +112,7 @@ def items(built: Any, text: str, date: str, first_names: frozenset[str] = frozen
 
 
 def _candidates(built: Any, text: str) -> list[_Candidate]:
-    """Return all forms that are words or parts of compounds, by start, the longest first."""
+    """Return all forms that are words or parts of compounds, by start, then the longest first."""
     whole: list[_Candidate] = []
     first_parts: dict[int, _Candidate] = {}
     for last, (length, entries) in built.iter(text):
@@ -132,10 +132,10 @@ def _candidates(built: Any, text: str) -> list[_Candidate]:
 
 
 def _is_person(before: list[Item], text: str, start: int, end: int, entries: tuple[Entry, ...], first_names: frozenset[str]) -> bool:
-    """Return whether a name is that of the person in the table.
+    """Return whether a name refers to the person in the table.
 
-    A surname that is also a word counts only behind an office, or where the article has introduced
-    its bearer. A first name before the surname that is not in the form means somebody else.
+    A surname that is also a word counts only after an office and not before a capitalised word
+    (``_Memory`` adds introduced persons). A known first name before a bare surname is another's.
     """
     if not any(entry.alone for entry in entries):
         last = before[-1] if before and before[-1].end == start - 1 and text[start - 1] == " " else None
@@ -148,8 +148,8 @@ def _is_person(before: list[Item], text: str, start: int, end: int, entries: tup
 def _options(entries: tuple[Entry, ...], date: str) -> tuple[str, ...]:
     """Return the codes that the entries of a form may have on a day, the likeliest first.
 
-    Whoever has left office is one of the state's people ("-CIV"); whoever has not yet come to it is
-    not known. Of a party the nearest period counts. Without a date the latest counts first.
+    A former officeholder is one of the state's people ("-CIV"), a future one is unknown. A party
+    outside its periods has the last earlier one, or else the first. Without a date the latest wins.
     """
     if len(entries) == 1 and (not date or entries[0].since <= date <= entries[0].until):
         return entries[0].codes

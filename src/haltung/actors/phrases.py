@@ -1,4 +1,4 @@
-"""Join words to one mention: "russische Opposition", "Sprecher des Pentagon"."""
+"""Join words into one mention: "russische Opposition", "Sprecher des Pentagon"."""
 
 import itertools
 
@@ -19,7 +19,7 @@ def phrases(items: list[Item], text: str) -> list[Item]:
     for before, item in zip([None, *items], items, strict=False):
         kind = item.kind
         if kind in _WHERES or kind == "resident":
-            # "Berlin/Wien –": a name joined to a place is one too.
+            # "Berlin/Wien –": a name joined to a place is also a place.
             joined = before is not None and before.place and text[before.end : item.start] == "/"
             item.place = item.place or joined or _is_place(item, text)
         if not item.head and (kind in _JOINING or text[item.end : item.end + 1] == "-"):
@@ -28,7 +28,7 @@ def phrases(items: list[Item], text: str) -> list[Item]:
         if kind == "resident" and not item.bound and item.entry.key != "palace":
             item.place = True
         if kind == "people":
-            # "Die Russen" are the state, some Russians its people.
+            # "Die Russen" refers to the state, "Russen" to its people.
             collective = _RE["collective"].search(text, max(0, item.start - 10), item.start) or text[item.end : item.end + 5] == " und "
             item.options = item.options if collective else tuple(map(_civil, item.options))
     for one, other in itertools.pairwise(items):
@@ -37,7 +37,7 @@ def phrases(items: list[Item], text: str) -> list[Item]:
 
 
 def _agree(before: Item, item: Item, text: str) -> None:
-    """Let a person have its office's code; "Pakistanische Volkspartei" is no party of Austria."""
+    """Give persons their office's code; "Pakistanische Volkspartei" is not an Austrian party."""
     gap = text[before.end : item.start]
     office = before.kind == "office" and before.bound and before.entry.noun == "office" and before.options
     # "Die Rebellengruppe M23": the noun only describes the name.
@@ -79,7 +79,7 @@ def _takes_before(before: Item, role: Item, text: str) -> bool:
 def _bind_before(items: list[Item], index: int, text: str) -> None:
     """Bind a role to the item before it and to coordinated ones: "türkische und russische …"."""
     role = items[index]
-    # The role's mention begins where its modifier begins, so the modifier is no item any more.
+    # The role's mention begins with its modifier, so the modifier is no longer an item of its own.
     for other, after in reversed([*itertools.pairwise(items[:index])]):
         if other.kind not in _JOINING or not _RE["coordinated"].fullmatch(text[other.end : after.start]):
             break
@@ -93,7 +93,7 @@ def _bind_before(items: list[Item], index: int, text: str) -> None:
 
 
 def _bind_after(role: Item, out: list[Item], text: str) -> None:
-    """Bind a role to the item behind it: "Sprecher des Pentagon", "Präsident Obama"."""
+    """Bind a role to the item after it: "Sprecher des Pentagon", "Präsident Obama"."""
     after = out[-1]
     if role.entry.noun == "thing":
         return
@@ -119,16 +119,16 @@ def _bind_after(role: Item, out: list[Item], text: str) -> None:
 
 
 def _with(base: Item, role: Item, former: bool = False) -> tuple[str, ...]:
-    """Return the codes of somebody with a role in, or for, ``base``, perhaps a former one."""
+    """Return the codes of the holder, or ``former`` holder, of a role in or for ``base``."""
     suffix = role.entry.role
-    # The governor of a central bank is no regional one: an institution keeps its code.
+    # The governor of a central bank is not a regional one: an institution keeps its code.
     is_kept = suffix in ("=", "place") or base.kind == "institution"
     options = base.options if is_kept else tuple(dict.fromkeys(add_role(code, suffix) for code in base.options))
     return tuple(map(_civil, options)) if former else options
 
 
 def add_role(code: str, role: str) -> str:
-    """Return the code of a role in a state, ``RUS-OPP``; a party's minister is the state's."""
+    """Return a role's code, such as ``RUS-OPP``; a party's minister has the code of the state."""
     state, dash, present = code.partition("-")
     if "-" in role:  # "Ministerpräsident" is regional in Germany, the head of government elsewhere
         role = role.partition("-")[2] if role.startswith(state) else ""

@@ -1,8 +1,8 @@
-"""Where a German text names a state, and in which form: what masking and swapping names needs.
+"""Find the states that a German text names, and the form of each name, to mask or swap names.
 
 Names, adjectives and capitals come from the tables of actors; the EU counts as a state. Inhabitants
 ("Russen"), palaces ("Kreml") and names inside a one-word compound ("Ukrainekrieg") are left to
-``Actors``, which knows more about context but needs pyahocorasick.
+``Actors``, which uses more context but needs pyahocorasick.
 """
 
 import re
@@ -15,13 +15,13 @@ from haltung.actors.tables import ORGANISATIONS, ActorRow, read
 from haltung.files import shipped
 from haltung.records import by_key
 
-_EU = "EU"  # which the tables have as an organisation, together with its institutions
+_EU = "EU"  # in the tables an organisation, together with its institutions
 _WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
 class State:
-    """A state; ``gender`` is its name's class (see ``data/actors``), "" is for what it lacks."""
+    """A state; ``gender`` is its name's class (see ``data/actors``). Missing values are ""."""
 
     code: str
     name: str
@@ -31,7 +31,7 @@ class State:
 
     @property
     def is_regular(self) -> bool:
-        """Whether it can replace another: all its words decline by rule."""
+        """Whether it can replace another state: all its words decline regularly."""
         one_word = self.name.isalpha() and self.capital.isalpha() and self.adjective.isalpha()
         return one_word and self.name[-1] not in "szxß" and self.capital[-1] not in "szxß" and self.gender != "x"
 
@@ -60,7 +60,7 @@ class StateMention:
 
 
 def state_mentions(text: str) -> list[StateMention]:
-    """Return where the text names states, in order; of two that overlap, the longer one."""
+    """Return the mentions of states in order; of overlapping ones, the first, then the longest."""
     mentions: list[StateMention] = []
     position = 0
     forms = _forms_by_first_word()
@@ -79,7 +79,7 @@ def state_mentions(text: str) -> list[StateMention]:
 
 @cache
 def states() -> dict[str, State]:
-    """Return all states by code. Of several names, the first that is a single word is taken."""
+    """Return all states by code, each with its first single-word name if it has one."""
     capitals = _capitals()
     out = {_EU: State(_EU, _EU, "f", "", "")}
     for row in (row for row in _rows("states") if len(row.many("code")) == 1):
@@ -93,8 +93,8 @@ def states() -> dict[str, State]:
 
 @cache
 def _forms_by_first_word() -> dict[str, list[tuple[str, StateForm | None]]]:
-    """Return the forms by their first word, the longest first; None for "Paris Hilton" and such."""
-    # Of forms that are written alike the first one counts, and a lookalike before all of them.
+    """Return the forms by first word, the longest first; lookalikes ("Paris Hilton") are None."""
+    # Of identical forms the first one wins, but a lookalike takes precedence over all of them.
     forms: dict[str, StateForm | None] = dict(reversed([*_all_forms()]))
     forms |= {written: None for row in _rows("lookalikes") for written in spellings(row["name"])}
     longest_first = sorted(forms.items(), key=lambda item: (-len(item[0]), item[0]))
@@ -109,7 +109,7 @@ def _all_forms() -> Iterator[tuple[str, StateForm]]:
         for name, gender in state_names(row):
             yield from _name_forms(name, code, gender)
         for written, ending in adjectives(row):
-            # "Schweizer" is written as the resident of a capital is.
+            # "Schweizer" does not decline, like the resident of a capital.
             yield written, StateForm(code, "resident") if ending is None else StateForm(code, "adjective", ending=ending)
     for code, town in _capitals():
         yield town, StateForm(code, "capital")
@@ -132,7 +132,7 @@ def _capitals() -> list[tuple[str, str]]:
 
 
 def _code(row: ActorRow) -> str:
-    """Return the state in a row; the first of several, and Belgium for Brussels."""
+    """Return the first code of a row that is a state: Belgium for Brussels."""
     return next(code for code in row.many("code") if code not in ORGANISATIONS)
 
 

@@ -16,7 +16,7 @@ from haltung.files import shipped, table
 ORGANISATIONS = ("EU", "UN", "NATO", "OSCE", "IMF", "IAEA", "ICC", "AU", "ARABLEAGUE", "G7", "NGO", "CHURCH", "ISIL", "ALQ")
 ROLES = ("OPP", "REG", "GOVPARTY", "REB", "CIV", "MED", "JUD", "BUS")
 _COLUMNS = [*table("haltung.actors", "tables.tsv")]
-# The columns of each table, in order; those that no two rows may share; and the values of a column.
+# The columns of each table, in order; its key, unique for each row; and a column's allowed values.
 TABLES = {name: tuple(column for of, column, *_ in _COLUMNS if of == name) for name, *_ in _COLUMNS}
 _KEYS = {name: tuple(column for of, column, key, _ in _COLUMNS if of == name and key == "key") for name in TABLES}
 CHOICES = {(name, column): choices.split("|") for name, column, _, choices in _COLUMNS if choices != "any"}
@@ -41,14 +41,14 @@ class ActorRow:
 
     @property
     def period(self) -> tuple[str, str]:
-        """First and last day (ISO), inclusive; a year or month means all its days, "" no limit."""
+        """First and last day (ISO), inclusive; a year or month covers its days, "" is no limit."""
         return day(self.cells.get("from")) or FIRST, day(self.cells.get("to"), last=True) or LAST
 
 
 def read(folder: Path, extra: bool = False) -> list[ActorRow]:
-    """Read the tables of a folder; of the user's tables (``extra``) some may be missing.
+    """Read the tables in a folder; of a user's tables (``extra``) some may be missing.
 
-    Raises ``UserError`` if the folder, a table or a line is missing or wrong, with what is allowed.
+    Raises ``UserError`` with what is allowed if the folder, a table or a line is invalid or absent.
     """
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}; expected tables of actors: {listed(f'{name}.csv' for name in TABLES)}")
@@ -64,7 +64,7 @@ def read(folder: Path, extra: bool = False) -> list[ActorRow]:
 
 @cache
 def known_states() -> frozenset[str]:
-    """The ISO 3166-1 alpha-3 codes of Unicode CLDR, and XKX for Kosovo."""
+    """Return the ISO 3166-1 alpha-3 codes of Unicode CLDR, and XKX for Kosovo."""
     from babel.core import get_global
 
     aliases = get_global("territory_aliases")
@@ -74,12 +74,12 @@ def known_states() -> frozenset[str]:
 def day(text: str | None, key: str = "the date", last: bool = False) -> str:
     """Return the first (or ``last``) day of YYYY-MM-DD, YYYY-MM or YYYY, "" for None and "".
 
-    Raises ``UserError`` if it is no such date; the message names ``key``.
+    Raises ``UserError`` if ``text`` is not such a date; the message names ``key``.
     """
     if not text:
         return ""
     with suppress(ValueError):
-        # Python reads other notations too, such as 20240531, which do not compare as texts.
+        # Python also accepts other formats, such as 20240531, whose strings do not sort by date.
         if _DATE.fullmatch(text):
             first = datetime.date.fromisoformat(text + FIRST[len(text) :])
             ends = {4: "-12-31", 7: f"-{calendar.monthrange(first.year, first.month)[1]}", 10: ""}
@@ -96,8 +96,8 @@ def is_code(code: str) -> bool:
 def names(codes: Iterable[str], language: str = "en") -> dict[str, str]:
     """Return the name of each code, such as ``Russland`` or ``USA: Opposition``.
 
-    An unknown code is its own name. ``names.tsv`` comes before the states' names of Unicode CLDR.
-    Raises ``UserError`` if a table of actors is missing or broken.
+    An unknown code is its own name. ``names.tsv`` overrides the names of states in Unicode CLDR.
+    Raises ``UserError`` if a table of actors is missing or invalid.
     """
     known = _known_names(language)
     out = {}

@@ -1,4 +1,4 @@
-"""Dyads by a trained model (who is source, who is target of each stance), and by word order."""
+"""Find dyads with a trained model (the source and target of each stance), or by word order."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,19 +14,19 @@ from haltung.labels import NEUTRAL, STANCE
 from haltung.models.bundle import THRESHOLDS as THRESHOLDS
 from haltung.records import ActorAnswer, Prediction, Span
 
-# Less probable sides would make hundreds of pairs, and are left out; some side is always likelier.
+# Less probable sides would make hundreds of pairs, and are omitted; some side is always above it.
 _LEAST_SIDE = 0.01
-_MUTUAL = "cooperation"  # the stance that two take towards each other
+_MUTUAL = "cooperation"  # the stance that holds in both directions
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """How dyads are chosen from probabilities, tuned at the end of a training.
+    """The thresholds that select dyads by probability, tuned at the end of training.
 
-    Of a segment that is not neutral the likeliest pair always counts, as the label standard asks
-    for, and any other pair from the probability ``pair`` on. The rest are factors: ``same_actor``
-    of pairs with one actor on both sides, ``neutral`` of the stance that means none, ``nobody`` of
-    a side without an actor.
+    In a segment that is not neutral, the most probable pair is always selected, as the label
+    standard requires, and so is any other pair with a probability of at least ``pair``. The others
+    are factors of probabilities: ``same_actor`` for pairs of an actor with itself, ``neutral`` for
+    the neutral stance, ``nobody`` for a side without an actor.
     """
 
     pair: float = 0.4
@@ -42,7 +42,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Side:
-    """Who may be one side of a dyad, with the spans of its words in the sentence; "" for nobody."""
+    """A candidate for a side of a dyad, with its spans in the sentence; code "" is nobody."""
 
     code: str
     probability: float
@@ -51,7 +51,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Question:
-    """All that the dyads of one segment are chosen from: its stances, and who may be a side."""
+    """What the dyads of a segment are chosen from: its stances, and candidates for both sides."""
 
     stances: Mapping[str, float]
     sources: tuple[Side, ...]
@@ -59,36 +59,36 @@ class Question:
 
     @classmethod
     def of(cls, prediction: Prediction) -> Self:
-        """Return what a model's prediction for a segment says."""
+        """Return the question for a model's prediction of a segment."""
         return cls(prediction.probabilities[STANCE], sides(prediction.actors, "source"), sides(prediction.actors, "target"))
 
 
 @dataclass(frozen=True)
 class DyadModel:
-    """Dyads from what a model says of the actors of each segment (``Prediction.actors``).
+    """Select dyads by a model's probabilities for the actors of segments (``Prediction.actors``).
 
-    The stance is the segment's; 96 to 99 % of gold dyads have it. A pair's probability is the
-    product of its sides'.
+    The stance is the segment's; 96 to 99 % of gold dyads have it. A dyad's probability is the
+    product of those of both sides and the stance, after the factors of ``thresholds``.
     """
 
     thresholds: Thresholds = field(default_factory=Thresholds)
 
     def __call__(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
-        """Return the dyads of each segment of an article; none where its stance is neutral."""
+        """Return the dyads of each segment of an article; none for a neutral segment."""
         return [self.dyads(prediction) for prediction in article.predictions]
 
     def dyads(self, prediction: Prediction) -> list[ScoredDyad]:
-        """Return the dyads of one segment, the likeliest first."""
+        """Return the dyads of one segment, the most probable first."""
         return choose(Question.of(prediction), self.thresholds)
 
 
 def word_order(article: LabelledArticle) -> list[list[ScoredDyad]]:
     """Return the dyads of each segment by word order: the baseline that a model has to beat.
 
-    The first actor of a sentence is the source, and the next other one the target. In "…, sagte
-    Merkel" the source follows the verb of saying, in a passive it follows "von". A cooperation of
-    two is mutual. A sentence without an actor has the source of the one before it. Stance and
-    probability are the segment's. There is at least one unless it is neutral, "" for nobody.
+    The first actor of a sentence is the source, the next different one the target. In "…, sagte
+    Merkel" the source follows the verb of saying, in a passive it follows "von". Cooperation of two
+    actors is mutual. A sentence without an actor has the previous source. Stance and probability
+    are the segment's. A segment that is not neutral has at least one dyad, with "" for nobody.
     """
     out: list[list[ScoredDyad]] = []
     last = ""
@@ -109,7 +109,7 @@ def word_order(article: LabelledArticle) -> list[list[ScoredDyad]]:
 
 
 def choose(question: Question, chosen_by: Thresholds) -> list[ScoredDyad]:
-    """Return the dyads of one segment, the likeliest first."""
+    """Return the dyads of one segment, the most probable first."""
     weighted = {label: value * (chosen_by.neutral if label == NEUTRAL else 1.0) for label, value in question.stances.items()}
     if (stance := max(weighted, key=weighted.__getitem__)) == NEUTRAL:
         return []
@@ -129,7 +129,7 @@ def choose(question: Question, chosen_by: Thresholds) -> list[ScoredDyad]:
     others = [pair for pair in pairs if pair is not best and pair[0] >= chosen_by.pair]
     out: list[ScoredDyad] = []
     for probability, source, target in [best, *sorted(others, key=lambda pair: -pair[0])]:
-        # One code on both sides: its first words act, the others are acted on.
+        # If both sides have the same code, its first mention is the source, the second the target.
         acted_on = target.spans[1:] if source.code == target.code and len(target.spans) > 1 else target.spans
         spans = [next(iter(spans), None) for spans in (source.spans, acted_on)]
         out.append(ScoredDyad(source.code, target.code, stance, min(1.0, probability) * of_stance, *spans))
@@ -137,13 +137,13 @@ def choose(question: Question, chosen_by: Thresholds) -> list[ScoredDyad]:
 
 
 def sides(actors: Sequence[ActorAnswer], side: str) -> tuple[Side, ...]:
-    """Return who may be a side, ``source`` or ``target``, each code in its likeliest way."""
+    """Return the candidates for ``source`` or ``target``, each code in its most probable role."""
     best = {} if actors else {"": Side("", 1.0)}
     for actor in actors:
         for role, probability in getattr(actor, side).items():
             code = code_as(actor.code, role)
             if (probability >= _LEAST_SIDE or not code) and (code not in best or probability > best[code].probability):
-                # The words of somebody inside a state are not known.
+                # The span of somebody inside a state is unknown.
                 best[code] = Side(code, probability, actor.spans if role == ITSELF else ())
     return tuple(best.values())
 
@@ -154,7 +154,7 @@ def write_thresholds(folder: Path, thresholds: Thresholds, tuned_on: Mapping[str
 
 
 def load(folder: Path) -> DyadModel:
-    """Return what chooses dyads by a bundle's thresholds, or defaults; ``UserError`` if broken."""
+    """Return a model with a bundle's thresholds, or defaults; ``UserError`` if they are invalid."""
     try:
         return DyadModel(Thresholds(**json.loads((folder / THRESHOLDS).read_text(encoding="utf-8"))["thresholds"]))
     except FileNotFoundError:

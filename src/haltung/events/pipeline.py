@@ -43,7 +43,7 @@ class PreparedArticle(ArticleSegments):
 
 
 def lacks_stances(scheme: Scheme) -> str:
-    """Return what a scheme has in place of the stances of events; "" where it has them."""
+    """Return what a scheme has instead of the stances of events; "" if it has them."""
     if STANCE not in scheme.names:
         return f"the tasks {listed(scheme.names)}"
     unknown = [label for label in scheme[STANCE].ids if label not in crosswalk.load()]
@@ -51,24 +51,24 @@ def lacks_stances(scheme: Scheme) -> str:
 
 
 def load_predictor(folder: Path) -> Predictor:
-    """Load a bundle that has the stances of events; ``UserError`` if it has others, or is none."""
+    """Load a bundle with the stances of events; ``UserError`` if it has others or is invalid."""
     predictor = bundle.load(folder, graph=True)
     check_stances(predictor.scheme, folder)
     return predictor
 
 
 def check_stances(scheme: Scheme, model: Path | str) -> None:
-    """Raise ``UserError`` if a model lacks the stances of events, or has one that is no event."""
+    """Raise ``UserError`` if a model has no stances, or one that is not in the crosswalk."""
     if found := lacks_stances(scheme):
         wanted = f"name a bundle with the task 'stance' and labels of the crosswalk: {listed(crosswalk.load())}"
         raise UserError(f"{model} has {found}, of which no events are made; {wanted}")
 
 
 def dyad_finder(predictor: Predictor, folder: Path, actors: Actors) -> DyadFinder:
-    """Return what finds dyads: the model of a bundle if it reads actors, else word order.
+    """Return the finder of dyads: the model of a bundle if it reads actors, else word order.
 
-    Such a model reads the names of ``actors`` from then on, as all that finds them should. Dyads
-    are chosen by the thresholds in the bundle's folder; ``UserError`` if these are broken.
+    Sets ``predictor.actors``, so that the model and the pipeline find the same names. Dyads are
+    chosen by the thresholds in the bundle's folder; ``UserError`` if these are invalid.
     """
     if not predictor.finds_dyads:
         return dyad_model.word_order
@@ -81,7 +81,7 @@ def segments_of(article: Article) -> ArticleSegments:
     offset = article.body
     sentences, removed = clean(Sentence(one.start + offset, one.end + offset, one.text) for one in split(article.text[offset:]))
     segments = [
-        # One character for one, so that positions in the segment stay those in the sentence.
+        # Replace character by character, so that positions in segment and sentence are the same.
         Segment(
             f"{article.id}-{number:02d}", re.sub(r"\s", " ", sentence.text), article=article.id, date=article.date, source=article.source,
             headline=article.headline, position=number,
@@ -101,7 +101,7 @@ def prepare(article: Article, actors: Actors) -> PreparedArticle:
 def events_of(
     articles: Iterable[Article | Failure], predictor: Predictor, actors: Actors, dyads: DyadFinder
 ) -> Iterator[ArticleEvents | Failure]:
-    """Yield what happens in each of some articles, labelled together, and the failures as they are.
+    """Yield the events of each article, labelled together, and failures unchanged.
 
     ``predictor`` labels topic and stance (``load_predictor``). Raises ``UserError`` if a library is
     not installed, or a stance is not in the crosswalk.

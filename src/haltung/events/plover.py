@@ -18,8 +18,8 @@ QUADS = {1: "verbal cooperation", 2: "material cooperation", 3: "verbal conflict
 class Plover:
     """An event of PLOVER: type, mode ("" if unknown), quad class (1-4), intensity (-10 to 10).
 
-    ``event`` is "" and the numbers are None for ``neutral`` and a warning that threatens no
-    punishment, which are no events in PLOVER.
+    ``event`` is "" and the numbers are None for ``neutral`` and for a warning, which threatens no
+    punishment; neither is an event in PLOVER.
     """
 
     event: str
@@ -40,7 +40,7 @@ def event(stance: str, text: str) -> Plover:
 
 @cache
 def load() -> Mapping[str, tuple[tuple[Plover, re.Pattern[str] | None], ...]]:
-    """Read the crosswalk: each stance's events, with a pattern of their words or None, in order."""
+    """Read the crosswalk: each stance's events in order, with a pattern of their words or None."""
     lines = (files.shipped("data") / "crosswalk" / "plover.csv").read_text(encoding="utf-8").splitlines()
     rules: dict[str, list[tuple[Plover, re.Pattern[str] | None]]] = {}
     for row in csv.DictReader(line for line in lines if not line.startswith("#")):
@@ -51,7 +51,7 @@ def load() -> Mapping[str, tuple[tuple[Plover, re.Pattern[str] | None], ...]]:
 
 
 def _pattern(words: str) -> re.Pattern[str]:
-    """Return a pattern of words separated by commas: ``*`` is any letters, ``…`` any words."""
+    """Return a pattern for comma-separated words: ``*`` is any letters, ``…`` any words."""
     alternatives = []
     for word in words.split(","):
         parts = [r"\s+".join(re.escape(piece).replace(r"\*", r"[\w-]*") for piece in part.split()) for part in word.split("…")]

@@ -18,7 +18,7 @@ from haltung.records import Dyad, Prediction, Segment, Span
 
 @dataclass(frozen=True)
 class ScoredDyad(Dyad):
-    """A dyad with its probability, and where the segment names source and target."""
+    """A dyad with its probability and the spans of source and target in the segment."""
 
     probability: float
     source_span: Span | None = None
@@ -43,7 +43,7 @@ class LabelledArticle:
     predictions: Sequence[Prediction]
 
 
-# Whatever finds the dyads of an article's segments: for each segment a list of them.
+# Finds the dyads of an article: a list for each segment.
 DyadFinder = Callable[[LabelledArticle], list[list[ScoredDyad]]]
 
 
@@ -51,7 +51,7 @@ DyadFinder = Callable[[LabelledArticle], list[list[ScoredDyad]]]
 class Event:
     """One dyad of one segment, with its PLOVER event; positions are in the article's text.
 
-    ``quad`` and ``intensity`` are None and ``plover`` is "" for a warning (see ``plover``).
+    ``quad`` and ``intensity`` are None and ``plover`` is "" for a warning (see ``Plover``).
     """
 
     article: str
@@ -76,7 +76,7 @@ class Event:
 
 @dataclass(frozen=True)
 class LabelledSegment:
-    """A sentence at ``[start, end)`` of its article, and mentions and dyads at places in itself."""
+    """A sentence at ``[start, end)`` of its article; mentions and dyads have positions in it."""
 
     segment: Segment
     start: int
@@ -95,7 +95,7 @@ class LabelledSegment:
 
 @dataclass(frozen=True)
 class ArticleEvents:
-    """All that was read from an article. ``notes`` says what a reader of the events should know."""
+    """All results for an article; ``notes`` is what a reader of the events should know."""
 
     article: Article
     language: Language
@@ -105,7 +105,7 @@ class ArticleEvents:
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data, one line of the output file."""
+        """Return the article as plain data, one line of the output file."""
         return {
             "id": self.article.id, "headline": self.article.headline, "date": self.article.date, "medium": self.article.source,
             "language": self.language.code, "notes": list(self.notes), "segments": [one.to_dict() for one in self.segments],
@@ -126,7 +126,7 @@ def as_lines(articles: Iterable[ArticleEvents]) -> str:
 
 
 def as_table(articles: Iterable[ArticleEvents], header: bool) -> str:
-    """Return the events of articles as CSV, perhaps below its header."""
+    """Return the events of articles as CSV, with a ``header`` if it is set."""
     out = io.StringIO()
     table = csv.writer(out)
     table.writerows([COLUMNS] * header)

@@ -1,1 +1,1 @@
-"""Serve an exported bundle over HTTP; texts of several callers go through it in one batch."""
+"""Serve an exported bundle over HTTP; texts of concurrent callers share batches."""

@@ -36,20 +36,20 @@ _ABOUT = (
     "Topics and stances of German political news. An error is one sentence, as the value of 'error'. "
     "No text that is sent here is stored, or written to a log."
 )
-# In place of Starlette's phrases for an address without a route.
+# These replace Starlette's phrases for an address without a route.
 _NO_ROUTE = {
     404: "there is nothing at this address; GET /docs lists what there is",
     405: "this address does not take that method; GET /docs lists what it takes",
 }
-# Seconds without a request on a connection; uvicorn itself ends those that have had one and are
-# silent after 20, and waits for ever for the end of headers and for those who don't read.
+# Seconds until an inactive connection is closed. uvicorn itself only closes those idle for 20 s
+# after a request; it waits indefinitely for incomplete headers and for clients that do not read.
 _IDLE_SECONDS = 30.0
-# Seconds for the requests on connections made just before the listening socket was closed.
+# Seconds for requests on connections that were made just before the listening socket was closed.
 _LAST_CALL = 0.1
 
 
 def application(service: Service) -> FastAPI:
-    """Return the application of a service; it starts and stops the service with itself."""
+    """Return the application of a service; its startup and shutdown start and stop the service."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -94,48 +94,48 @@ async def _refused(_: Request, error: HTTPException) -> Response:
 
 
 def refusals(mistake: Callable[[Request, Exception], Response]) -> dict[Any, Callable[[Request, Any], Any]]:
-    """Return what answers errors in one sentence; ``mistake`` answers a ``UserError``."""
+    """Return the handlers that answer errors in one sentence; ``mistake`` handles ``UserError``."""
     return {RequestValidationError: _invalid, HTTPException: _refused, UserError: mistake}
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server with an orderly end.
+    """uvicorn's server with a graceful shutdown.
 
-    After the first SIGTERM or SIGINT it refuses new requests while it still listens, for ``drain``
-    seconds, so that no request on its way is cut off; then uvicorn closes what is idle and waits
-    for what was taken. A second signal ends the waiting.
+    After the first SIGTERM or SIGINT it refuses new requests while it still listens for ``drain``
+    seconds, so that no request in flight is cut off. Then uvicorn closes idle connections and waits
+    for accepted requests. A second signal ends the wait.
     """
 
     def __init__(self, config: uvicorn.Config, service: Service, greeting: str) -> None:
         super().__init__(config)
         self._service, self._greeting = service, greeting
-        # Of connections, their last requests and what is to be sent: since when all are the same.
+        # Since when a connection, its last request and its unsent bytes have been unchanged.
         self._idle: dict[tuple[Any, Any, int], float] = {}
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take requests, and print where."""
+        """Start to accept requests, and print the address."""
         await super().startup(sockets)
         print(self._greeting, flush=True)
 
     async def on_tick(self, counter: int) -> bool:
-        """Hang up on clients that hold a connection and neither ask nor read."""
+        """Abort the connections of clients that neither send requests nor read answers."""
         now, before, self._idle = time.monotonic(), self._idle, {}
         for one in list[Any](self.server_state.connections):
             if one.transport.is_closing() or one.cycle is None or one.cycle.response_complete or one.flow.write_paused:
-                state = one, one.cycle, one.transport.get_write_buffer_size()  # who reads slowly makes it smaller
+                state = one, one.cycle, one.transport.get_write_buffer_size()  # a slow reader shrinks it
                 since = self._idle[state] = before.get(state, now)
                 if now - since > _IDLE_SECONDS:
                     one.transport.abort()
         return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop; the signal isn't raised again afterwards, so the process ends with 0."""
+        """Begin the shutdown; the signal isn't raised again afterwards, so the exit status is 0."""
         self.force_exit = self.should_exit
         self.should_exit = True
         self._service.stopping = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening after ``drain`` seconds, then wait for what was taken."""
+        """Stop listening after ``drain`` seconds, then wait for accepted requests."""
         await asyncio.sleep(self._service.settings.drain)
         for server in self.servers:
             server.close()
@@ -144,7 +144,7 @@ class Server(uvicorn.Server):
 
 
 def serve(settings: Settings) -> None:
-    """Serve until a signal comes; ``UserError`` if the bundle or the port can't be used."""
+    """Serve until a signal arrives; ``UserError`` if the bundle or the port can't be used."""
     start = time.perf_counter()
     # Before the model is loaded, so that a port in use is reported at once.
     with listening(settings.host, settings.port) as listener:

@@ -1,4 +1,4 @@
-"""Articles with their dyads as one HTML file: the page of ``haltung serve`` with answers in it."""
+"""Render articles and their dyads as one HTML file: the page of ``haltung serve`` with answers."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from haltung.events.records import ArticleEvents
 from haltung.files import rendered
 from haltung.labels import Scheme
 
-MOST = 200  # for a person; an archive is for output=FILE.jsonl
+MOST = 200  # articles that a person may look through; output=FILE.jsonl is for archives
 _STYLES = ("theme.css", "haltung.css", "result.css", "arrows.css")  # in this order
 _ENTRY = "standalone.js"
 _IMPORT = re.compile(r'^import (?:[^"\n]+ from )?"\./([a-z_]+\.js)";\n', re.MULTILINE)
@@ -20,10 +20,10 @@ _EXPORT = re.compile(r"^export ", re.MULTILINE)
 
 
 def page(articles: Sequence[ArticleEvents], scheme: Scheme, language: str, count: int | None = None) -> str:
-    """Return a page that needs no network; it shows at most ``MOST`` articles, and escapes texts.
+    """Return a page that needs no network, with at most ``MOST`` articles and their texts escaped.
 
-    It opens in ``language``, ``de`` or ``en``, which a reader can change. ``count`` is how many
-    articles were read, if more than are given here.
+    It opens in ``language``, ``de`` or ``en``, which a reader can change. ``count`` is the number
+    of articles read, if more than ``articles``.
     """
     script, style = "\n" + _script() + "\n", "\n" + "\n".join(map(_read, _STYLES)) + "\n"
     shown = articles[:MOST]
@@ -39,7 +39,7 @@ def page(articles: Sequence[ArticleEvents], scheme: Scheme, language: str, count
 
 
 def _article(events: ArticleEvents) -> dict[str, Any]:
-    """Return an article as ``POST /events`` answers it, and its text."""
+    """Return an article in the format of ``POST /events``, together with its text."""
     out = events.to_dict()
     for segment, labelled in zip(out["segments"], events.segments, strict=True):
         segment["context"] = labelled.segment.context
@@ -49,7 +49,7 @@ def _article(events: ArticleEvents) -> dict[str, Any]:
 
 
 def _script() -> str:
-    """Return the modules of the page as one: each behind those that it imports."""
+    """Return the page's modules as one script, each after those that it imports."""
     order: dict[str, str] = {}
 
     def add(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The settings of a server, and its engine: a bundle whose graph is run in one thread."""
+"""The settings of a server, and its engine: a bundle whose graph runs in one thread."""
 
 import os
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from haltung.models.units import Unit
 
 KEY_VARIABLE = "HALTUNG_API_KEY"  # so that no list of processes shows the key
 _MAX_TOKENS = 512  # the longest estimate for a linear model, which reads a text of any length
-_SIMILAR = 0.8  # the least share of a group's longest text: padding costs less than more runs
+_SIMILAR = 0.8  # minimum length as a share of a batch's longest text; less padding would cost more runs
 Count = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a bundle is served: the keys of ``configs/serve.yaml``, which says what each of them is.
+    """How a bundle is served: the keys of ``configs/serve.yaml``, which describes each of them.
 
-    ``timeout`` counts from the last byte of a request; ``key`` is what callers have to show.
+    ``timeout`` counts from the last byte of a request; ``key`` is what callers have to send.
     """
 
     bundle: Path
@@ -47,7 +47,7 @@ class Settings:
     key: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise ``UserError`` where a request may never fit into the queue or an origin is none."""
+        """Raise ``UserError`` if the largest request exceeds the queue or an origin is invalid."""
         if self.texts > self.queue:
             sentence = f"texts is {self.texts} and queue is {self.queue}, so the largest allowed request never fits; make queue larger"
             raise UserError(sentence)
@@ -58,7 +58,7 @@ class Settings:
 
 
 def secret(file: str | None) -> str | None:
-    """Return the key that callers have to send, None for no key; ``UserError`` if it is broken."""
+    """Return the key that callers have to send, None for no key; ``UserError`` if it is invalid."""
     key = os.environ.get(KEY_VARIABLE)
     if file is not None:
         try:
@@ -77,25 +77,25 @@ def secret(file: str | None) -> str | None:
 class Engine(ExportedModel):
     """A bundle whose graph runs on the chosen runtime; to be called from one thread only.
 
-    At most ``tokens``, padding included, go through the graph together, or those of one article.
+    A run of the graph has at most ``tokens`` tokens, padding included, or a single text or article.
     """
 
     def __init__(self, classifier: Classifier, graph: Graph, tokens: int) -> None:
         self.graph = graph
         super().__init__(classifier, graph)
-        # Articles leave no padding. The shortest come first: nobody waits for the long ones.
+        # Articles need no padding. The shortest come first, so that nobody waits for the long ones.
         self.tokens, self.similar, self.shortest_first = tokens, 0.0 if self.reads_articles else _SIMILAR, True
 
     def size(self, unit: Unit) -> tuple[int, int]:
-        """Return how many texts a unit labels, and about how many tokens it has."""
+        """Return how many texts of a unit are labelled, and its approximate number of tokens."""
         longest = int(self.classifier.description["input"].get("max_length", _MAX_TOKENS))
         characters = [len(one.text) + len(one.target) + (0 if self.reads_articles else len(one.context)) for one in unit.sentences]
-        # German news has four characters to a token.
+        # German news has about four characters per token.
         return unit.labelled, sum(min(longest, 8 + count // 4) for count in characters) * len(self.classifier.views)
 
 
 def open_engine(settings: Settings) -> Engine:
-    """Load a bundle's graph by the runtime that is set or preferred; ``UserError`` if none can."""
+    """Load a bundle's graph with the set or preferred runtime; ``UserError`` if none can do so."""
     with broken_parts(settings.bundle):
         classifier = Classifier(settings.bundle, format=None)
         graphs = graphs_for(settings.bundle, classifier.description, settings.runtime, settings.format, settings.threads)

@@ -1,4 +1,4 @@
-"""The numbers of a server for Prometheus: requests, texts, batches, their times; never a text."""
+"""Metrics of a server for Prometheus: requests, texts, batches and their times; never a text."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, Info, PlatformCollector, ProcessCollector
 
@@ -8,13 +8,13 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class Metrics:
-    """The numbers of one server; with its own registry, as two may run in one process.
+    """The metrics of one server, in a registry of its own, as two may run in one process.
 
-    A ``route`` is the pattern of a path; ``waiting`` counts the texts of all queues.
+    A ``route`` is the pattern of a path; ``waiting`` counts the texts in the queue.
     """
 
     def __init__(self, model: dict[str, str]) -> None:
-        """Begin to count; ``model`` says what is served."""
+        """Start to count; ``model`` describes what is served."""
         self.registry = registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)

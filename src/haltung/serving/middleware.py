@@ -1,4 +1,4 @@
-"""What every request passes: the key, the limits of size and time, the log, security headers."""
+"""Middleware for every request: the key, limits of size and time, the log, security headers."""
 
 import asyncio
 import hashlib
@@ -18,12 +18,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from haltung.serving.metrics import Metrics
 
 log = logging.getLogger("haltung.serving")
-# Of a body that is too large this many times the limit is read and dropped: a client that is still
-# sending would not see the answer.
+# A body that is too large is read and dropped up to this many times the limit, because a client
+# that is still sending would not see the answer.
 _DROPPED = 8
-# A client that takes longer to send its body is not waited for.
+# The time limit for a client to send its body.
 _BODY_SECONDS = 20.0
-# Counted for a client that went away before there was an answer (as nginx does); never sent.
+# The status that is counted if a client disconnects before the answer, as in nginx; never sent.
 _CLIENT_GONE = 499
 _METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _HEADERS = [
@@ -40,15 +40,15 @@ _OPEN = ("/health/live", "/health/ready", "/docs", "/openapi.json", "/")
 
 
 def failure(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """Return an error as every part of the server gives it: ``{"error": "one sentence"}``."""
+    """Return an error in the format of the whole server: ``{"error": "one sentence"}``."""
     return JSONResponse({"error": sentence}, status, headers)
 
 
 class Entrance:
-    """Refuses what is too large or too late, counts and logs requests, lets no exception out.
+    """Refuse requests that are too large or too slow, count and log all, and let no exception out.
 
     Every answer gets the security headers. A line of the log has method, route, status and time,
-    and never a path as it was sent, a query or a body.
+    but never a path as it was sent, a query or a body.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, stopping: Callable[[], bool], key: str | None, timeout: float, most: int) -> None:
@@ -117,7 +117,7 @@ class Entrance:
             while (await receive())["type"] != "http.disconnect":
                 pass
             if not (begun() or limit.expired()):
-                limit.reschedule(0)  # its time is over: what waits for a batch is dropped
+                limit.reschedule(0)  # expire now, so that texts waiting for a batch are dropped
 
         watcher = asyncio.create_task(watch())
         try:
@@ -130,7 +130,7 @@ class Entrance:
             watcher.cancel()
 
     async def _body(self, request: Request) -> bytes:
-        """Return the whole body, also one that comes in pieces."""
+        """Return the whole body, even if it arrives in chunks."""
         if request.headers.get("content-encoding", "identity") != "identity":
             raise HTTPException(415, "the body is compressed; send it as it is")
         parts, size, most = list[bytes](), 0, self._most
@@ -155,5 +155,5 @@ def _is_open(path: str) -> bool:
 
 
 def _digest(key: str) -> bytes:
-    """Return a digest: they have one length, so a comparison's time doesn't reveal a key's."""
+    """Return a digest: its fixed length keeps a comparison's time from revealing a key's length."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

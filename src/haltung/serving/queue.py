@@ -1,10 +1,10 @@
-"""A queue that batches the texts of several callers, where no long request holds up the others.
+"""A queue that batches the texts of several callers, so that no long request blocks the others.
 
-A thread does the work, batch after batch, on all cores. Texts that arrive meanwhile wait, and the
-next batch takes a few of each request in turn. A timed wait is rarely needed: only where the last
-batch had more requests than wait now, since its callers may send the next ones at once.
+A thread processes batch after batch on all cores. Texts that arrive meanwhile wait, and the next
+batch takes a few of each request in turn. A timed wait is rarely needed: only if the last batch
+had more requests than are waiting now, since its callers may send their next ones immediately.
 
-Items are one or several texts, as the sentences of an article, which no batch tears apart.
+An item has one or several texts, such as the sentences of an article, and is never split.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ from haltung.serving.engine import Settings
 from haltung.serving.metrics import Metrics
 
 log = logging.getLogger("haltung.serving")
-_TURN = 8  # texts of one request stand together in a batch at most while others wait too
+_TURN = 8  # maximum of consecutive texts of one request in a batch while others wait too
 _NEWEST = 0.2  # weight of the newest batch in the estimate of texts per second
 
 
-# Takes items, and yields indices of them with their results, as they come.
+# Takes items, and yields their indices and results as soon as these are computed.
 Work = Callable[[Sequence[Any]], Iterable[tuple[Sequence[int], Sequence[Any]]]]
 
 
@@ -48,15 +48,15 @@ class _Call:
 
     @property
     def waiting(self) -> int:
-        """How many of its texts are in no batch yet."""
+        """The number of its texts that are not in a batch yet."""
         return sum(texts for texts, _ in self.sizes[self.begun :])
 
 
 class Batcher:
-    """Collects the texts of concurrent requests; needs a running event loop.
+    """Collect the texts of concurrent requests in batches; needs a running event loop.
 
-    ``work`` runs in ``thread``, an executor with one thread; ``size`` counts the texts of an item,
-    and about how many tokens they have. A batch may exceed the ``settings`` by its last item.
+    ``work`` runs in ``thread``, an executor with one thread; ``size`` returns an item's number of
+    texts and approximate number of tokens. A batch may exceed the ``settings`` by its last item.
     """
 
     def __init__(self, work: Work, size: Callable[[Any], tuple[int, int]], settings: Settings, metrics: Metrics, thread: Executor) -> None:
@@ -71,7 +71,7 @@ class Batcher:
         self._runner = self._loop.create_task(self._run())
 
     async def submit(self, items: Sequence[Any]) -> list[Any]:
-        """Return the results; HTTPException 429 (too much waits), 503 (stopping), 500 (failed)."""
+        """Return the results; HTTPException 429 (queue is full), 503 (stopping), 500 (failed)."""
         if self._closed:
             raise HTTPException(503, "the server is stopping; ask again in a moment", {"retry-after": "2"})
         if not items:
@@ -87,14 +87,14 @@ class Batcher:
         try:
             return await call.answer
         finally:
-            # Also where the caller has given up: the rest of its texts needs no room any more.
+            # Also if the caller has given up: the rest of its texts leaves the queue.
             self._open.discard(call.answer)
             if call in self._waiting:
                 self._waiting.remove(call)
                 self._count(-call.waiting)
 
     async def close(self) -> None:
-        """Take nothing more, and answer all that was taken."""
+        """Refuse new items, and finish all that were accepted."""
         self._closed = True
         if self._open:
             await asyncio.wait(self._open)
@@ -123,7 +123,7 @@ class Batcher:
             self._metrics.batch_seconds.observe(seconds)
 
     def _take(self) -> list[tuple[_Call, int]]:
-        """Return the next batch: of each item its call, and its index in it."""
+        """Return the next batch: the call of each item, and the item's index in the call."""
         batch: list[tuple[_Call, int]] = []
         texts, tokens, most, most_tokens = 0, 0, self._settings.batch, self._settings.tokens
         while self._waiting and texts < most and tokens < most_tokens:
@@ -139,7 +139,7 @@ class Batcher:
         return batch
 
     def _run_batch(self, batch: Sequence[tuple[_Call, int]]) -> None:
-        """Do the work in the thread, and hand each part of the results to the loop as it comes."""
+        """Process a batch in the thread, and pass each part of the results to the loop at once."""
         try:
             for indices, results in self._work([call.items[index] for call, index in batch]):
                 self._loop.call_soon_threadsafe(self._deliver, [batch[index] for index in indices], results)
@@ -148,7 +148,7 @@ class Batcher:
             if len(calls) == 1:
                 self._loop.call_soon_threadsafe(self._fail, batch[0][0], error)
                 return
-            # No request fails for another's text: each is tried once more by itself.
+            # No request fails because of another's text: each is retried once by itself.
             for call in calls.values():
                 self._run_batch([(one, index) for one, index in batch if one is call and one.results[index] is None])
 
@@ -160,7 +160,7 @@ class Batcher:
 
     def _fail(self, call: _Call, error: BaseException) -> None:
         if not call.answer.done():
-            # An exception's message can hold a caller's text.
+            # An exception's message may contain a caller's text.
             log.error("the graph has failed: %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
             call.answer.set_exception(HTTPException(500, "the model has failed at these texts; the server's log says where"))
 
@@ -169,22 +169,22 @@ class Batcher:
         self._metrics.waiting.inc(more)
 
 
-_ENTRY = 700  # bytes that a digest takes with its places in the cache's tables, as measured
+_ENTRY = 700  # measured bytes of a digest and its entries in the cache's tables
 
 
 class AnswerCache:
-    """What one model answered last, in at most so many bytes (0: none); for the event loop alone.
+    """The last answers of one model, in at most ``size`` bytes (0: off); for the event loop only.
 
-    What is read together is kept together. A text that comes twice at once is computed twice.
+    Texts read together are kept together. A text in two simultaneous requests is computed twice.
     """
 
     def __init__(self, size: int, metrics: Metrics) -> None:
-        # Pickled, they take a fifth of the memory, and hold on to no arrays of whole batches.
+        # Pickled answers take a fifth of the memory, and keep no arrays of whole batches alive.
         self._answers: LRUCache[bytes, bytes] = LRUCache(size, lambda pickled: len(pickled) + _ENTRY)
         self._metrics = metrics
 
     async def answers(self, units: Sequence[Unit], compute: Callable[[Sequence[Unit]], Awaitable[list[Answers]]]) -> list[Answers]:
-        """Return the answers of units, in order; ``compute`` is given what is not kept, once."""
+        """Return the answers of units, in order; ``compute`` gets each missing unit once."""
         if not self._answers.maxsize:
             return await compute(units)
         keys = list(map(_digest, units))
@@ -202,6 +202,6 @@ class AnswerCache:
 
 
 def _digest(unit: Unit) -> bytes:
-    """Return a digest of all that a unit's answer depends on, which no id or row number is."""
+    """Return a digest of all that a unit's answer depends on, so without ids and row numbers."""
     read = [(one.text, one.context, one.target) for one in unit.sentences]
     return hashlib.sha256(repr((read, [row is None for row in unit.rows], unit.named)).encode()).digest()

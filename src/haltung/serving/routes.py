@@ -1,6 +1,6 @@
 """The server's own endpoints: texts, articles, the model, health, metrics; how bodies are read.
 
-A body is JSON; a mistake in one is one sentence that repeats no text.
+Bodies are JSON; an error in a body is reported in one sentence that repeats no text.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from haltung.records import Segment, well_formed
 from haltung.serving.metrics import CONTENT_TYPE
 from haltung.serving.service import Service
 
-_FIELDS = ("text", "context", "target")  # of a text; "" where there is none
+_FIELDS = ("text", "context", "target")  # of a text; missing ones are ""
 _EXAMPLE = '{"text": "…"}'
 _EXPECTED = {
     "string_type": "text", "list_type": "a list", "dict_type": "an object",
@@ -76,7 +76,7 @@ class JsonRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler for a ``JsonRequest``."""
-        # FastAPI reads a body without a Content-Type as JSON; newer versions must not be strict.
+        # Newer versions of FastAPI read a body without a Content-Type as JSON only if not strict.
         self.strict_content_type = False
         handle = super().get_route_handler()
 
@@ -88,10 +88,10 @@ class JsonRoute(APIRoute):
 
 
 def parse(body: bytes) -> Any:
-    """Return a body's JSON with U+FFFD for lone surrogates; HTTPException 422 if it is none."""
+    """Return a body's data with U+FFFD for lone surrogates; HTTPException 422 if it is not JSON."""
     try:
         data = json.loads(body.decode("utf-8-sig"))
-        # Only an escape can hold half a character.
+        # Only an escape sequence can contain a lone surrogate.
         return json.loads(well_formed(json.dumps(data, ensure_ascii=False))) if b"\\ud" in body.lower() else data
     except UnicodeDecodeError as error:
         raise HTTPException(422, f"the body is not UTF-8 (byte {error.start}); send JSON in UTF-8") from None
@@ -127,7 +127,7 @@ def _path(parts: Sequence[int | str]) -> str:
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return what OpenAPI says of an operation's errors."""
+    """Return the OpenAPI description of an operation's errors."""
     out: dict[int | str, dict[str, Any]] = {status: {"description": _STATUS[status], "model": ErrorAnswer} for status in statuses}
     if 429 in out:
         out[429]["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds"}}
@@ -212,7 +212,7 @@ def router(service: Service) -> APIRouter:
 
 
 def described(service: Service) -> dict[str, Any]:
-    """Return what callers may want to know of the model: tasks, labels, limits, provenance, …."""
+    """Return a description of the model for callers: tasks, labels, limits, provenance, …."""
     description, graph, settings = service.engine.classifier.description, service.engine.graph, service.settings
     thresholds = description.get("calibration", {}).get("thresholds", {}).values()
     can_read = all(find_spec(name) for name in ("ahocorasick", "py3langid", "somajo"))

@@ -1,4 +1,4 @@
-"""What the routes share: the model of a server in its thread, and its failures as HTTP errors."""
+"""The model that all routes share, in its own thread, with failures raised as HTTP errors."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from haltung.serving.queue import AnswerCache, Batcher
 
 
 class Service:
-    """A bundle whose graphs work in one thread; ``UserError`` if it can't be served."""
+    """A bundle whose graphs run in one thread; ``UserError`` if it can't be served."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -33,22 +33,22 @@ class Service:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
 
     def start(self) -> None:
-        """Take requests from now on; needs the running event loop. No request comes before."""
+        """Start to accept requests; call it in the running event loop, before the first request."""
         self._batcher = Batcher(self.engine.groups, self.engine.size, self.settings, self.metrics, self._thread)
 
     async def stop(self) -> None:
-        """Answer what was taken, and no more."""
+        """Refuse new requests, and finish all that were accepted."""
         self.stopping = True
         await self._batcher.close()
         self._thread.shutdown()
 
     def check_count(self, texts: int) -> None:
-        """Raise HTTPException 413 where a request has too many texts."""
+        """Raise HTTPException 413 if a request has too many texts."""
         if texts > (most := self.settings.texts):
             raise HTTPException(413, f"the request has {texts} texts, at most {most} are allowed; send them in several requests")
 
     def check_parts(self, parts: Sequence[Mapping[str, str]], where: str) -> None:
-        """Raise HTTPException 413 for too many texts, or one too long, named by ``where``."""
+        """Raise HTTPException 413 for too many texts or a too long one, named as in ``where``."""
         self.check_count(len(parts))
         most = self.settings.characters
         for number, part in enumerate(parts):
@@ -58,7 +58,7 @@ class Service:
                     raise HTTPException(413, f"{name} has {len(text):,} characters, at most {most:,} are allowed; send it in parts")
 
     def check_abstain(self, precision: float | None) -> None:
-        """Raise HTTPException 422 where the bundle has no thresholds for a precision."""
+        """Raise HTTPException 422 if the bundle has no thresholds for a precision."""
         if precision is not None:
             try:
                 self.engine.classifier.thresholds(precision)
@@ -66,7 +66,7 @@ class Service:
                 raise HTTPException(422, f"abstain: {error}") from None
 
     async def predict(self, segments: Sequence[Segment], ids: Sequence[str | None], abstain: float | None = None) -> list[dict[str, Any]]:
-        """Return predictions with the ids that the caller sent, or raise as ``answers``."""
+        """Return predictions with the caller's ids, or raise HTTPException as ``answers`` does."""
         probabilities = (await self.answers(segments)).probabilities
         return self.engine.classifier.predictions([{"id": one} for one in ids], probabilities, abstain)
 
@@ -77,8 +77,8 @@ class Service:
         return await asyncio.to_thread(pipeline.finish, prepared, predicted, self._finder)
 
     async def answers(self, segments: Sequence[Segment], actors: Actors | None = None) -> Answers:
-        """Return what the model says of segments; with ``actors``, also who may be sides of dyads.
-        Raises HTTPException as ``Batcher.submit``.
+        """Return the model's answers for segments; with ``actors``, also for the sides of dyads.
+        Raises HTTPException as ``Batcher.submit`` does.
         """
         units = await asyncio.to_thread(self.engine.units, segments, actors) if actors else self.engine.units(segments)
         return self.engine.joined(zip(units, await self._cache.answers(units, self._batcher.submit), strict=True), len(segments))

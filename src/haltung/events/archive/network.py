@@ -1,5 +1,5 @@
-"""The network of an archive (its actors, their positions, and what the page's script draws), and
-the series of two actors: by month cooperation against conflict, and mean intensity.
+"""Compute the network of an archive (actors, their positions, and the data of the page's script),
+and the monthly series of two actors: cooperation, conflict and mean intensity.
 """
 
 from collections import Counter
@@ -19,22 +19,22 @@ from haltung.labels import Scheme
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-STEPS = (10, 20, 40, 80)  # of actors that a page offers; it begins with 40, on a phone with 20
+STEPS = (10, 20, 40, 80)  # numbers of actors that a page offers; it starts with 40, or 20 on a phone
 # Line styles that distinguish stances without colours: siding, asking or warning, opposing.
 FAMILIES: Mapping[str, str] = {
     "support": "sides", "cooperation": "sides", "concession": "sides", "request": "asks", "warning": "asks",
     "threat": "opposes", "criticism": "opposes", "rejection": "opposes", "coercion": "opposes", "neutral": "neutral",
 }  # fmt: skip
-UNCLASSED = 0  # the class of events without one in PLOVER, which are warnings
+UNCLASSED = 0  # the class of events without a class in PLOVER, which are warnings
 CLASSES = (*crosswalk.QUADS, UNCLASSED)
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Network:
-    """The events of a page and its actors, those with most events with others first.
+    """The events of a page and its actors, those with the most events with others first.
 
-    ``positions`` has those of the actors in a square from -1 to 1, by the number that is drawn.
+    ``positions`` maps each number of drawn actors to their positions in a square from -1 to 1.
     """
 
     events: tuple[Event, ...]
@@ -43,13 +43,13 @@ class Network:
 
 
 def months(dates: Iterable[str]) -> list[str]:
-    """Return all months from the first ISO date to the last (``2006-03``); "" does not count."""
+    """Return all months from the first ISO date to the last (``2006-03``), ignoring ""."""
     known = sorted({date[:7] for date in dates if date})
     return np.arange(known[0], np.datetime64(known[-1]) + 1, dtype="datetime64[M]").astype(str).tolist() if known else []
 
 
 def network(events: Sequence[Event], fewest: int = 1) -> Network:
-    """Return the network of events with both sides; ``UserError`` if no pair has ``fewest``."""
+    """Return the network; ``UserError`` if no pair of different actors has ``fewest`` events."""
     if not (pairs := Counter((event.source, event.target) for event in events if event.source != event.target)):
         within_one = f"each of {len(events):,} is within one actor; inside=keep separates a state from actors inside it"
         raise UserError(f"no event can be drawn: {within_one}")
@@ -64,7 +64,7 @@ def network(events: Sequence[Event], fewest: int = 1) -> Network:
 
 
 def layout(actors: Sequence[str], pairs: Collection[tuple[str, str]]) -> tuple[Point, ...]:
-    """Return each actor's position, near those it has events with (Kamada and Kawai, 1989)."""
+    """Return each actor's position, close to its partners in events (Kamada and Kawai, 1989)."""
     import networkx as nx
 
     if len(actors) < 3:
@@ -72,13 +72,13 @@ def layout(actors: Sequence[str], pairs: Collection[tuple[str, str]]) -> tuple[P
     graph = nx.Graph()
     graph.add_nodes_from(actors)
     graph.add_edges_from(pair for pair in pairs if all(code in graph for code in pair))
-    # Actors without a path between them are a little farther apart than any two with one.
+    # Unconnected actors are one step farther apart than the most distant connected ones.
     hops = dict(nx.all_pairs_shortest_path_length(graph))
     far = max(length for row in hops.values() for length in row.values()) + 1
     distances = {one: {other: hops[one].get(other, far) for other in actors} for one in actors}
     points = nx.kamada_kawai_layout(graph, dist=distances, pos=nx.circular_layout(graph))
     places = np.array([points[code] for code in actors])  # [actors, 2]
-    # From -1 to 1, half way to even distances, to spread a crowded middle.
+    # Scale to [-1, 1], averaged with evenly spaced ranks to spread a crowded centre.
     stretched = (places - places.min(axis=0)) / np.maximum(np.ptp(places, axis=0), 1e-9)
     ranks = places.argsort(axis=0, kind="stable").argsort(axis=0)
     return tuple((x, y) for x, y in (stretched + ranks / (len(actors) - 1) - 1.0).round(3).tolist())
@@ -119,11 +119,11 @@ def data(drawn: Network, archive: Archive, scheme: Scheme, language: str) -> dic
 
 @dataclass(frozen=True)
 class Series:
-    """A pair's months, both directions summed, and how many ``events`` have a date or none.
+    """The months of a pair, both directions summed, and its number of dated and undated events.
 
-    The table has a row a month (``2006-03``): the number of events of each of ``CLASSES``, and
-    their mean ``intensity`` from -10 (conflict) to 10 (cooperation), NaN where no event has one.
-    ``is_gap`` says of each month that the archive has no article of it, so nothing is known.
+    The table has one row per month (``2006-03``): the number of events in each of ``CLASSES``, and
+    their mean ``intensity`` from -10 (conflict) to 10 (cooperation), NaN if no event has one.
+    ``is_gap`` marks the months without an article in the archive, so nothing is known of them.
     """
 
     pair: tuple[str, str]
@@ -136,8 +136,8 @@ class Series:
 def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], since: str = "", until: str = "") -> Series:
     """Return the series of two actors, from the archive's first month to its last.
 
-    ``since`` and ``until`` are other limits (ISO days, inclusive), ``events`` the selected ones.
-    Raises ``UserError`` if a code is unknown, the pair has no event, or none with a date.
+    ``since`` and ``until`` limit the months (ISO days, inclusive), ``events`` are those selected.
+    Raises ``UserError`` if a code is unknown, or the pair has no events or only undated ones.
     """
     import pandas as pd
 

@@ -1,7 +1,7 @@
-"""The page and the plot of an archive, with their words in German and English.
+"""Render the page and the plot of an archive, in German or English.
 
-The page is an HTML file with data, style and script that loads nothing else. The plot of a pair's
-series has cooperation above the line, conflict below it, and intensity apart.
+The page is one self-contained HTML file with data, style and script. The plot of a pair's series
+shows cooperation above the zero line, conflict below it, and intensity in a panel of its own.
 """
 
 import datetime
@@ -28,12 +28,12 @@ _COLOURS = {1: SKY, 2: BLUE, 3: ORANGE, 4: VERMILION}  # verbal events are light
 
 
 def words(language: str) -> Mapping[str, str]:
-    """Return all words of a language by key; ``say`` or a script fills in names in braces."""
+    """Return all texts of a language by key; ``say`` or a script fills in the names in braces."""
     return i18n.words("haltung.events.archive", language, "assets", "words.tsv")
 
 
 def say(language: str, key: str, **values: object) -> str:
-    """Return the words under ``key`` with the values filled in."""
+    """Return the text under ``key`` with the values filled in."""
     return words(language)[key].format(**values)
 
 
@@ -44,7 +44,7 @@ def counted(language: str, key: str, count: int) -> str:
 
 
 def extent(language: str, first: str, last: str) -> str:
-    """Return two ISO months or days: ``März 2006 bis Mai 2007``, ``Dec 4, 2004 to Mar 6, 2022``."""
+    """Format two ISO months or days: ``März 2006 bis Mai 2007``, ``Dec 4, 2004 to Mar 6, 2022``."""
     from babel.dates import format_date, format_skeleton
 
     def written(date: str) -> str:
@@ -58,14 +58,14 @@ def extent(language: str, first: str, last: str) -> str:
 def network_page(network: Network, archive: Archive, scheme: Scheme, language: str, *, fewest: int = 1, notes: Sequence[str] = ()) -> str:
     """Return the page of a network, with a matrix and a table, as HTML.
 
-    ``scheme`` names topics and stances, ``fewest`` is how many events an arrow has at least, at
-    first, and ``notes`` say what a reader has to know of the selection.
+    ``scheme`` names topics and stances, ``fewest`` is the initial minimum of events per arrow, and
+    ``notes`` tell the reader about the selection.
     """
     content = data(network, archive, scheme, language) | {"fewest": fewest}
     months = len(content["months"])
     undated = sum(not event.date for event in network.events)
     of_dates = [say(language, "undated", events=counted(language, "events", undated))] if undated and months > 1 else []
-    # Style and script are our own text; words and data are escaped as JSON.
+    # Style and script are our own and trusted; words and data are escaped as JSON.
     assets = resources.files("haltung.events.archive").joinpath("assets")
     styles, scripts = ("page.css", "network.css"), ("words.js", "tally.js", "network.js", "panel.js", "matrix.js", "time.js", "page.js")
     style, script = ("\n".join(assets.joinpath(name).read_text(encoding="utf-8") for name in names) for names in (styles, scripts))
@@ -78,7 +78,7 @@ def network_page(network: Network, archive: Archive, scheme: Scheme, language: s
 
 
 def summary(network: Network, language: str) -> str:
-    """Return what is drawn: ``501 events, 149 articles, Dec 4, 2004 to Mar 6, 2022``."""
+    """Summarise what is drawn: ``501 events, 149 articles, Dec 4, 2004 to Mar 6, 2022``."""
     articles = len({event.article for event in network.events})
     parts = [counted(language, "events", len(network.events)), counted(language, "articles", articles)]
     dates = sorted(event.date for event in network.events if event.date)
@@ -103,7 +103,7 @@ def figure(series: Series, language: str = "en") -> "Figure":
         base = np.zeros(len(months))
         for quad in quads:
             heights = sign * months[quad].to_numpy()
-            drawable = np.flatnonzero(heights)  # a slip in one date makes a calendar of thousands of months
+            drawable = np.flatnonzero(heights)  # one mistyped date makes a calendar of thousands of months
             counts.bar(drawable, heights[drawable], bottom=base[drawable], width=0.86, color=_COLOURS[quad], zorder=3)
             base += heights
     counts.set_ylim(-1.12 * lowest, 1.12 * highest)
@@ -126,7 +126,7 @@ def figure(series: Series, language: str = "en") -> "Figure":
     years = [at for at, name in enumerate(months.index) if name.endswith("-01") and int(name[:4]) % step == 0]
     ticks = years if by_year else list(range(0, len(months), step))
     line.set_xticks(ticks, [months.index[at][: 4 if by_year else None] for at in ticks])
-    # The key has classes that never occur too.
+    # The legend also has classes that never occur.
     key = [Patch(facecolor=colour, label=say(language, f"quad{quad}")) for quad, colour in _COLOURS.items()]
     drawn.legend(handles=key, loc="outside lower center", ncols=4, frameon=False, fontsize=8.5)
     return drawn

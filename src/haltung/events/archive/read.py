@@ -15,13 +15,13 @@ from haltung.events.text.read import Article
 from haltung.records import faults_of
 
 _LINES = ".jsonl"
-_LONGEST_LINE = 100_000_000  # of the longest article, with all probabilities of its sentences
+_LONGEST_LINE = 100_000_000  # bytes; enough for the longest article with all probabilities of its sentences
 _WRITTEN = "haltung events writes it with output=FILE.jsonl"
 
 
 @dataclass(frozen=True)
 class _Line:
-    """What is read of a line of an archive."""
+    """The fields read from a line of an archive."""
 
     id: str
     events: tuple[Event, ...]
@@ -31,19 +31,19 @@ class _Line:
 
 @dataclass(frozen=True)
 class Archive:
-    """Events, and all articles that were read, without their texts; ``notes`` say what was odd."""
+    """The events and all articles read, without their texts; ``notes`` report irregularities."""
 
     events: tuple[Event, ...]
     articles: Mapping[str, Article]
     notes: tuple[str, ...] = ()
 
     def headline(self, article: str) -> str:
-        """Return the headline of an article, its id where it has none."""
+        """Return the headline of an article, or its id if it has none."""
         return (self.articles[article].headline if article in self.articles else "") or article
 
 
 def find(given: Sequence[str]) -> list[Path]:
-    """Return the files, and ``*.jsonl`` in folders; ``UserError`` for any without."""
+    """Return the files, and ``*.jsonl`` in folders; ``UserError`` if a file or folder has none."""
     paths: list[Path] = []
     for name in given:
         path = Path(name).expanduser()
@@ -57,7 +57,7 @@ def find(given: Sequence[str]) -> list[Path]:
 
 
 def read(files: Sequence[Path]) -> Archive:
-    """Read an archive; an event in two files counts once. ``UserError``: broken, or without any."""
+    """Read an archive; events in two files count once. ``UserError``: invalid or without events."""
     events: list[Event] = []
     owners: dict[tuple[str, ...], Path] = {}
     articles: dict[str, Article] = {}
@@ -78,7 +78,7 @@ def read(files: Sequence[Path]) -> Archive:
                 if owners.setdefault(key, path) != path:
                     repeated += 1
                 else:
-                    # An event that is twice in one file was read twice, and counts twice.
+                    # An event that occurs twice in one file was found twice, and counts twice.
                     events.append(replace(event, date=_day(event.date, row.where)))
     if not events:
         raise UserError(f"{', '.join(map(str, files))}: no event in {len(articles):,} articles, so there is nothing to draw")
@@ -92,7 +92,7 @@ def select(
     """Return the selected events that have both a source and a target.
 
     Dates are ISO and inclusive; an empty filter selects all.
-    Raises ``UserError`` (it names the filters) if a topic or stance is unknown, or none is left.
+    Raises ``UserError`` if a topic or stance is unknown, or (naming the filters) no event is left.
     """
     for topic in topics:
         one_of("topic", topic, sorted({event.topic for event in events if event.topic}))
@@ -113,12 +113,12 @@ def select(
 
 
 def folded(events: Sequence[Event]) -> list[Event]:
-    """Return the events with actors inside a state replaced by it: ``USA-OPP`` becomes ``USA``."""
+    """Return the events with actors inside a state replaced by it: ``USA`` for ``USA-OPP``."""
     return [replace(event, source=event.source.partition("-")[0], target=event.target.partition("-")[0]) for event in events]
 
 
 def is_whole(event: Event) -> bool:
-    """Return whether an event has a source and a target, as every plot needs them."""
+    """Return whether an event has both a source and a target, which every plot needs."""
     return bool(event.source and event.target)
 
 

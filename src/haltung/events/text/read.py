@@ -1,7 +1,7 @@
 """Read articles from texts, web pages, JSON Lines, sheets, several of these, or standard input.
 
-What can't be read becomes a ``Failure``, and reading goes on. Trafilatura finds a page's main text:
-Barbaresi 2021, "Trafilatura: A Web Scraping Library and Command-Line Tool", ACL Demos.
+Unreadable input yields a ``Failure``, and reading continues. Trafilatura extracts a page's main
+text: Barbaresi 2021, "Trafilatura: A Web Scraping Library and Command-Line Tool", ACL Demos.
 """
 
 import codecs
@@ -29,36 +29,36 @@ SHEETS = (".xlsx", ".xlsm", ".xls", ".ods", ".csv", ".tsv", ".parquet", ".sav", 
 _PAGES = (".html", ".htm", ".xhtml")
 _TEXTS = (".txt", ".md", ".text")
 STANDARD_INPUT = "-"
-LONGEST = 500_000  # the longest newspaper articles have some 50,000; longer files are archives
+LONGEST = 500_000  # characters; the longest newspaper articles have some 50,000, longer files are archives
 _PAGE = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _ROW = re.compile(r'\s*\{\s*"')
-_SHORTEST_PAGE = 50  # shorter texts on a web page are no article: trafilatura then returns a menu
-_HEADLINE = 160  # a first line that is longer, or ends as a sentence does, is no headline
+_SHORTEST_PAGE = 50  # characters; a shorter text of a web page is a menu rather than an article
+_HEADLINE = 160  # characters; a first line that is longer or ends like a sentence is not a headline
 _SENTENCE_END = re.compile(r"[.:;,][\"“”«»)]*$")
-# Longer encodings first: the mark of UTF-32 begins like that of UTF-16.
+# UTF-32 first: its byte order mark begins like that of UTF-16.
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
 }  # fmt: skip
-# A character of several bytes in UTF-8.
+# A multi-byte character in UTF-8.
 _UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
-_ESCAPED = re.compile("[\udc80-\udcff]+")  # what Python makes of bytes that are no UTF-8
-# In a text without a mark, every other byte of UTF-16 is 0 where the text is in Latin letters.
+_ESCAPED = re.compile("[\udc80-\udcff]+")  # Python's surrogates for bytes that are not UTF-8
+# In UTF-16 without a byte order mark, every other byte of Latin text is 0.
 _UTF16_SHARE = 0.3
-_LOST_SHARE = 0.05  # a file with a larger share of unreadable characters is no text
-# The candidates: languages of Germany's neighbours and those common in archives beside German.
-# Among all languages, short texts are often taken for Luxembourgish or Low German.
+_LOST_SHARE = 0.05  # a file with a larger share of unreadable characters is rejected
+# The candidates: German, the languages of Germany's neighbours, and others common in archives.
+# With all languages as candidates, short texts are often taken for Luxembourgish or Low German.
 LANGUAGES = ("de", "en", "fr", "it", "es", "pt", "nl", "da", "sv", "pl", "cs", "hu", "ro", "hr", "tr", "ru", "uk", "ar", "zh")
 _LEAST_LETTERS = 80  # fewer are not enough: a headline of names looks alike in many languages
-_SURE = 0.95  # the least probability among the languages above at which an answer counts
-_ENOUGH = 5000  # characters are read to find the language; more do not change the answer
+_SURE = 0.95  # the minimum probability, among the languages above, of an answer
+_ENOUGH = 5000  # characters used to detect the language; more do not change the answer
 
 
 @dataclass(frozen=True)
 class Article:
     """An article; ``where`` names file and line, ``notes`` what was odd, ``date`` is ISO or "".
 
-    The sentences to label begin at ``body``: behind the headline where that is the first line.
+    The sentences to label begin at ``body``: after the headline if that is the first line.
     """
 
     id: str
@@ -73,7 +73,7 @@ class Article:
 
 @dataclass(frozen=True)
 class Failure:
-    """What could not be read, and why; ``{where}: {reason}`` is a sentence. ``row`` is a line."""
+    """Input that can't be read; ``{where}: {reason}`` is a sentence, ``row`` the line's content."""
 
     where: str
     reason: str
@@ -84,7 +84,7 @@ class Failure:
 class Language:
     """A language's ISO 639-1 code and its probability among ``LANGUAGES``.
 
-    The code is "" where a text is short or the answer unsure. Models know German news only.
+    The code is "" if the text is short or the answer uncertain. Models know German news only.
     """
 
     code: str
@@ -92,7 +92,7 @@ class Language:
 
 
 def find(given: str, skip: Callable[[Path], bool] = lambda path: False) -> tuple[list[Path], list[str]]:
-    """Return the files of a file, folder or pattern, and others; ``UserError`` if it has none."""
+    """Return the files to read, and the names of other files; ``UserError`` if there are none."""
     if given == STANDARD_INPUT:
         return [Path(given)], []
     if (found := several(given)) is None:
@@ -105,12 +105,12 @@ def find(given: str, skip: Callable[[Path], bool] = lambda path: False) -> tuple
 
 
 def read(files: Sequence[Path], longest: int = LONGEST, sheet: Sheet | None = None) -> Iterator[Article | Failure]:
-    """Yield the articles of an input in order; a file or line that can't be read yields a failure.
+    """Yield the articles of files in order, and a failure for each file or line that can't be read.
 
     JSON Lines have ``text``, and optionally ``id``, ``headline`` (or ``title``), ``date`` and
-    ``source`` (or ``url``), and so have the columns of sheets, which are read as ``sheet`` says. An
-    article has at most ``longest`` characters. Raises ``UserError`` if there is a web page, and
-    trafilatura is not installed, or the only file is a sheet that can't be read.
+    ``source`` (or ``url``); so do sheets, read with the options of ``sheet``. An article of more
+    than ``longest`` characters or with an earlier one's id is a failure. Raises ``UserError`` for a
+    web page if trafilatura is not installed, or if the only file is a sheet that can't be read.
     """
     seen, stems = dict[str, str](), Counter(path.stem for path in files)
     folder = os.path.commonpath(files) if len(stems) < len(files) else ""
@@ -136,7 +136,7 @@ def _file(path: Path, name: str) -> Iterator[Article | Failure]:
         with nullcontext(sys.stdin.buffer) if from_input else path.open("rb") as file:
             first = file.readline()
             is_lines = suffix in _LINES or (suffix == "" and _ROW.match(first.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")))
-            # Other encodings have a NUL beside each letter; their lines can't be told by bytes.
+            # Text in UTF-16 or UTF-32 has NULs, and its lines can't be split by bytes.
             if is_lines and first.strip() and b"\0" not in first:
                 yield from _rows(chain([first], file), where, name)
                 return
@@ -190,7 +190,7 @@ def _rows(raw: Iterable[bytes], where: str, name: str, notes: tuple[str, ...] = 
 def _sheet(sheet: Sheet, alone: bool) -> Iterator[Article | Failure]:
     try:
         rows, columns = sheet.opened()
-        columns["id"] = sheet.columns.get("id") or ""  # a recognised one is often that of a person
+        columns["id"] = sheet.columns.get("id") or ""  # a recognised id is often that of a person
         for row in rows:
             try:
                 yield _row(Fields(row.fields(), columns), row.where, row.made_id, ())
@@ -209,14 +209,14 @@ def _row(fields: Fields, where: str, made_id: str, notes: tuple[str, ...]) -> Ar
         found = "it is empty" if column in fields.data else f"the line has {', '.join(fields.data) or 'nothing'}"
         raise Fault("missing_field", f"no '{column}'; {found}")
     if find_markup(text).startswith("<"):
-        # Line by line, since ends of lines separate paragraphs.
+        # Line by line, since line breaks separate paragraphs.
         text = "\n".join(strip_markup(part) for part in re.sub(r"<(?:/p|br\s*/?|/h[1-6]|/li)>", "\n", text).split("\n"))
         notes = (*notes, "HTML tags were removed from the text")
     given, date = str(fields.get("date") or "").strip(), ""
-    for one in (given, given[:10]):  # a time of an odd form may follow
+    for one in (given, given[:10]):  # a time in an unusual format may follow
         with suppress(Fault):
             date = date or Fields({"date": one}, {}).date()
-    if given and not date:  # which does not drop an article
+    if given and not date:  # the article is kept nonetheless
         notes = (*notes, f"the date {given[:40]!r} is not known, expected YYYY-MM-DD; the article counts as undated")
     headline = fields.text("headline") or fields.text("title")
     source = fields.text("source") or fields.text("url")
@@ -224,12 +224,12 @@ def _row(fields: Fields, where: str, made_id: str, notes: tuple[str, ...]) -> Ar
 
 
 def _first_line(text: str) -> tuple[str, int]:
-    """Return the first line and the position behind it if it is a headline, else "" and 0."""
+    """Return the first line and the position after it if it is a headline, else "" and 0."""
     match = re.match(r"\s*([^\r\n]+)(?:\r\n|\n|\r)\s*(?=\S)", text)
     line = match[1].strip() if match else ""
     if match is None or len(line) > _HEADLINE or _SENTENCE_END.search(line):
         return "", 0
-    # A text with hard line breaks has a headline only where an empty line follows it.
+    # A text with hard line breaks has a headline only if an empty line follows the first line.
     rest = text[match.end() :].partition("\n")[0].strip()
     apart = len(re.findall(r"\r\n|\n|\r", text[match.end(1) : match.end()])) > 1
     return (line, match.end()) if apart or len(rest) > _HEADLINE else ("", 0)
@@ -238,10 +238,10 @@ def _first_line(text: str) -> tuple[str, int]:
 def decode(raw: bytes) -> tuple[str, tuple[str, ...]]:
     """Return the text of a file, and notes on its encoding, none for plain UTF-8.
 
-    Tried in order: a byte order mark, UTF-16 without one, UTF-8, and last UTF-8 with Windows-1252
-    (a superset of Latin-1) for all bytes that are no UTF-8; that reads files in either, and files
-    pasted together from both. Mojibake ("fÃ¼r") is undone. Raises ``Fault`` if the bytes are
-    empty, binary, or mostly in another encoding.
+    The order is: a byte order mark, UTF-16 without one, UTF-8, and last UTF-8 with Windows-1252 (a
+    superset of Latin-1) for all bytes that are not UTF-8, which reads files in either encoding or
+    in a mixture. Mojibake ("fÃ¼r") is repaired. Raises ``Fault`` if the text is empty or binary,
+    or if a share of more than ``_LOST_SHARE`` of its characters can't be read.
     """
     text, notes = _decoded(raw)
     if not text.strip():
@@ -286,7 +286,7 @@ def _identifier() -> Any:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]
     except ImportError:
         raise UserError("finding an article's language needs py3langid, which is not installed; pip install 'haltung[events]'") from None
-    # A separate instance: the library's is shared, and with it the languages it is set to.
+    # A separate instance, because the library's own is shared, including its set of languages.
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     identifier.set_languages(LANGUAGES)
     return identifier

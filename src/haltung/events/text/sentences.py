@@ -13,21 +13,21 @@ from typing import Any
 from haltung.errors import UserError
 from haltung.files import table
 
-# What ends a line, in every notation there is.
+# A line break in any notation.
 _BREAK = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-# Characters without width, but joiners and variation selectors, which hold emojis together.
+# Zero-width characters, except joiners and variation selectors, which hold emojis together.
 _CONTROLS = (*range(0x09), *range(0x0E, 0x1C), *range(0x7F, 0x85), *range(0x86, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _WIDTHLESS = "\u00ad\u061c\u180e\u200b\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff\ufff9\ufffa\ufffb"
 _INVISIBLE = frozenset(_WIDTHLESS) | set(map(chr, _CONTROLS))
 _UNSEEN = rf"\s{re.escape(''.join(sorted(_INVISIBLE)))}"
 _TRIMMED = re.compile(rf"[{_UNSEEN}]*+(.*[^{_UNSEEN}])", re.DOTALL)
-_ENDED = re.compile(r"[.!?…:;][\"'“”‘’«»‹›)\]]*$")  # a sentence's end at a line's, with quotes
-_WRAPPED = range(40, 101)  # widths of hard line breaks; longer are paragraphs, shorter a list
+_ENDED = re.compile(r"[.!?…:;][\"'“”‘’«»‹›)\]]*$")  # the end of a sentence at the end of a line, with quotes
+_WRAPPED = range(40, 101)  # widths of lines with hard breaks; longer lines are paragraphs, shorter ones lists
 # A full stop after an unabbreviated word and before a capital: where most sentences end. The
 # splitter is called only once for each such word, which makes splitting more than twice as fast.
 _PLAIN_END = re.compile(r"(?<!\S)([^\W\d_]{3,})[.!?] (?=[A-ZÄÖÜ][a-zäöüß])")
 _DOUBTFUL = re.compile(r"[.!?…][^.!?…]*\s\S")  # a possible end, which the splitter has to decide
-_LONGEST_PIECE = 4000  # to be split at once: the time grows faster than the length
+_LONGEST_PIECE = 4000  # characters to split at once: the time grows faster than the length
 _LONGEST_BOILERPLATE = 300  # characters of a line of boilerplate
 
 
@@ -42,7 +42,7 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Removed(Sentence):
-    """A removed sentence, or the end of one; ``kind`` is one of the data file's."""
+    """A removed sentence, or the end of one; ``kind`` is one of ``boilerplate.tsv``."""
 
     kind: str
 
@@ -50,21 +50,21 @@ class Removed(Sentence):
 def split(text: str) -> list[Sentence]:
     """Return the sentences of a German text, in order.
 
-    An empty line ends a sentence, and so does every other line break, except in a text with hard
-    line breaks, where a sentence runs on. So a heading without a full stop is a sentence too. Every
+    An empty line ends a sentence. So does any other line break, unless it wraps lines of a fixed
+    width or precedes a lowercase letter; thus a heading without a full stop is a sentence. Each
     character that is not white space belongs to exactly one sentence, except invisible ones (soft
     hyphens, zero-width spaces, direction marks) between sentences.
 
     Sentence ends come from SoMaJo (Proisl and Uhrig 2016, "SoMaJo: State-of-the-art tokenization
-    for German web and social media texts", 10th Web as Corpus Workshop), which knows where its
-    tokens stand, even respelled. ``UserError`` if it is not installed.
+    for German web and social media texts", 10th Web as Corpus Workshop), which keeps the positions
+    of tokens, even of those it changes. Raises ``UserError`` if it is not installed.
     """
     stretches = (stretch for unit in _units(text) for piece in _pieces(text, *unit) for stretch in _split_piece(text, *piece))
     return [Sentence(*edges, text[slice(*edges)]) for stretch in stretches if (edges := _trimmed(text, *stretch))]
 
 
 def _units(text: str) -> Iterator[tuple[int, int]]:
-    """Yield the stretches that the layout does not break."""
+    """Yield the spans that the layout does not break."""
     edges = [0, *(edge for match in _BREAK.finditer(text) for edge in match.span()), len(text)]
     for has_text, lines in groupby(map(_trimmed, repeat(text), edges[::2], edges[1::2]), key=bool):
         if has_text:
@@ -72,12 +72,12 @@ def _units(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _unwrapped(text: str, block: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield the units of a block of lines that has no empty one."""
+    """Yield the units of a block of lines that are not empty."""
     width = max(end - start for start, end in block)
     begun = block[0][0]
     for (start, end), (following, stop) in pairwise(block):
         line, coming = text[start:end], text[following:stop]
-        # A hard line break, where the next line's first word would not have fitted.
+        # A hard line break: the first word of the next line would not have fitted.
         full = width in _WRAPPED and len(line) + len(coming.split(maxsplit=1)[0]) >= width and not _ENDED.search(line)
         if not (full or coming[0].islower()):
             yield begun, end
@@ -104,7 +104,7 @@ def _split_piece(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int] | None:
-    """Return the stretch without invisible characters at its edges; None where nothing is left."""
+    """Return the span without invisible characters at its edges; None if nothing is left."""
     match = _TRIMMED.match(text, start, end)
     return match.span(1) if match else None
 
@@ -127,7 +127,7 @@ def _is_end(word: str) -> bool:
 
 @cache
 def _splitter() -> tuple[Any, threading.Lock]:
-    """Return the splitter, loaded once per process, and its lock: it has state while it works."""
+    """Return the splitter, loaded once per process, and its lock, as it is not thread-safe."""
     try:
         from somajo import SoMaJo  # type: ignore[import-untyped]
     except ImportError:
@@ -136,7 +136,7 @@ def _splitter() -> tuple[Any, threading.Lock]:
 
 
 def clean(sentences: Iterable[Sentence]) -> tuple[tuple[Sentence, ...], tuple[Removed, ...]]:
-    """Return the sentences of the article itself, at their positions, and the boilerplate."""
+    """Return the article's own sentences, with positions unchanged, and the boilerplate."""
     remaining: list[Sentence] = []
     removed: list[Removed] = []
     for sentence in sentences:
@@ -157,6 +157,6 @@ def clean(sentences: Iterable[Sentence]) -> tuple[tuple[Sentence, ...], tuple[Re
 
 @cache
 def patterns(where: str) -> Sequence[tuple[str, re.Pattern[str]]]:
-    """Read kind and pattern of the boilerplate that is a whole sentence (``all``), or its end."""
+    """Return kinds and patterns of boilerplate: whole sentences (``all``) or ends (``end``)."""
     rows = table("haltung.events.text", "boilerplate.tsv")
     return tuple((kind, re.compile(f"(?:{pattern})$", re.IGNORECASE)) for kind, of, pattern in rows if of == where)
