@@ -127,3 +127,16 @@ def test_torch_computes_with_this_number(entrance: str) -> None:
         environment = {**os.environ, **given}
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
         assert json.loads(done.stdout.splitlines()[-1]) == [expected, "PASSIVE"]
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "expected"), [("train", None, "1"), ("adapt", None, "0"), ("adapt", "1", "1"), ("train", "0", "0")]
+)
+def test_adapt_asks_for_small_pages(command: str, given: str | None, expected: str) -> None:
+    """Huge ones fragment its memory; what the user sets stays."""
+    program = f"import haltung.cli, os; haltung.cli.main(['{command}', '--help']); print(os.environ['THP_MEM_ALLOC_ENABLE'])"
+    environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
+    if given:
+        environment["THP_MEM_ALLOC_ENABLE"] = given
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.splitlines()[-1] == expected
