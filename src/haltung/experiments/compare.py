@@ -1,4 +1,4 @@
-"""Runs to a comparison: find them, read their predictions, refuse what differs, track it.
+"""Compare runs: find them, read their predictions, refuse mismatches, track the result.
 
 A run's exported model is promoted unless it is worse than the champion on the same test split.
 """
@@ -20,20 +20,20 @@ from haltung.labels import Scheme
 from haltung.tracking import RunRecord, Store
 from haltung.tracking.models import ModelVersion, exported_version, set_alias, version_of_alias
 
-FOLDS = "folds"  # what a cross-validation calls the predictions of all its held-out parts
-# The recipe of a config, and keys of its corpus that are in the digest, or (the last) of no effect.
+FOLDS = "folds"  # the split name of a cross-validation's joined out-of-fold predictions
+# Config keys of a recipe, and corpus keys that the digest covers or (the last) without effect.
 _RECIPE = ("encoder", "model", "training", "corpus")
 DIGESTED = ("reader", "rules", "split", "references")
-# A run that the user has named, or several joined by "+", each with the runs that count for it.
+# A run named by the user, or several joined by "+", each with the runs that it stands for.
 _Named = Sequence[tuple[RunRecord, Sequence[RunRecord]]]
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """What would change about an alias, and why.
+    """A proposed change of an alias, and its reasons.
 
-    ``old`` is the version that has the alias today, or None. ``comparison`` is of the run with that
-    of ``old``; None if there is nothing to compare, and then ``note`` says why.
+    ``old`` is the version that has the alias now, or None. ``comparison`` compares the run with
+    that of ``old``; if there is nothing to compare, it is None and ``note`` says why.
     """
 
     record: RunRecord
@@ -58,7 +58,7 @@ class Promotion:
 
     @property
     def changes(self) -> bool:
-        """Whether the alias would point to another version than today."""
+        """Whether the alias would point to another version than now."""
         return self.old is None or self.old.version != self.new.version
 
     def verdicts(self, language: str = "en") -> list[str]:
@@ -72,12 +72,12 @@ class Promotion:
 def read(store: Store, names: Sequence[str], split: str = "test", corpus: str | None = None) -> list[System]:
     """Return the runs as systems to compare, with their predictions.
 
-    ``names`` are ids, beginnings of ids, or names. A parent run stands for its seeds, a sweep for
-    those of its best recipe; several joined by "+" are seeds of one recipe that were trained one by
-    one. ``split`` is ``dev``, ``test``, or ``folds`` for the predictions of cross-validations; it
-    is that of ``corpus``, or of the corpus that each run was trained on. Raises ``UserError`` for
-    fewer than two runs, one named twice, unknown or still running, without predictions, joined by
-    "+" with another recipe, or on another split or scheme.
+    ``names`` are ids, prefixes of ids, or names. A parent run stands for its seeds, a sweep for the
+    seeds of its best recipe; runs joined by "+" are seeds of one recipe, trained separately.
+    ``split`` is ``dev``, ``test``, or ``folds`` for the predictions of cross-validations; it
+    belongs to ``corpus``, or by default to the corpus that each run was trained on. Raises
+    ``UserError`` for fewer than two runs, or one named twice, unknown, still running, without
+    predictions, joined by "+" with another recipe, or on another split or scheme.
     """
     if len(names) < 2:
         raise UserError(f"{len(names)} run{'' if len(names) == 1 else 's'} to compare; name two or more, as in runs=[A,B]")
@@ -87,7 +87,7 @@ def read(store: Store, names: Sequence[str], split: str = "test", corpus: str | 
     systems, digests = list[System](), list[tuple[RunRecord, set[str]]]()
     for title, parts in zip(titles, named, strict=True):
         first, members = parts[0][0], [member for _, part in parts for member in part]
-        # With an id if others have the same name.
+        # Add the id if other systems have the same name.
         name = title if titles.count(title) == 1 else f"{title} ({first.id[:8]})"
         of_split, runs, seen = zip(*(_predictions(member, split, corpus) for member in members), strict=True)
         digests.append((first, set(of_split)))
@@ -103,8 +103,8 @@ def save(
 ) -> tuple[Path | None, str]:  # fmt: skip
     """Write the comparison's page, tables and plots to ``folder``, and track them in ``store``.
 
-    ``systems`` are those that were compared. Without a folder the files are tracked only, without a
-    store nothing is tracked. Return the page (None if there is neither) and the run's id, or "".
+    ``systems`` are the compared systems. Without a folder, files are only tracked; without a store,
+    nothing is tracked. Return the page (None without both) and the run's id ("" without a store).
     """
     if folder is None and store is None:
         return None, ""
@@ -133,10 +133,10 @@ def save(
 
 
 def recipe_of(config: Mapping[str, object]) -> dict[str, object]:
-    """Return what makes the recipe in a run's config, as flat keys and values.
+    """Return the settings that define the recipe in a run's config, as flat keys and values.
 
-    Source and split of the corpus are left out, since the split's digest compares them, and so are
-    paths of classes (see ``flat_settings``): classes differ in their keys.
+    Source and split of the corpus are omitted because the split's digest compares them. Paths of
+    classes are omitted too (see ``flat_settings``): classes differ in their keys.
     """
     parts = {key: value for key, value in config.items() if key in _RECIPE and isinstance(value, Mapping)}
     parts["corpus"] = {key: value for key, value in parts.get("corpus", {}).items() if key not in DIGESTED}
@@ -145,11 +145,11 @@ def recipe_of(config: Mapping[str, object]) -> dict[str, object]:
 
 
 def consider(store: Store, run: str, alias: str, corpus: str | None = None, forced: bool = False) -> Promotion:
-    """Compare a run with the champion's run, by their test predictions; nothing is changed.
+    """Compare a run with the champion's run on their test predictions, without changing anything.
 
     The test split is that of ``corpus``, or of the corpus that each run was trained on. With
-    ``forced``, a run that is worse or can't be compared is allowed. Raises ``UserError`` if there
-    is no such run, it has no exported version, or it can't be compared with the champion.
+    ``forced``, a run that is worse or can't be compared is allowed. Raises ``UserError`` if the run
+    does not exist, has no exported version, or can't be compared with the champion.
     """
     record = tracking.find(store, run)
     new = exported_version(record.connection, record.id)
@@ -175,7 +175,7 @@ def consider(store: Store, run: str, alias: str, corpus: str | None = None, forc
                 raise UserError(f"{old}, the {alias}, does not say which run it comes from, so it can't be compared; force=true goes ahead")
             systems = read(store, [record.id, old.run], "test", corpus)
             scheme = systems[0].runs[0].scheme
-            # Every task counts, multi-label ones too; those without labels here are left out.
+            # All tasks count, also multi-label ones; those without labels in the split are omitted.
             comparison = compare(systems, scheme.names)
         except UserError as error:
             if not forced:
@@ -185,7 +185,7 @@ def consider(store: Store, run: str, alias: str, corpus: str | None = None, forc
 
 
 def carry_out(promotion: Promotion, command: Sequence[str]) -> None:
-    """Move the alias and tag the version with when, why and how; ``UserError`` if it may not."""
+    """Move the alias and tag the version with time, reasons, command; ``UserError`` if refused."""
     if not promotion.changes:
         return
     if not promotion.allowed:
@@ -215,7 +215,7 @@ def _named(store: Store, word: str, split: str) -> _Named:
 
 
 def _title(names: Sequence[str]) -> str:
-    """Return the name of one run; of several the name that they share without the seed, or all."""
+    """Return the name of one run; for several, their common name without the seed, or all names."""
     stems = {re.sub(r"[-_]\d+$", "", name) for name in names}
     return names[0] if len(names) == 1 else stems.pop() if len(stems) == 1 else "+".join(names)
 
@@ -245,9 +245,9 @@ def _refuse_twice(named: _Named) -> None:
 
 def _predictions(record: RunRecord, split: str, corpus: str | None) -> tuple[str, ScoredSplit, int]:
     """Return digest and predictions of a split, and how many of its segments the run has seen."""
-    # What `evaluate_model` calls this split of this corpus in this run.
+    # The name of this split of this corpus in the run, as `evaluate_model` sets it.
     key = split if corpus in (None, record.tags.get("haltung.corpus")) else f"{corpus}.{split}"
-    key = FOLDS if key in ("dev", "test") and record.of_all_rows else key  # a model of all rows has no other figures
+    key = FOLDS if key in ("dev", "test") and record.of_all_rows else key  # a model of all rows has only out-of-fold metrics
     digest, folder = record.tags.get(f"haltung.digest.{key}"), f"evaluation/{key}"
     if digest is None and key == "dev":
         # Every training stores its dev predictions; `evaluate split=dev` stores newer ones.

@@ -1,4 +1,4 @@
-"""Dyads by a model and by word order, scored against gold; the model's thresholds, tuned on dev."""
+"""Score dyads of a model and of word order against gold; tune the model's thresholds on dev."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -22,7 +22,7 @@ from haltung.labels import NEUTRAL, STANCE
 from haltung.models.predictor import Predictor
 from haltung.records import Dyad, Prediction, Segment, by_group
 
-# The values tried for each of the thresholds, one threshold after the other, in several rounds.
+# The values tried for each threshold: a coordinate-wise grid search in several rounds.
 GRID: Mapping[str, tuple[float, ...]] = {
     "neutral": (0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0),
     "nobody": (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0),
@@ -31,7 +31,7 @@ GRID: Mapping[str, tuple[float, ...]] = {
 }
 _ROUNDS = 2
 AIMS = (metrics.WHOLE, "source, stance")  # the metrics whose mean is maximised
-_RULES, _MODEL = "rules", "model"  # what word order finds, and a model, in tables and files
+_RULES, _MODEL = "rules", "model"  # the names of word order and of the model in tables and files
 _Found = Mapping[str, Sequence[Sequence[ScoredDyad]]]  # the dyads of each segment, by system
 
 
@@ -49,7 +49,7 @@ class GoldArticles:
         return [segment.dyads for segment in self.segments]
 
     def found_by(self, finder: DyadFinder) -> list[list[ScoredDyad]]:
-        """Return the dyads of each segment that anything finds."""
+        """Return the dyads that a finder finds in each segment."""
         found = {segment.id: row for article in self.articles for segment, row in zip(article.segments, finder(article), strict=True)}
         return [found[segment.id] for segment in self.segments]
 
@@ -57,8 +57,8 @@ class GoldArticles:
 def gold_articles(segments: Sequence[Segment], predictor: Predictor, actors: Actors, stances_given: bool = False) -> GoldArticles:
     """Label the segments and find their actors, article by article (minimal pairs one by one).
 
-    With ``stances_given`` the stances are the true ones, and the model is told them before it looks
-    for source and target. Raises ``UserError`` if no segment has dyads.
+    With ``stances_given``, predictions have the gold stances, which the model is given before it
+    predicts source and target. Raises ``UserError`` if no segment has dyads.
     """
     if not any(segment.dyads for segment in segments):
         raise UserError(f"none of the {len(segments)} segments has a gold dyad, so there is nothing to compare with; choose another corpus")
@@ -80,14 +80,14 @@ def codes(prediction: Prediction) -> set[str]:
 def best_thresholds(gold: Sequence[Collection[Dyad]], predictions: Sequence[Prediction]) -> tuple[dyad_model.Thresholds, float]:
     """Return the thresholds with the highest mean F1 over ``AIMS``, and that F1.
 
-    The segments are of a split that is neither trained on nor reported. The search begins at the
-    defaults and goes number by number over ``GRID``.
+    The segments must be from a split that is used neither for training nor for final metrics. The
+    search starts at the defaults and varies one threshold at a time over ``GRID``.
     """
     questions = [dyad_model.Question.of(one) for one in predictions]
     best = dyad_model.Thresholds()
     high = _aim(gold, questions, best)
     for name, value in [(name, value) for _ in range(_ROUNDS) for name, values in GRID.items() for value in values]:
-        # Each number is tried on the best of those before it.
+        # Each value is tried with the best thresholds found so far.
         trial = replace(best, **{name: value})
         aim = _aim(gold, questions, trial) if trial != best else high
         if aim > high:
@@ -97,7 +97,7 @@ def best_thresholds(gold: Sequence[Collection[Dyad]], predictions: Sequence[Pred
 
 @dataclass(frozen=True)
 class DyadScores:
-    """Dyads that systems have ``found`` end to end, and metrics by what is given (``settings``)."""
+    """Dyads ``found`` end to end by each system, and metrics by what is given (``settings``)."""
 
     segments: Sequence[Segment]
     found: _Found
@@ -105,11 +105,11 @@ class DyadScores:
 
 
 def score(bundle: Path, corpus: Prepared, split: str, actors: Path | None = None) -> DyadScores:
-    """Score the dyads that word order and, if it finds any, the model of a bundle find.
+    """Score the dyads found by word order and, if it finds dyads, by the model of a bundle.
 
-    Stances are those of the model, or given. ``split`` is ``dev`` or ``test``, ``actors`` a folder
-    with further tables of actors. Raises ``UserError`` if the split is unknown, empty or without
-    gold dyads, or the bundle has no stances.
+    Stances are predicted by the model, or given. ``split`` is ``dev`` or ``test``, ``actors`` a
+    folder with further tables of actors. Raises ``UserError`` if the split is unknown, empty or
+    without gold dyads, or the bundle does not predict stances.
     """
     if not (segments := corpus.segments(one_of("split", split, ("dev", "test")))):
         raise UserError(f"the {split} split of the corpus '{corpus.name}' is empty, so there is nothing to score dyads against")
@@ -130,7 +130,7 @@ def tune_trained(
 ) -> metrics.DyadMetrics | None:
     """Tune the thresholds of a new bundle on dev and write them; return its metrics on dev.
 
-    ``predictions`` are its calibrated ones for dev. Without gold dyads, nothing is written.
+    ``predictions`` are calibrated, for dev. Without gold dyads, return None and write nothing.
     """
     if not any(segment.dyads for segment in segments):
         return None
@@ -140,7 +140,7 @@ def tune_trained(
 
 
 def end_to_end(segments: Sequence[Segment], predictions: Sequence[Prediction], found: metrics.DyadSets) -> metrics.DyadMetrics:
-    """Return how well the dyads ``found`` by a model agree with gold, which some segment has."""
+    """Score the dyads ``found`` by a model against gold; some segment must have gold dyads."""
     names = [segment.article or segment.id for segment in segments]
     return metrics.evaluate_dyads([segment.dyads for segment in segments], found, names, list(map(codes, predictions)))
 
@@ -148,7 +148,7 @@ def end_to_end(segments: Sequence[Segment], predictions: Sequence[Prediction], f
 def write(scores: DyadScores, folder: Path, title: str, source: Mapping[str, Any], language: str = "en") -> None:
     """Write metrics (``dyads.json``), plot (``dyads.png``) and dyads (``found.jsonl``).
 
-    ``title`` stands under the plot; ``dyads.json`` begins with ``source``, such as the command.
+    ``title`` is the plot's subtitle; ``dyads.json`` begins with ``source``, such as the command.
     """
     folder.mkdir(parents=True, exist_ok=True)
     style.save(plots.dyads(scores.settings, title, language), folder / "dyads.png")
@@ -163,7 +163,7 @@ def write(scores: DyadScores, folder: Path, title: str, source: Mapping[str, Any
 
 def _compared(gold: GoldArticles, found: _Found) -> metrics.SystemsCompared:
     names = [segment.article or segment.id for segment in gold.segments]
-    candidates = {_MODEL: list(map(codes, gold.predictions))}  # word order has none to choose from
+    candidates = {_MODEL: list(map(codes, gold.predictions))}  # word order has no candidates
     systems = {name: metrics.evaluate_dyads(gold.dyads, rows, names, candidates.get(name)) for name, rows in found.items()}
     parts = metrics.PARTS if _MODEL in found else ()
     differences = {part: metrics.f1_difference(gold.dyads, found[_MODEL], found[_RULES], names, part) for part in parts}
@@ -171,7 +171,7 @@ def _compared(gold: GoldArticles, found: _Found) -> metrics.SystemsCompared:
 
 
 def _with_true_stances(segments: Sequence[Segment], predictor: Predictor) -> list[Prediction]:
-    # A segment that is not labelled has the stance of its dyads.
+    # An unlabelled segment has the stance of its first dyad, or is neutral.
     true = [str(one.labels.get(STANCE) or next((dyad.stance for dyad in one.dyads), NEUTRAL)) for one in segments]
     return [
         replace(

@@ -1,4 +1,4 @@
-"""Trained models on a split: predictions, metrics, error analysis, report; in folder and run."""
+"""Evaluate trained models on a split: predictions, metrics, error analysis, tracked reports."""
 
 import json
 import sys
@@ -33,28 +33,28 @@ from haltung.records import Segment
 from haltung.tracking import RunRecord, Store
 from haltung.training.calibration import calibration_of
 
-_COINCIDENCES = 0.01  # of a split may be known by chance: short sentences stand in several articles
-# Why it may not, and what to do: as a model to evaluate, and as a teacher.
+_COINCIDENCES = 0.01  # of a split may be known by chance: short sentences occur in several articles
+# Why more is refused, and what to do: for a model to evaluate, and for a teacher.
 _SCORED = (
     "so its metrics would say too little about new texts; evaluate it on a corpus that it does not know, or give seen=allow to score it "
     "all the same (report and comparisons will say so)"
 )
 _TAUGHT = "so its student would know them too; name a teacher that does not know them, or give seen=allow to learn from it all the same"
-_LISTED = 300  # mistakes of each task are listed
+_LISTED = 300  # the maximum number of mistakes listed per task
 
 
 @dataclass(frozen=True)
 class PrimerResult:
-    """The metrics of the stances on ``data/primer``, which has equally many sentences for each."""
+    """The stance metrics on ``data/primer``, which has equally many sentences for each stance."""
 
     stance: TaskMetrics
 
     def metrics(self) -> dict[str, float]:
-        """Return what is tracked: accuracy (also the mean recall), and recall by stance."""
+        """Return the tracked metrics: accuracy (equal to mean recall), and recall by stance."""
         return {"accuracy": self.stance.accuracy, **{f"recall_{one.label}": one.recall for one in self.stance.labels}}
 
     def sentence(self, task: Task, language: str = "en") -> str:
-        """Return the result in words, with Wilson's interval and the stances found least."""
+        """Return the result in words, with Wilson's interval and the stances of lowest recall."""
         accuracy, n, labels = self.stance.accuracy, self.stance.n, self.stance.labels
         names = {label.id: label.name(language) for label in task.labels}
         return word(
@@ -66,7 +66,7 @@ class PrimerResult:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model to evaluate: its name, its bundle, and its run; None for a bundle without a run."""
+    """A model to evaluate: its name, its bundle, and its run (None for a bundle without a run)."""
 
     name: str
     bundle: Path
@@ -74,13 +74,13 @@ class TrainedModel:
 
     @property
     def id(self) -> str:
-        """The id of its run, or the SHA-256 of its description where no run is named."""
+        """The id of its run, or the SHA-256 of the bundle's description if there is no run."""
         return self.record.id if self.record else sha256(self.bundle / bundle.DESCRIPTION)
 
 
 @dataclass(frozen=True)
 class ModelEvaluation:
-    """One model on one split; ``report`` is the folder of its report."""
+    """The evaluation of one model on one split; ``report`` is the folder of its report."""
 
     name: str
     report: Path
@@ -90,23 +90,23 @@ class ModelEvaluation:
 
 
 def models_of(record: RunRecord) -> list[TrainedModel]:
-    """Return the models that a run stands for (``tracking.members``): its own, or its seeds'."""
+    """Return the models of a run (``tracking.members``): its own, or those of its seeds."""
     return [TrainedModel(member.name, tracking.bundle_folder(member), member) for member in tracking.members(record)]
 
 
 def models_named(given: str, store: Store) -> list[TrainedModel]:
-    """Return the models that a bundle's folder, an installed model's name, or a run stands for."""
+    """Return the models of a bundle's folder, an installed model's name, or a run."""
     if "/" in given or any(Path(given).expanduser().glob("haltung.json")) or given.startswith(compact.HUB) or given in compact.installed():
         return [TrainedModel(given, compact.find(given))]
     return models_of(tracking.find(store, given))
 
 
 def teacher_of(given: str, store: Store, corpus: Prepared, allow_seen: bool = False) -> TrainedModel:
-    """Return the model that a run, a bundle's folder or an installed model's name names, to teach.
+    """Return the teacher named by a run, a bundle's folder or an installed model's name.
 
     Raises ``UserError`` if there is none, or several; it has another scheme; or it has learned from
-    over one in a hundred segments of dev. One of the same corpus, with the same splits, may know
-    dev, which has chosen its epoch as it will its student's; others may if ``allow_seen``.
+    over one in a hundred segments of dev. A teacher of the same corpus and splits may know dev,
+    which chose its epoch as it will choose its student's; others may if ``allow_seen``.
     """
     models = models_named(given, store)
     if len(models) > 1:
@@ -128,12 +128,12 @@ def evaluate(
 
     ``models`` are those of one run (``models_of``), or bundles; ``own_corpus`` says whether they
     were trained on this corpus, with the same splits. ``group``, the run of their seeds
-    (``tracking.group``), gets mean, deviation and interval. ``folder`` gets a folder
-    ``MODEL-CORPUS-SPLIT`` for each report; with ``errors``, reports have an error analysis, which
-    takes about as long again. ``allow_seen`` scores a model even on segments of another corpus that
-    it has learned from. Return what was found of each model, and the summary over seeds, None where
-    there is no ``group``. Raises ``UserError`` if the split is unknown, empty, of another scheme or
-    not that of the training, or a model has learned from over one in a hundred of its segments.
+    (``tracking.group``), gets mean, deviation and interval. Each report is written to
+    ``folder/MODEL-CORPUS-SPLIT``; with ``errors``, it has an error analysis, which about doubles
+    the time. ``allow_seen`` scores a model even on segments of another corpus that it has learned
+    from. Return the evaluation of each model, and the summary over seeds (None without ``group``).
+    Raises ``UserError`` if the split is unknown, empty, of another scheme or not that of the
+    training, or if a model has learned from more than one in a hundred of its segments.
     """
     one_of("split", split, ("dev", "test"))
     for model in models if own_corpus else ():
@@ -148,7 +148,7 @@ def evaluate(
                 f" or give corpus={corpus.name} to score the run on the new one all the same"
             )
     segments = corpus.segments(split)
-    # All models are checked before the first is scored; every model knows dev.
+    # All models are checked before the first is scored; dev is exempt, since every model knows it.
     seen = [0 if split == "dev" else _count_seen(model, segments, split, corpus.name, own_corpus, allow_seen) for model in models]
     done = []
     for model, known in zip(models, seen, strict=True):
@@ -170,7 +170,7 @@ def evaluate_model(
 ) -> ModelEvaluation:  # fmt: skip
     """Score one model on a split, and write its report into ``folder`` and into its run.
 
-    ``seen`` of the segments are known to the model from its training; report and run say so. Raises
+    ``seen`` segments are known to the model from its training; report and run state it. Raises
     ``UserError`` if the model has another label scheme, or the split is empty.
     """
     model, record = bundle.load(trained.bundle), trained.record
@@ -212,7 +212,7 @@ def evaluate_model(
             run.metrics({"primer": primer.metrics()} if primer else {})
             run.tags({f"haltung.digest.{key}": corpus.manifest.digests[split], f"{tracking.SEEN}.{key}": seen})
             run.artifact(public or folder, f"evaluation/{key}")
-    # Behind the run's copy, so that the texts stay on this machine.
+    # After the run's copy is made, so that the texts stay on this machine.
     write_predictions(folder / page.PREDICTIONS, scored, segments)
     return ModelEvaluation(trained.name, folder, result, scored, primer)
 
@@ -222,9 +222,9 @@ def analyse_errors(
 ) -> ErrorAnalysis:
     """Return slices, name sensitivity, and mistakes with the words that led to them.
 
-    ``scored`` holds predictions and gold of these segments, in their order. ``explain`` mistakes,
-    over all tasks, get weights of words (about 170 sentences are read for each); ``draws`` are
-    those of each bootstrap. Raises ``UserError`` if no segment is labelled.
+    ``scored`` holds the segments' predictions and gold labels, in the same order. ``explain``
+    mistakes, over all tasks, get weights of words (about 170 sentences are read for each);
+    ``draws`` is the number of bootstrap resamples. Raises ``UserError`` if no segment is labelled.
     """
     mistakes = _explained(model, segments, find_mistakes(scored, segments, _LISTED), explain)
     by_slice = slices(scored, segments, draws=draws)
@@ -233,7 +233,7 @@ def analyse_errors(
 
 
 def primer_of(model: Predictor) -> PrimerResult | None:
-    """Return a model's result on ``data/primer``; None if it does not know exactly its stances."""
+    """Return a model's result on ``data/primer``; None unless its stances are exactly the same."""
     rows = list(map(json.loads, (shipped("data") / "primer" / "sentences.jsonl").read_text(encoding="utf-8").splitlines()))
     task = next((task for task in model.scheme if task.name == STANCE), None)
     if task is None or task.kind != "single" or set(task.ids) != {row["stance"] for row in rows}:
@@ -247,7 +247,7 @@ def check_scheme(model: Scheme, corpus: Prepared) -> None:
     """Raise ``UserError`` if a model's scheme is not that of the corpus."""
     scheme = corpus.scheme
     if model.digest() != scheme.digest():
-        # Often the model knows some of the tasks.
+        # Often the model knows only some of the tasks.
         part = set(model.names) < set(scheme.names) and scheme.only(model.names).digest() == model.digest()
         raise UserError(
             f"the model knows the scheme '{model.name}' (digest {model.digest()}), but the corpus '{corpus.name}' is labelled by "
@@ -259,13 +259,13 @@ def check_scheme(model: Scheme, corpus: Prepared) -> None:
 def _count_seen(
     model: TrainedModel, segments: Sequence[Segment], split: str, corpus: str, own_corpus: bool, allowed: bool, harm: str = _SCORED
 ) -> int:
-    """Return how many segments a model has learned from or was chosen on, and say so on stderr.
+    """Return how many segments a model has learned from or was chosen on, and print it to stderr.
 
-    In its own corpus, these have passed the checks of its preparation; in another one, more than
-    one in a hundred are refused unless ``allowed``, by a sentence that ends with their ``harm``.
+    In the model's own corpus, these have passed the checks of its preparation. In another corpus,
+    more than one in a hundred are refused unless ``allowed``; the message ends with ``harm``.
     """
     known = bundle.known_segments(model.bundle, segments)
-    # Also in its own corpus: a teacher, or what an encoder was taken from, may know another one.
+    # Also in its own corpus: a teacher, or the bundle of the encoder, may know another corpus.
     if known is None:
         old = f"{model.bundle}, or a bundle that it was made of, is of an older version and does not list what the model has learned from"
         print(f"{old}; make sure that none of the {split} split of {corpus} is among it", file=sys.stderr)
@@ -279,10 +279,10 @@ def _count_seen(
 
 
 def _explained(model: Predictor, segments: Sequence[Segment], mistakes: Mistakes, explain: int) -> Mistakes:
-    """Add words to the most confident mistakes of each task."""
+    """Add weights of words to the most confident mistakes of each task."""
     tasks, out, chosen = [task for task, wrong in mistakes.wrong.items() if wrong], list(mistakes.mistakes), list[int]()
     for turn, task in enumerate(tasks):
-        # What the first tasks leave over goes to the later ones.
+        # What earlier tasks do not use goes to later ones.
         share = -(-(explain - len(chosen)) // (len(tasks) - turn))
         chosen += [row for row, mistake in enumerate(out) if mistake.task == task][:share]
     for row, mistake in zip(chosen, explained(model, segments, [out[row] for row in chosen]), strict=True):

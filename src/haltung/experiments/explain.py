@@ -1,4 +1,4 @@
-"""The words that an answer rests on: what its label loses without each of them, for any model."""
+"""Explain an answer of any model by occlusion: what its label loses without each word."""
 
 import re
 from collections.abc import Sequence
@@ -12,21 +12,21 @@ from haltung.evaluation.error_analysis.analysis import Mistake, Word
 from haltung.models.predictor import Predictor
 from haltung.records import Segment, by_group
 
-# The part of headline and neighbours (``Mistake.surroundings``), and what is in the text's place.
+# The part of headline and neighbours (``Mistake.surroundings``), and the text's placeholder.
 SURROUNDINGS, _ITSELF = "surroundings", "[…]"
-_NEIGHBOURS = 3  # on each side are read with a sentence, and left out one by one, which takes time
-_WORD = re.compile(r"\w+(?:[-’'.]\w+)*")  # marks stay; leaving them out takes a sixth longer
-_LEAST = 1e-7  # what float32 can tell from 0 and from 1
+_NEIGHBOURS = 3  # per side are read with a sentence, and omitted one by one, which takes time
+_WORD = re.compile(r"\w+(?:[-’'.]\w+)*")  # punctuation is not omitted: that would take a sixth longer
+_LEAST = 1e-7  # probabilities are clipped to this distance from 0 and 1, about the precision of float32
 
 
 def explained(model: Predictor, segments: Sequence[Segment], mistakes: Sequence[Mistake]) -> list[Mistake]:
     """Return mistakes with the weight of each word for their label, and with their surroundings.
 
-    A word is left out and the rest is read again (occlusion; Li, Monroe and Jurafsky 2016,
-    "Understanding Neural Networks through Representation Erasure"): its weight is what the log odds
-    of the label lose, divided by the largest change of all its words. Of a model that reads
-    articles, a headline and a neighbour count as one word each; three neighbours on each side are
-    read. ``segments`` are those of the mistakes, and their neighbours.
+    Each word is omitted and the rest is read again (occlusion; Li, Monroe and Jurafsky 2016,
+    "Understanding Neural Networks through Representation Erasure"). Its weight is the decrease of
+    the label's log odds, divided by the largest absolute change over all words. For a model that
+    reads articles, headline and neighbours count as one word each, and three neighbours on each
+    side are read. ``segments`` are those of the mistakes, and their neighbours.
     """
     if not mistakes:
         return []
@@ -44,7 +44,7 @@ def explained(model: Predictor, segments: Sequence[Segment], mistakes: Sequence[
         likely = answers[mistake.task][rows, label].clip(_LEAST, 1 - _LEAST)
         odds = np.log(likely) - np.log1p(-likely)
         lost = odds[0] - odds[1:]
-        # Three digits are more than a shade of colour can show, and keep the report small.
+        # Three digits are finer than a shade of colour can show, and keep the report small.
         weights = (lost / (np.abs(lost).max(initial=0) or 1)).round(3).tolist()
         weighed = tuple(replace(word, weight=weight) for word, weight in zip(words, weights, strict=True))
         out.append(replace(mistake, words=weighed, surroundings=surroundings))
@@ -52,10 +52,10 @@ def explained(model: Predictor, segments: Sequence[Segment], mistakes: Sequence[
 
 
 def _variants(own: Segment, near: Sequence[Segment]) -> tuple[list[list[Segment]], list[Word], str]:
-    """Return a segment whole and without each word, the words, and the surroundings.
+    """Return a segment complete and without each word, the words, and the surroundings.
 
-    In each variant the segment is the first, before those of ``near`` that are read with it; these
-    are it and its neighbours in order, or none if it is read by itself, behind its context.
+    Each variant begins with the segment, followed by the others of ``near`` that are read with it:
+    itself and its neighbours in order, or empty if it is read alone, after its context.
     """
     others = [one for one in near if one is not own]
     variants, words, place = [[own, *others]], list[Word](), 0

@@ -1,4 +1,4 @@
-"""A run's model as an exported bundle, compared format by format on the dev split of its corpus."""
+"""Export a run's model as a bundle, and compare each format on the dev split of its corpus."""
 
 import json
 import shutil
@@ -29,15 +29,15 @@ def export_model(
     trained: TrainedModel, corpus: Prepared, folder: Path, *, own_corpus: bool, licence: str | None = None, int8: bool = False,
     register: bool = False, form: str = "onnx", callback: Callable[[str], None] = lambda step: None, key: Any = None,
 ) -> tuple[ExportResult, str]:  # fmt: skip
-    """Export a trained model into a folder, where an exported bundle is replaced.
+    """Export a trained model into a folder, replacing a bundle exported there before.
 
-    Formats are compared on the dev split of ``corpus`` (those of a model of all rows on these),
-    which is the run's own, as it was then, if ``own_corpus``. ``licence`` is that of the data.
-    ``int8`` asks for weights in 8 bits too, ``register`` for a version of the registered model,
-    which needs a run. ``form`` is ``onnx``, ``transformers`` (a folder for each task), or
-    ``compact``, in fp32 alone, whose weights are rounded before all comparisons. A private ``key``
-    signs the bundle. Return the result, and name and version of the registered model, "" for none.
-    Raises ``UserError`` if the scheme is another, the corpus has changed, or it can't be exported.
+    Formats are compared on the dev split of ``corpus``, or on all rows for a model of all rows.
+    With ``own_corpus``, it must be the run's own, unchanged. ``licence`` is that of the data.
+    ``int8`` adds weights in 8 bits, ``register`` a version of the registered model, which needs a
+    run. ``form`` is ``onnx``, ``transformers`` (a folder per task), or ``compact`` (no fp16 or
+    int8), whose weights are rounded before all comparisons. A private ``key`` signs the bundle.
+    Return the result, and name and version of the registered model ("" for none). Raises
+    ``UserError`` if the scheme differs, the corpus has changed, or the model can't be exported.
     """
     left_out = check_exportable(trained.bundle, form)
     description = bundle.describe(trained.bundle)
@@ -49,7 +49,7 @@ def export_model(
             f"or its config has changed since; train again, or give corpus={corpus.name} to compare on the new one all the same"
         )
     check_scheme(parse(description["scheme"]), corpus)
-    # Besides fp32; a linear model is so fast that bf16 would save nothing.
+    # In addition to fp32. A linear model is so fast that bf16 would save nothing.
     formats = ["bf16"] if form == "compact" else ["fp16", *["bf16"] * (description["kind"] != "linear"), *["int8"] * int8]
     dev, reference = corpus.segments("dev"), ReferenceSplit(corpus.name, "dev", corpus.segments("dev"))
     if own_corpus and trained.record and trained.record.of_all_rows:
@@ -67,7 +67,7 @@ def export_model(
     def exported(source: Path, to: Path) -> ExportResult:
         beside = [path for path in (source / bundle.LEARNED,) if path.is_file()]
         result = export(bundle.load_trained(source), to, reference, provenance, formats, callback, beside)
-        # The thresholds of dyads belong to a model that finds them wherever it goes.
+        # A model that finds dyads keeps its thresholds in the exported bundle.
         if result.folder is not None and (tuned := source / bundle.THRESHOLDS).is_file():
             shutil.copyfile(tuned, result.folder / bundle.THRESHOLDS)
         if result.folder is not None and key:
@@ -92,7 +92,7 @@ def _compact(trained: Path, folder: Path, export_to: Callable[[Path, Path], Expo
         rounded, whole = Path(scratch, "rounded"), Path(scratch, "exported")
         shutil.copytree(trained, rounded)
         save_file(compact.applied(packed), rounded / compact.WEIGHTS, metadata={"format": "pt"})
-        # Of an exported model: the weights are no longer those that were written.
+        # The digests of an exported model no longer hold: its weights have been rounded.
         description = bundle.describe(rounded)
         description.pop("files", None)
         write_text(rounded / bundle.DESCRIPTION, json.dumps(description, ensure_ascii=False))
@@ -101,7 +101,7 @@ def _compact(trained: Path, folder: Path, export_to: Callable[[Path, Path], Expo
 
 
 def check_exportable(folder: Path, form: str = "onnx") -> dict[str, str]:
-    """Return why tasks can't be exported so; ``UserError`` if none can be, or it is no bundle."""
+    """Return why tasks can't be exported so; ``UserError`` if none can be, or without a bundle."""
     if form == "transformers":
         return pipeline.obstacles(folder)
     description = bundle.describe(folder)

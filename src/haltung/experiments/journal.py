@@ -1,4 +1,4 @@
-"""Output that grows window by window, so that a long run that was killed can go on."""
+"""Write output window by window with a journal, so that a killed run can be resumed."""
 
 import json
 import os
@@ -16,18 +16,18 @@ from haltung import __version__, files
 from haltung.errors import UserError, writing
 
 Item = TypeVar("Item")
-JOURNAL, BROKEN = ".journal", ".broken.jsonl"  # behind the output's name; what could not be used
-LEFT = (JOURNAL, BROKEN, ".partial", f"{BROKEN}.partial", ".merged")  # all that a stopped run leaves there
+JOURNAL, BROKEN = ".journal", ".broken.jsonl"  # suffixes of the output's name; BROKEN: rows that could not be used
+LEFT = (JOURNAL, BROKEN, ".partial", f"{BROKEN}.partial", ".merged")  # suffixes of all files that a stopped run leaves
 
 
 class Journal:
-    """The files of a run at work, and ``OUTPUT.journal`` that says how far they have come.
+    """The output files of a running job, and ``OUTPUT.journal``, which records its progress.
 
-    Outputs and ``OUTPUT.broken.jsonl`` grow as ``….partial``. The journal has a line for what they
-    depend on, then one for each window: their sizes, and ``counts`` so far. What a run that was
-    killed has left, the next one goes on with if it is to ``resume``. A ``with`` block raises
-    ``UserError`` if another run is at work, or has left what ``resume`` is not given for, or what
-    can't be gone on with.
+    Outputs and ``OUTPUT.broken.jsonl`` grow as ``….partial``. The journal's first line has what
+    they depend on; each further line has, after one window, their sizes and the ``counts`` so far.
+    With ``resume``, a run continues from what a killed one has left. A ``with`` block raises
+    ``UserError`` if another run is writing, or if files are left that can't be resumed or
+    ``resume`` is None.
     """
 
     def __init__(self, outputs: Sequence[Path], depends: Mapping[str, Any], resume: bool | None) -> None:
@@ -41,7 +41,7 @@ class Journal:
 
     def __enter__(self) -> Self:
         with writing(self.output, self._then), ExitStack() as stack:
-            self.output.parent.mkdir(exist_ok=True)  # of several outputs
+            self.output.parent.mkdir(exist_ok=True)  # the folder of several outputs
             for output in self._outputs:
                 lock = output.with_name(f".{output.name}.lock")
                 try:
@@ -72,22 +72,22 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self.counts:  # there is nothing to go on with
+        if not self.counts:  # there is nothing to resume
             for path in (*self._partial.values(), self.path):
                 path.unlink(missing_ok=True)
-        with writing(self.output, self._then):  # closing a file writes what is left of a window
+        with writing(self.output, self._then):  # closing a file flushes the rest of a window
             self._stack.close()
 
     def _read(self, left: bytes) -> tuple[dict[str, Any], list[int], dict[str, int]]:
         try:
-            before, *windows = [json.loads(line) for line in left.split(b"\n")[:-1]]  # a line that was torn has no end
+            before, *windows = [json.loads(line) for line in left.split(b"\n")[:-1]]  # an incomplete line has no end
             sizes, counts = windows[-1] if windows else ([0] * len(self._partial), {})
             return {**before}, [*map(int, sizes)], {**counts}
         except (ValueError, TypeError):
             raise UserError(f"{self.path} is damaged, so its run can't go on; begin anew with resume=false") from None
 
     def append(self, pieces: Iterable[bytes], broken: Iterable[object] = (), /, **counts: int) -> None:
-        """Add a window to the outputs, and what was broken; ``counts`` are added to the others."""
+        """Append a window to the outputs, and its ``broken`` rows; ``counts`` add to the totals."""
         self.counts.update(counts)
         rows = "".join(json.dumps(vars(row), ensure_ascii=False, default=str) + "\n" for row in broken)
         written = [*pieces, rows.encode("utf-8", "backslashreplace")]
@@ -100,11 +100,11 @@ class Journal:
                 os.fsync(file.fileno())
 
     def finish(self, merge: Callable[[Path, Path], None] | None = None) -> None:
-        """Give the files their names (``merge`` makes the output of one); the journal stays."""
+        """Rename the files to their final names (``merge`` makes an output); keep the journal."""
         if not self.counts["finished"]:
             self.append([b""] * (len(self._partial) - 1), finished=1)
         with writing(self.output, self._then):
-            # Where one is missing, a run was killed while it did this.
+            # One is missing if a run was killed during this step.
             for target, partial in [one for one in self._partial.items() if one[1].exists()]:
                 if target == self._broken and not partial.stat().st_size:
                     target.unlink(missing_ok=True)
@@ -118,11 +118,11 @@ class Journal:
 
 
 def digest(paths: Iterable[Path]) -> str:
-    """Return one SHA-256 of files, and of all that folders hold; a pipe can be read only once."""
+    """Return one SHA-256 of files and folders' contents; skip pipes: they can be read only once."""
     marks = list[str]()
     for path in paths:
         inside = [path]
-        with suppress(OSError):  # a folder that goes meanwhile
+        with suppress(OSError):  # a folder may vanish meanwhile
             inside = sorted(path.rglob("*")) if path.is_dir() else inside
         for file in filter(Path.is_file, inside):
             marks.append("unreadable")
@@ -132,7 +132,7 @@ def digest(paths: Iterable[Path]) -> str:
 
 
 def ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield items (none of them None), while a thread, which nothing stops, makes the next one."""
+    """Yield items (not None) while a thread, which can't be stopped, computes the next one."""
     iterator = iter(items)
     with ThreadPoolExecutor(1, "ahead") as pool:
         coming = pool.submit(next, iterator, None)

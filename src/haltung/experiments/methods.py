@@ -1,4 +1,4 @@
-"""What was done in a run, as a section for a paper; each number in it is stored with the run."""
+"""Describe a run as a paper's methods section; each number in it is stored with the run."""
 
 import math
 import re
@@ -35,9 +35,9 @@ _REMEDY = "evaluate or compare the run again"
 
 @dataclass(frozen=True)
 class SplitScores:
-    """A result on a split, of several runs the first one's with mean and deviation by task and
-    metric, and of F1 of ``dyads``; ``own``: the split is of the corpus that the run was trained on;
-    ``seen`` segments are known from the training.
+    """The result on a split; for several seeds the first one's, with mean and deviation by task and
+    metric (``spreads``), and of the F1 of ``dyads``. ``own``: the split belongs to the corpus that
+    the run was trained on. ``seen`` segments are known from training.
     """
 
     result: EvaluationResult
@@ -48,11 +48,11 @@ class SplitScores:
 
 
 def methods(record: RunRecord, language: str = "en") -> str:
-    """Return the section as Markdown, by the template ``methods.LANGUAGE.md.j2``.
+    """Return the section as Markdown, rendered from ``methods.LANGUAGE.md.j2``.
 
     A parent run stands for its seeds or folds, a sweep for its best recipe, and a model of all rows
-    has the section of its folds. Raises ``UserError`` if the run holds no model, is not done, or
-    lacks one of its files.
+    for its folds. Raises ``UserError`` if the run holds no model, is not finished, or lacks one of
+    its files.
     """
     record = tracking.find(record.connection.store, record.parent) if record.of_all_rows else record
     language, parts = i18n.checked(language), _trained(record)
@@ -82,7 +82,7 @@ def methods(record: RunRecord, language: str = "en") -> str:
 
 
 def _trained(record: RunRecord) -> list[RunRecord]:
-    """Return the trainings that a run stands for, those of the folds too."""
+    """Return the trainings that a run stands for, including those of folds."""
     if record.status in tracking.UNFINISHED:
         raise UserError(f"the run {record.name} ({record.id[:8]}) is still running; wait for it, or resume it if its process was killed")
     if record.kind == "trial":
@@ -94,7 +94,7 @@ def _trained(record: RunRecord) -> list[RunRecord]:
 
 
 def _scores(whole: RunRecord, parts: list[RunRecord]) -> list[SplitScores]:
-    """Return the results that all of the runs have, the own dev and test splits first."""
+    """Return the results that all runs have, those on their own dev and test splits first."""
     if whole.kind == FOLDS:
         by_fold = [_result(part, "evaluation/test") for part in parts]
         return [SplitScores(_result(whole, f"evaluation/{FOLDS}"), classification.spreads(by_fold), _dyads(by_fold), True)]
@@ -108,7 +108,7 @@ def _score(whole: RunRecord, parts: list[RunRecord], key: str) -> SplitScores:
     folder = "dev" if key == "dev" else f"evaluation/{key}"
     found = [_result(part, folder) for part in parts]
     first, spreads = found[0], classification.summary(found).tasks if len(found) > 1 else None
-    with suppress(UserError):  # where `evaluate` was given the seeds one by one, the mean has no interval
+    with suppress(UserError):  # if `evaluate` was given the seeds one by one, the mean has no interval
         if spreads:
             path = tracking.artifact(whole, f"evaluation/{first.corpus}.{first.split}/summary.json")
             spreads = read_record(path, Summary, "summary", _REMEDY).tasks
@@ -117,7 +117,7 @@ def _score(whole: RunRecord, parts: list[RunRecord], key: str) -> SplitScores:
 
 
 def _dyads(found: list[EvaluationResult]) -> Spread | None:
-    """Return F1 of whole dyads over runs, with the interval of a single one, if all have it."""
+    """Return F1 of whole dyads over runs (a single one with its interval); None if one lacks it."""
     matches = [one.dyads.parts[WHOLE] for one in found if one.dyads]
     if len(matches) < len(found):
         return None
@@ -130,7 +130,7 @@ def _result(run: RunRecord, folder: str) -> EvaluationResult:
 
 
 def _pairs(whole: RunRecord, parts: list[RunRecord]) -> list[tuple[Comparison, str, SystemPair]]:
-    """Return the pairs with this run of its newest comparison on each split, with their tasks."""
+    """Return this run's pairs in its newest comparison on each split, with their tasks."""
     of_all_rows = set(whole.tags.get(tracking.MEMBERS, "").split())
     ids = [{whole.id}, of_all_rows or {whole.id}] if whole.kind == FOLDS else [{part.id for part in parts}]
     newest = dict[tuple[str, str], tuple[Comparison, str]]()
@@ -147,7 +147,7 @@ def _pairs(whole: RunRecord, parts: list[RunRecord]) -> list[tuple[Comparison, s
 
 
 def _parameters(folder: Path) -> int:
-    """Return how many weights a bundle has, 0 for a linear model."""
+    """Return the number of weights of a bundle, 0 for a linear model."""
     if not (path := folder / "model.safetensors").is_file():
         return 0
     with safe_open(path, "numpy") as weights:
@@ -155,6 +155,6 @@ def _parameters(folder: Path) -> int:
 
 
 def _plain(text: str) -> str:
-    """Return a name as it is written in Markdown, without effect on what is around it."""
+    """Escape a name for Markdown, so that it does not affect the text around it."""
     letters = "".join(letter for letter in " ".join(str(text).split()) if letter.isprintable())
     return re.sub(r"^\d*(?=[#~+.)-])|(?=[\\`*\[\]<>|&])|(?<!\w)(?=_)|(?=_(?!\w))", r"\g<0>\\", letters)

@@ -1,4 +1,4 @@
-"""Predictions for unlabelled texts, in windows, written as the input is; and for single texts."""
+"""Predict labels of texts in windows, written in the input's format, and of single texts."""
 
 import csv
 import gzip
@@ -32,14 +32,14 @@ from haltung.models.predictor import Predictor, abstained
 from haltung.records import Segment, in_context
 from haltung.tracking import Store
 
-Labeller = Callable[[Sequence[Segment], bool], Iterable[dict[str, Any]]]  # ``answers``, given whether to show a bar
-# From a file, and how many of its rows are done, to its other windows, each with ``answers``.
+Labeller = Callable[[Sequence[Segment], bool], Iterable[dict[str, Any]]]  # ``answers``; the flag shows a progress bar
+# Maps a file and its number of finished rows to its other windows, each with ``answers``.
 Labelled = Callable[[Path, int], Iterator[tuple["Window", list[dict[str, Any]]]]]
 KINDS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".parquet": "parquet"}
 
 
 class Window(NamedTuple):
-    """Rows that are in memory together, None for a broken one; the others as segments."""
+    """Rows that are in memory together (None for a broken one), their segments, and broken rows."""
 
     rows: list[SourceRow | None]
     segments: list[Segment]
@@ -49,19 +49,19 @@ class Window(NamedTuple):
 def answers(
     predictor: Predictor, thresholds: Mapping[str, float | None], dyads: DyadModel | None, segments: Sequence[Segment], progress: bool
 ) -> Iterator[dict[str, Any]]:
-    """Yield predictions as plain data, with dyads, and where the model abstains if it is to."""
+    """Yield predictions as plain data, with dyads and abstentions if these are requested."""
     for prediction in predictor.predict(segments, progress) if segments else ():
         more = {} if dyads is None else {"dyads": [dyad.to_dict() for dyad in dyads.dyads(prediction)]}
         yield prediction.to_dict() | more | ({"abstained": abstained(prediction, thresholds)} if thresholds else {})
 
 
 def kind_of(path: Path) -> str:
-    """Return ``jsonl``, ``csv``, ``parquet``, or "" for a name that says none of them."""
+    """Return ``jsonl``, ``csv`` or ``parquet`` by the name's suffix, or "" for any other name."""
     return "" if path.name.lower().endswith((BROKEN, ".parquet.gz")) else KINDS.get(Path(path.name.removesuffix(".gz")).suffix.lower(), "")
 
 
 def find(given: str) -> list[Path]:
-    """Return the file, or those of a folder or a pattern such as ``news/*.csv``, by their names."""
+    """Return the file, or those of a folder or a pattern such as ``news/*.csv``, sorted by name."""
     if (found := several(given)) is None:
         return [existing(given)]
     paths = sorted((existing(one) for one in found if kind_of(one)), key=lambda one: one.name)
@@ -73,10 +73,10 @@ def find(given: str) -> list[Path]:
 
 
 def nearby(given: str, output: str) -> tuple[str, str, Callable[[], None]]:
-    """Return an input and output of this machine for addresses such as ``s3://bucket/news.jsonl``.
+    """Return local paths for an input and an output such as ``s3://bucket/news.jsonl``.
 
-    The input is copied to ``OUTPUT.input`` at once. The function returned removes it, and moves
-    what was written to a remote output, which must not exist, from the working directory.
+    The input is copied to ``OUTPUT.input`` immediately. The returned function removes this copy,
+    and moves the output from the working directory to its remote address, which must not exist.
     """
     from pyarrow import ArrowException, fs
 
@@ -108,7 +108,7 @@ def nearby(given: str, output: str) -> tuple[str, str, Callable[[], None]]:
             copied.parent.mkdir(exist_ok=True)
             if {path.name for path in copied.parent.iterdir()} - {copied.name}:
                 raise UserError(f"{copied.parent} holds something, where the input is to be copied; move it away")
-            rmtree(copied, ignore_errors=True)  # a folder that a stopped run has copied
+            rmtree(copied, ignore_errors=True)  # a folder copied by a stopped run
             copy(given, str(copied))
 
     def deliver() -> None:
@@ -130,13 +130,13 @@ def rows_of(path: Path) -> Iterator[SourceRow]:
 
 
 def windows(source: Iterable[SourceRow], size: int, columns: Mapping[str, str] | None = None) -> Iterator[Window]:
-    """Yield the rows of a source in windows of ``size`` rows, longer where an article goes on.
+    """Yield the rows of a source in windows of ``size`` rows, longer to keep an article together.
 
     Rows have ``text``, and optionally ``id`` (by default their number), ``context`` and ``target``,
-    in columns of these names or those that ``columns`` gives for them.
-    With ``article`` and ``position``, the number of the text in it, and optionally ``headline``,
-    the texts of an article are read together or in context (see ``in_context``). Raises
-    ``UserError`` if the source can't be read, or an article comes back in a later window.
+    in columns of these names or as mapped by ``columns``. With ``article``, ``position`` (the
+    number of the text in its article) and optionally ``headline``, the texts of an article are read
+    together or in context (see ``in_context``). Raises ``UserError`` if the source can't be read,
+    or an article reappears in a later window.
     """
     ids, earlier, here = set[int](), set[int](), set[int]()  # hashes of ids and of articles
     window, current = Window([], [], []), ""
@@ -146,7 +146,7 @@ def windows(source: Iterable[SourceRow], size: int, columns: Mapping[str, str] |
         except Fault as fault:
             read = Failure(row.where, str(fault), row.raw if row.fault else row.data)
         article = current if isinstance(read, Failure) else read.article if read.position is not None else ""
-        # So many broken rows are no part of an article.
+        # A window with ``size`` broken rows ends even within an article.
         if len(window.rows) >= size and (not article or article != current or len(window.broken) >= size):
             yield window._replace(segments=in_context(window.segments))
             earlier |= here
@@ -164,7 +164,7 @@ def windows(source: Iterable[SourceRow], size: int, columns: Mapping[str, str] |
 
 
 def _segment(row: SourceRow, number: int, ids: set[int], columns: Mapping[str, str]) -> Segment:
-    """Return a row as a segment, by default with its number as id; ``ids`` has those before."""
+    """Return a row as a segment, by default with its number as id; ``ids`` has earlier hashes."""
     fields = Fields(row.fields(), columns)
     given = fields.word("id")
     id = given or str(number)
@@ -181,8 +181,8 @@ def _segment(row: SourceRow, number: int, ids: set[int], columns: Mapping[str, s
 
 
 def opening(rows: Iterable[SourceRow], source: str, size: int = sys.maxsize) -> Window:
-    """Return the first window, read before a model is loaded, so that mistakes come at once: a
-    ``UserError`` where no row in it is sound, or, without ``size``, one is broken.
+    """Return the first window, read before a model is loaded so that errors appear early. Raises
+    ``UserError`` if no row in it is valid or, without ``size``, any is broken.
     """
     window = next(windows(rows, size), Window([], [], []))
     if not window.rows:
@@ -206,18 +206,18 @@ def _answered(labeller: Labeller, item: tuple[Window, bool]) -> tuple[Window, li
 
 
 def local(labeller: Labeller, size: int) -> Labelled:
-    """Return what labels files in this process, in windows of ``size`` rows."""
+    """Return a function that labels files in this process, in windows of ``size`` rows."""
     return lambda path, done: map(partial(_answered, labeller), (ahead if path.is_file() else iter)(_undone(size, (path, done))))
 
 
 def on_ray(cluster: Cluster, bundle: Path, make: Callable[[Path], Labeller], paths: Sequence[Path], size: int) -> Labelled:
-    """Return what labels ``paths``, in this order; workers load the bundle with ``make``."""
+    """Return a function that labels ``paths`` in order; workers load the bundle with ``make``."""
     running: Iterator[Any] = iter(())
     coming: list[tuple[Path, int]] = []
 
     def labelled(path: Path, done: int) -> Iterator[Any]:
         nonlocal running
-        if coming[:1] != [(path, done)]:  # all files in one run, in which the model is loaded once
+        if coming[:1] != [(path, done)]:  # one run for all files, which loads the model once
             coming[:] = [(path, done), *((later, 0) for later in paths[paths.index(path) + 1 :])]
             running = results(cluster, tuple(coming), partial(_undone, size), bundle, lambda folder: partial(_answered, make(folder)))
         del coming[0]
@@ -227,7 +227,7 @@ def on_ray(cluster: Cluster, bundle: Path, make: Callable[[Path], Labeller], pat
 
 
 def label(labelled: Labelled, path: Path, to: Path, depends: Mapping[str, Any], resume: bool | None) -> Counter[str]:
-    """Write what is said of a file, with a journal that stays; return the counts of its rows."""
+    """Write the answers for a file, with a journal that is kept; return the counts of its rows."""
     about = {"input": path.name, "bytes": path.stat().st_size, "digest of the input": digest([path])}
     with Journal([to], {**depends, **about}, resume) as journal:
         before, counted = journal.counts["rows"], journal.counts
@@ -244,9 +244,9 @@ def label(labelled: Labelled, path: Path, to: Path, depends: Mapping[str, Any], 
 
 
 def most_rows(path: Path) -> int | None:
-    """Return how many rows a file has, at most; None where that can't be known before.
+    """Return an upper bound of a file's number of rows; None if it can't be known in advance.
 
-    Of text all lines count: the header of CSV, those inside quotes, and a last one without end.
+    In text files all lines count: a CSV header, lines within quotes, an unterminated last line.
     """
     from pyarrow import ArrowException
     from pyarrow.parquet import read_metadata
@@ -261,8 +261,8 @@ def most_rows(path: Path) -> int | None:
 
 
 def written(path: Path, window: Window, answers: Iterable[Mapping[str, Any]], header: bool = True) -> str:
-    """Return the answers to a window of a file: lines of JSON, empty ones for broken rows of
-    Parquet (see ``_merge``), or CSV with the columns of the file.
+    """Return the answers to a window of a file as JSON lines, with empty lines for broken rows of
+    Parquet (see ``_merge``), or as CSV with the columns of the file.
     """
     if kind_of(path) not in ("csv", "parquet"):
         return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in answers)
@@ -271,13 +271,13 @@ def written(path: Path, window: Window, answers: Iterable[Mapping[str, Any]], he
     if kind_of(path) == "parquet":
         return "".join((json.dumps(one) if one else "") + "\n" for one in cells)
     out, rows = io.StringIO(), [{**row.data, **one} for row, one in zip(window.rows, cells, strict=True) if row and one]
-    # The keys of a row are the header.
+    # Writing a row as a dict writes its keys: the header.
     csv.writer(out, delimiter=separator_in(path, "utf-8"), lineterminator="\n").writerows([*rows[:header], *(row.values() for row in rows)])
     return out.getvalue()
 
 
 def cells_of(row: SourceRow, answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an answer as cells, open where the model abstains; of labels the least probability."""
+    """Return an answer as cells, None if abstained; several labels: the lowest probability."""
     cells: dict[str, Any] = {} if "id" in row.data else {"id": answer["id"]}
     for task, values in answer["probabilities"].items():
         labels = [answer[task]] if isinstance(answer[task], str) else answer[task]
@@ -291,7 +291,7 @@ def cells_of(row: SourceRow, answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merge(source: Path, answers: Path, to: Path) -> None:
-    """Write the rows of Parquet that have an answer, with its cells behind theirs."""
+    """Write the rows of a Parquet file that have an answer, with its cells appended."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -309,11 +309,11 @@ def _merge(source: Path, answers: Path, to: Path) -> None:
 
 
 def single_text(text: str, context: str = "", target: str = "") -> Segment:
-    """Return a text as a segment; ``UserError`` if it is empty, or holds half a character."""
+    """Return a text as a segment; ``UserError`` if it is empty or has half a surrogate pair."""
     return opening([SourceRow("the given text", "1", {"text": text, "context": context, "target": target})], "the given text").segments[0]
 
 
 def bundle_of(store: Store, run: str) -> Path:
-    """Return the folder of a run's bundle, or the ``newest`` one's; of several seeds the first."""
+    """Return the bundle folder of a run, or of the ``newest`` one; of several seeds, the first."""
     record = tracking.newest(store) if run == "newest" else tracking.find(store, run)
     return tracking.bundle_folder(tracking.members(record)[0])

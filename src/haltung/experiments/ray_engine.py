@@ -1,4 +1,4 @@
-"""The same work on a Ray cluster: this machine reads, actors anywhere hold the model."""
+"""Distribute work on a Ray cluster: this machine reads, actors on any machine hold the model."""
 
 import logging
 import os
@@ -26,7 +26,7 @@ Count = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True)
 class Cluster:
-    """The keys ``ray`` of a config, which says what each of them is."""
+    """The keys ``ray`` of a config, which documents each of them."""
 
     address: str | None = None
     workers: Count | None = None
@@ -38,7 +38,7 @@ class Cluster:
             raise UserError("engine=ray needs Ray, which is not installed; run: pip install 'haltung[ray]'")
         if self.address is not None:
             host, _, port = self.address.rpartition(":")
-            try:  # Ray itself would try for many minutes
+            try:  # Ray itself would retry for many minutes
                 create_connection((host, int(port)), timeout=10).close()
             except (OSError, OverflowError, ValueError) as error:
                 expected = "expected HOST:PORT of the head of a cluster, as `ray start --head` prints it"
@@ -48,11 +48,11 @@ class Cluster:
 def results(
     cluster: Cluster, sources: Iterable[Any], read: Callable[[Any], Iterator[Any]], bundle: Path, make: Callable[[Path], Work]
 ) -> Iterator[Any]:
-    """Yield what is made of each item that ``read`` yields of a source, and None after a source.
+    """Yield the result of each item that ``read`` yields from a source, and None after a source.
 
-    The order is that of the sources. Each worker calls ``make`` once, with a copy of the folder
-    ``bundle``. What a lost worker was at is made again. Raises the ``UserError`` of ``read`` and of
-    workers, behind all that was made before, and others if Ray or its cluster does not work.
+    Results are in the order of the sources. Each worker calls ``make`` once, with a copy of the
+    folder ``bundle``. The items of a lost worker are processed again. Raises the ``UserError`` of
+    ``read`` and of workers after all earlier results, and its own if Ray or its cluster fails.
     """
     import ray
     from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
@@ -61,11 +61,11 @@ def results(
         context = DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = False
         context.execution_options.preserve_order = True
-        context.target_max_block_size = 1  # each item is a block, and so a task
+        context.target_max_block_size = 1  # each item is a block, and thus a task
         files = ray.put({str(path.relative_to(bundle.parent)): path.read_bytes() for path in bundle.rglob("*") if path.is_file()})
-        here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}  # where the sources are
+        here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}  # the node that has the sources
         rows = ray.data.from_items([{"item": pickle.dumps(source)} for source in sources])
-        # Reading asks for no processor, since the workers may have all of them.
+        # Reading requests no CPU, because the workers may occupy all of them.
         rows = rows.flat_map(partial(_read, read, Path.cwd()), compute=TaskPoolStrategy(size=1), num_cpus=0, label_selector=here)
         given = (make, files, bundle.name, cluster.threads, __version__)
         rows = rows.map(_Worker, fn_constructor_args=given, compute=ActorPoolStrategy(size=workers), num_cpus=cluster.threads)
@@ -77,7 +77,7 @@ def results(
                 yield result
         except ray.exceptions.RayError as error:
             if isinstance(error, ray.exceptions.RayTaskError):
-                raise  # a mistake of ours
+                raise  # a bug in our code
             raise UserError(f"Ray can't go on: {str(error).strip().splitlines()[-1]}") from None
 
 
@@ -91,7 +91,7 @@ def _read(read: Callable[[Any], Iterator[Any]], folder: Path, row: Mapping[str, 
 
 
 class _Worker:
-    """What an actor does; what is no item passes through."""
+    """A Ray actor that processes items; None and errors pass through unchanged."""
 
     def __init__(self, make: Callable[[Path], Work], files: Any, name: str, cpus: int, version: str) -> None:
         import ray
@@ -107,7 +107,7 @@ class _Worker:
         self._wrong = None if version == __version__ else UserError(found)
         try:
             self._work = make(Path(self._folder.name, name))
-        except UserError as error:  # Ray would try an actor again that can't be made
+        except UserError as error:  # Ray would retry an actor whose constructor fails
             self._wrong = error
 
     def __call__(self, row: Mapping[str, bytes]) -> Mapping[str, bytes]:
@@ -121,22 +121,22 @@ class _Worker:
 
 @contextmanager
 def _connected(cluster: Cluster) -> Iterator[int]:
-    """Join a cluster, or start one of this machine; yield how many workers there are to be."""
+    """Join a cluster, or start one on this machine; yield the number of workers to use."""
     import ray
 
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is wrong comes as an exception
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised as exceptions
     os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "PYTHONUSERBASE": site.getuserbase()})
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     home, cpus = str(Path.home()), None
     with TemporaryDirectory(prefix="haltung-") as folder:
         if not cluster.address:
             cpus = (cluster.workers or max(1, resources.threads() // cluster.threads)) * cluster.threads
-            # Otherwise Ray asks an address of clouds which of them this machine is in.
+            # Otherwise Ray queries a metadata address for the cloud that this machine is in.
             Path(folder, "ray_bootstrap_config.yaml").write_text("provider: {type: local}\n", encoding="utf-8")
             os.environ["HOME"] = folder
         try:
             ray.init(cluster.address or "local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        except Exception as error:  # noqa: BLE001 -- where a machine is too slow Ray raises no other class
+        except Exception as error:  # noqa: BLE001 -- on a machine that is too slow, Ray raises no other class
             raise UserError(f"Ray does not start with ray.address={cluster.address}: {first_line(error)}") from None
         finally:
             os.environ["HOME"] = home

@@ -1,4 +1,4 @@
-"""A person's sheet with what a model says of its rows in new columns, as Excel, CSV or Parquet."""
+"""Add a model's answers to a user's sheet as new columns, written as Excel, CSV or Parquet."""
 
 import datetime as dt
 import sys
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 KINDS = (".xlsx", ".csv", ".tsv", ".parquet")
 NEW = ["events", "dyads"]  # columns of a sheet of articles
-_MOST_ROWS, _LONGEST = 1_048_575, 32_767  # below the header, and characters of a cell, in Excel
+_MOST_ROWS, _LONGEST = 1_048_575, 32_767  # Excel's limits: rows below the header, and characters per cell
 
 
 @dataclass(frozen=True)
 class OpenSheet:
-    """The rows of a sheet, its cells unchanged, the columns of our fields, and the output."""
+    """A sheet that was read: rows, unchanged cells, the columns of our fields, and the output."""
 
     sheet: Sheet
     to: Path
@@ -45,8 +45,8 @@ class OpenSheet:
 
     @cached_property
     def window(self) -> Window:
-        """The segments of the rows, and those that have none."""
-        # Rows are known by their numbers: a column called id is often that of a person.
+        """The segments of the rows, and the rows that have none."""
+        # Rows are identified by number: a column named id often identifies a person.
         return next(windows(self.rows, sys.maxsize, {**self.columns, "id": ""}))
 
     def check_free(self, new: Iterable[str]) -> None:
@@ -55,11 +55,11 @@ class OpenSheet:
             raise UserError(f"{self.sheet.path} has columns {listed(taken)} already, which are to be written; rename or delete them")
 
     def label(self, labeller: Labeller, scheme: Scheme, language: str) -> dict[str, TaskMetrics]:
-        """Write the sheet with a model's answers; return metrics where it has a task's column."""
+        """Write the sheet with a model's answers; return metrics of tasks that have a column."""
         import pandas as pd
 
         names = {task.name: f"{task.name}_predicted" if task.name in self.frame else task.name for task in scheme}
-        # The columns of one answer are those of all, so no work is lost for one that is taken.
+        # All answers have the same columns: a name that is taken is found with the first one.
         (first,) = map(_said, labeller(self.window.segments[:1], False))
         self.check_free(names.get(name, name) for name in first)
         found = list(labeller(self.window.segments, sys.stderr.isatty()))
@@ -79,7 +79,7 @@ class OpenSheet:
         return metrics
 
     def add_events(self, found: Mapping[str, ArticleEvents], scheme: Scheme, language: str) -> None:
-        """Write the sheet with the events of its articles, given by the places of their rows."""
+        """Write the sheet with the events of its articles, ``found`` by location of their rows."""
         import pandas as pd
 
         read = [found.get(row.where) for row in self.rows]
@@ -166,7 +166,7 @@ def _headed(frame: "pd.DataFrame", names: Iterable[str], language: str) -> "pd.D
 
 
 def _of_one_type(cells: "pd.Series[Any]") -> "pd.Series[Any]":
-    """Return a column as Parquet can hold it: numbers beside text become text."""
+    """Return a column in a form that Parquet can hold: mixed numbers and text become text."""
     import pyarrow as pa
 
     try:
@@ -177,7 +177,7 @@ def _of_one_type(cells: "pd.Series[Any]") -> "pd.Series[Any]":
 
 
 def _plain(cell: Any, separator: str) -> str:
-    """Return a cell of CSV: no formula to whatever opens it, and a decimal comma beside ``;``."""
+    """Return a CSV cell, never a formula, with a decimal comma if the separator is ``;``."""
     if cell is None or cell != cell:
         return ""
     text = str(plain(cell)).removesuffix(" 00:00:00") if isinstance(cell, dt.datetime) else str(plain(cell))

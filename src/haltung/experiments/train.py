@@ -51,7 +51,7 @@ class Plan:
     ``config`` is the resolved config, as it is tracked. ``folder`` is the parent of all run
     directories. With a ``share`` below 1 the model learns from a part of the train split
     (``corpus.stratify.subsample``). ``suffix`` is appended to the run directory's name. A model of
-    all rows has no dev split, but what folds have ``held_out``.
+    all rows has no dev split; ``held_out`` has the results of the folds instead.
     """
 
     name: str
@@ -78,9 +78,9 @@ class Plan:
 
     @property
     def run_directory(self) -> Path:
-        """The directory of this training alone; another recipe, corpus or seed has another."""
+        """The directory of this training, unique to its recipe, corpus, seed and name."""
         corpus = self.corpus
-        # A key that is newer than a training, whose directory must stay, counts where it is set.
+        # Unset keys do not count, so that a new key leaves the directories of older trainings.
         encoder, training = ({key: value for key, value in asdict(of).items() if value is not None} for of in (self.encoder, self.training))
         weight = training.pop("teacher_weight")
         parts = [encoder, asdict(self.model), training, self.seed, corpus.manifest.digest, self.name]
@@ -111,7 +111,7 @@ class TrainingOutcome:
 class SeedsOutcome:
     """One recipe trained with several seeds; ``run`` is the parent run, ``summary`` is on dev.
 
-    Of a single seed ``run`` is the training itself.
+    For a single seed, ``run`` is that of the training itself.
     """
 
     run: str
@@ -132,7 +132,7 @@ def train(plan: Plan, store: Store, parent: Run | None = None) -> TrainingOutcom
     except Timeout:
         if plan.resume or place()[1] > 1:
             raise UserError(BUSY.format(plan.run_directory)) from None
-        # The same training, started twice at once, gets a directory of its own each time.
+        # If the same training is running, this one gets a directory of its own.
         return _train(replace(plan, suffix=f"-{os.getpid()}"), store, parent)
     with acquired:
         return _train(plan, store, parent)
@@ -150,7 +150,7 @@ def _train(plan: Plan, store: Store, parent: Run | None) -> TrainingOutcome:
     with tracked(directory, plan.title, store, tags, {**plan.config, "seed": plan.seed}, parent, plan.resume) as run:
         run.artifact(corpus.folder / "manifest.json", "corpus")
         learned, dev_split = subsample(corpus.segments("train"), plan.share, plan.seed), corpus.segments("dev")
-        held_out = set(plan.held_out.scored.ids if plan.held_out else ())  # without dev, in its place
+        held_out = set(plan.held_out.scored.ids if plan.held_out else ())  # used if there is no dev split
         tuned_on = dev_split or [segment for segment in learned if segment.id in held_out]
         model, history, cost, predictions = _fit(plan, learned, tuned_on, lambda point: run.history([point]))
         start = Path(plan.encoder.path) if isinstance(plan.model, NetworkSpec) and plan.encoder.origin == "folder" else None
@@ -172,15 +172,15 @@ def save(
 ) -> TrainingOutcome:  # fmt: skip
     """Calibrate a new model on dev, write its bundle and its report on dev, and track both.
 
-    The thresholds of dyads are tuned on dev too, where the model finds any. ``learned`` is what the
-    model was trained on, ``dev_split`` the whole dev split, for which ``predictions`` may be known
-    already, ``made_of`` the bundles of other models that are in it. ``directory`` gets ``bundle``
-    and ``dev``, the bundle's provenance holds ``provenance`` beside run, corpus and command;
-    ``cost`` is what the training took. With ``held_out`` its figures, temperatures and thresholds
-    are those of the folds, in ``folds`` instead of ``dev``.
+    If the model finds dyads, their thresholds are tuned on dev too. ``learned`` is what the model
+    was trained on, ``dev_split`` the whole dev split, ``predictions`` those for it if already
+    known, and ``made_of`` the bundles of other models in it. ``directory`` gets ``bundle`` and
+    ``dev``. The bundle's provenance has ``provenance`` in addition to run, corpus and command;
+    ``cost`` is that of the training. With ``held_out``, metrics, temperatures and thresholds are
+    those of the folds, in ``folds`` instead of ``dev``.
     """
     manifest = corpus.manifest
-    # Calibrated before the bundle is written: what is evaluated here is what is loaded from it.
+    # Calibrate before writing the bundle: the model evaluated here is the one loaded from it.
     if held_out:
         model.calibration, scored, predictions = held_out.calibration, held_out.scored, ()
     else:
@@ -190,7 +190,7 @@ def save(
     folder = bundle.save(model, directory / "bundle", source, [*learned, *dev_split], made_of)
     result = classification.with_intervals(classification.evaluate(scored, required=False), scored)
     if model.finds_dyads and not held_out:
-        # As the bundle answers: with calibrated stances.
+        # With calibrated stances, as the bundle answers.
         answers = predictor.predictions(scored.ids, scored.probabilities, scored.scheme, [one.actors for one in predictions])
         tuned_on = {"corpus": manifest.name, "split": "dev", "command": command}
         result = replace(result, dyads=tune_trained(folder, dev_split, answers, tuned_on))
@@ -205,7 +205,7 @@ def save(
     found = {split: {**result.headline(), **calibration.metrics()}, "cost": dict(cost or {}), "primer": primer.metrics() if primer else {}}
     run.metrics({name: values for name, values in found.items() if values})
     run.artifact(directory / split, "dev" if split == "dev" else f"evaluation/{split}")
-    # Behind the run's copy: the texts stay on this machine.
+    # After the run's copy is made: the texts stay on this machine.
     texts = {one.id: one for one in (*learned, *dev_split)}
     write_predictions(directory / split / page.PREDICTIONS, scored, [texts[id] for id in scored.ids])
     run.bundle(folder, learned[:3])
@@ -215,9 +215,9 @@ def save(
 def train_trial(plan: Plan, store: Store, parent: Run, number: int, callback: Callable[[Point], None]) -> tuple[str, EvaluationResult]:
     """Train as a trial of ``parent``; metrics and dev predictions are tracked, the model is not.
 
-    The plan's ``resume`` has no effect; ``number`` is the trial's. ``callback`` gets each new point
-    of the learning curve; it may raise ``tracking.Pruned``, which ends the trial and is
-    passed on. Return the run's id, and the result on dev. Raises ``UserError`` as ``train``.
+    The run is always new; the plan's directory is removed. ``number`` is the trial's. ``callback``
+    gets each new point of the learning curve; if it raises ``tracking.Pruned``, the trial ends and
+    the exception is passed on. Return run id and result on dev. ``UserError`` as ``train``.
     """
 
     def report(point: Point) -> None:
@@ -245,8 +245,8 @@ def train_seeds(
 ) -> SeedsOutcome:
     """Train one recipe with several seeds, below a run that holds mean and standard deviation.
 
-    That run is a part of ``parent``, if there is one; a single seed needs none. ``callback`` gets
-    the outcome of each seed. Raises ``UserError`` as ``train``.
+    That run is a child of ``parent``, if given; a single seed has none. ``callback`` gets the
+    outcome of each seed. Raises ``UserError`` as ``train``.
     """
     first = plans[0]
     if len(plans) == 1:
@@ -298,12 +298,12 @@ def follow(plans: Sequence[Plan]) -> None:
 
 
 def launch(plans: Sequence[Plan], processes: int, words: Sequence[str], store: Store) -> None:
-    """Run ``haltung`` in processes of torchrun; if one dies, all end, and their runs are FAILED."""
+    """Run ``haltung`` in torchrun processes; if one dies, all end, and their runs are FAILED."""
     from filelock import Timeout
     from torch.distributed.elastic.multiprocessing import SignalException, errors
     from torch.distributed.run import parse_args, run
 
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # it is said here what has happened
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # errors are reported here instead
     try:
         count = str(resources.threads(processes))
         with environment({"OMP_NUM_THREADS": count}, override=True), environment({"TORCH_CPP_LOG_LEVEL": "ERROR"}):
@@ -311,7 +311,7 @@ def launch(plans: Sequence[Plan], processes: int, words: Sequence[str], store: S
     except SignalException:
         raise KeyboardInterrupt from None
     except errors.ChildFailedError as error:
-        # Others are ended by SIGTERM, or tell that they had no answer, which looks like a mistake.
+        # Others end by SIGTERM, or report a missing answer, which looks like a user error.
         rank, first = min(error.failures.items(), key=lambda one: one[1].exitcode in (2, 143, -signal.SIGTERM))
         why = f"process {rank} of {processes} has ended ({first.signal_name() if first.exitcode < 0 else f'exit code {first.exitcode}'})"
         for directory in (*(plan.run_directory for plan in plans), directory_of(f"{plans[0].name}-seeds", plans)):
@@ -325,7 +325,7 @@ def _fit(
 ) -> tuple[Model, tuple[Point, ...], dict[str, float], Sequence[Prediction] | None]:
     """Return model, learning curve, cost, and the model's predictions for dev if they are known.
 
-    The cost is seconds, peak memory in bytes, and tokens per second.
+    Cost: seconds, peak memory in bytes; if tuned, tokens per second, best epoch, shares undone.
     """
     began = time.perf_counter()
     cost: dict[str, float] = {}
@@ -343,7 +343,7 @@ def _fit(
         from haltung.training.adjustment import adjust
         from haltung.training.finetune import finetune
 
-        if place()[1] > 1:  # torchrun ends this process so where another one has died
+        if place()[1] > 1:  # torchrun sends this signal if another process has died
             signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(143))
         try:
             tuned = finetune(

@@ -1,4 +1,4 @@
-"""Going on with an encoder's pretraining: masked pieces of texts without labels, resumable."""
+"""Continue an encoder's pretraining: masked tokens of texts without labels, resumable."""
 
 import copy
 import math
@@ -38,22 +38,22 @@ from haltung.training.finetune import OneDevice, Point, ReportingTrainer
 from haltung.training.recipe import Above0, last_checkpoint
 
 PART = 50  # steps after which the perplexity is measured and a checkpoint is written
-_HELD_OUT, _MOST = 50, 256  # one text in so many is held out, and so many pieces of them are scored
-_IGNORED = -100  # a target that torch's cross-entropy leaves out
-_KEY = 6  # the first words of a segment by which a text is known to hold it
-_NEAR = 0.05  # the temperature of the likeness of texts
+_HELD_OUT, _MOST = 50, 256  # one text in 50 is held out, and at most 256 of their pieces are scored
+_IGNORED = -100  # a target that torch's cross-entropy ignores
+_KEY = 6  # a text contains a segment if it contains the segment's first six words
+_NEAR = 0.05  # the temperature of the similarities of texts
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """How an encoder goes on with its pretraining (``configs/adapt.yaml``).
+    """Settings of continued pretraining (``configs/adapt.yaml``).
 
-    A step reads ``batch_size`` pieces of ``length`` tokens. The share ``masked`` of these is to be
-    told; 8 of 10 are replaced by the mask, 1 by another token (Devlin et al. 2019,
-    arXiv:1810.04805). ``rate`` (encoder) and ``head_rate`` rise over ``warmup`` steps and stay, so
-    that a later call can go on; instead the model is a moving average of the weights
-    (``ema_decay``). ``keep`` is the weight of a second aim: each text of a batch is as near to the
-    others as before. ``steps`` is None for as many as ``minutes`` have room for.
+    Each step reads ``batch_size`` pieces of ``length`` tokens. A share ``masked`` of the tokens is
+    predicted; 80 % of these are replaced by the mask, 10 % by another token (Devlin et al. 2019,
+    arXiv:1810.04805). ``rate`` (encoder) and ``head_rate`` rise over ``warmup`` steps and then stay
+    constant, so that a later call can resume; the model is a moving average of the weights instead
+    (``ema_decay``). ``keep`` is the weight of a second objective: similarities of the texts of a
+    batch stay as before. Without ``steps``, training takes about ``minutes``.
     """
 
     minutes: Above0 = 30
@@ -69,9 +69,9 @@ class Adaptation:
 
 
 def without(texts: Iterable[str], segments: Iterable[str]) -> list[str]:
-    """Return the texts that hold none of the segments.
+    """Return the texts that contain none of the segments.
 
-    A segment is known by its first six words; one with fewer is looked for in no text.
+    A segment is identified by its first six words; segments with fewer words are ignored.
     """
 
     def in_row(text: str) -> Iterator[tuple[str, ...]]:
@@ -88,19 +88,19 @@ def adapt(
 ) -> dict[int, float]:  # fmt: skip
     """Train the encoder on masked texts, and write it to ``folder`` as ``save_pretrained`` does.
 
-    Return the perplexity by step, that of masked tokens in texts that are held out, one in fifty.
-    With ``resume`` it goes on from the last whole one of the ``checkpoints``, up to the steps that
-    are asked for now. ``report`` gets points of the learning curve: ``epoch`` (a part of 50 steps),
-    ``step``, and ``loss`` or ``perplexity``. ``UserError``: no such encoder, or too few texts.
+    Return by step the perplexity of masked tokens in held-out texts (one in fifty). With
+    ``resume``, continue from the last complete one of the ``checkpoints``, up to the steps
+    requested now. ``report`` gets points of the learning curve: ``epoch`` (a part of 50 steps),
+    ``step``, and ``loss`` or ``perplexity``. ``UserError`` for an unknown encoder or too few texts.
     """
     checkpoint = last_checkpoint(checkpoints) if resume else None
     if checkpoint is None:
         shutil.rmtree(checkpoints, ignore_errors=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # On CPUs the backward pass of the plain attention is faster.
+    # On CPUs, the backward pass of eager attention is faster.
     model, tokenizer = load(encoder, "sdpa" if device == "cuda" else "eager")
     for dropout in (module for module in model.modules() if isinstance(module, nn.Dropout)):
-        dropout.p = 0.0  # masks are noise enough
+        dropout.p = 0.0  # masking adds enough noise
     order, apart = random.Random(seed).sample(texts, len(texts)), -(-len(texts) // _HELD_OUT)
     held_out, pieces = (_pieces(part, tokenizer, how.length) for part in (order[:apart], order[apart:]))
     set_seed(seed)
@@ -122,16 +122,16 @@ def adapt(
 
 
 class _MaskedPieces(nn.Module):
-    """An encoder with a new head that tells which token stands where one is masked.
+    """An encoder with a new head that predicts masked tokens.
 
-    The head's last layer has the encoder's embeddings of tokens as its weights (Press and Wolf
+    The head's output layer shares its weights with the encoder's token embeddings (Press and Wolf
     2017, arXiv:1608.05859).
     """
 
     def __init__(self, encoder: PreTrainedModel, keep: float, frozen: bool) -> None:
         super().__init__()
         self.encoder, self.keep = encoder, keep
-        # In lists they are no further parts of the network.
+        # Kept in lists, so that they are not registered as submodules.
         self.words: list[Any] = [encoder.get_input_embeddings()]
         self.before: list[nn.Module] = [copy.deepcopy(encoder).eval().requires_grad_(False)] if keep else []
         size, width = self.words[0].requires_grad_(not frozen).weight.shape
@@ -139,10 +139,10 @@ class _MaskedPieces(nn.Module):
         self.bias = nn.Parameter(torch.zeros(size))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Return the loss, in training with the second aim's, of tensors ``[pieces, tokens]``."""
+        """Return the loss of ``[pieces, tokens]``, in training including the second objective."""
         read, masked = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state, labels != _IGNORED
         logits = functional.linear(self.head(read[masked]), self.words[0].weight, self.bias)
-        loss = functional.cross_entropy(logits.float(), labels[masked], reduction="sum") / masked.sum().clamp(min=1)  # of none it is 0
+        loss = functional.cross_entropy(logits.float(), labels[masked], reduction="sum") / masked.sum().clamp(min=1)  # 0 without any
         for before in self.before if self.training else ():
             with torch.no_grad():
                 whole = before(input_ids=labels.where(masked, input_ids), attention_mask=attention_mask).last_hidden_state
@@ -152,7 +152,7 @@ class _MaskedPieces(nn.Module):
 
 
 class _Parts(TrainerCallback):
-    """The batches of each part: all pieces in random order, and again in another one."""
+    """The batches of each part; every pass over the pieces has a new random order."""
 
     def __init__(self, pieces: int, size: int, seed: int) -> None:
         self.pieces, self.size, self.seed = pieces, size, seed
@@ -167,7 +167,7 @@ class _Parts(TrainerCallback):
 
 
 class _MaskedTrainer(ReportingTrainer):
-    """The Trainer with batches by part, two rates, and perplexity."""
+    """The Trainer with batches by part, two learning rates, and perplexity."""
 
     def __init__(
         self, network: _MaskedPieces, pieces: Sequence[Any], held_out: Sequence[Any], mask: Callable[[Sequence[Any]], Any],
@@ -205,9 +205,9 @@ class _MaskedTrainer(ReportingTrainer):
 
 
 def _pieces(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int) -> list[dict[str, Any]]:
-    """Return packed pieces of ``length`` tokens of all texts in a row; a last part is left out."""
+    """Concatenate the texts and cut them into pieces of ``length`` tokens; drop the remainder."""
     first, last = template(tokenizer).single
-    parts = ([well_formed(text) for text in texts[at : at + 256]] for at in range(0, len(texts), 256))  # an encoding is large
+    parts = ([well_formed(text) for text in texts[at : at + 256]] for at in range(0, len(texts), 256))  # encodings are large
     encoded = (one for part in parts for one in tokenizer.backend_tokenizer.encode_batch(part, add_special_tokens=False))
     row, room = np.fromiter((id for one in encoded for id in (*one.ids, *last)), np.int32), length - len(first) - len(last)
     special, starts = [1] * len(first) + [0] * room + [1] * len(last), range(0, len(row) - room + 1, room)
@@ -215,8 +215,8 @@ def _pieces(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: in
 
 
 def _seconds(network: _MaskedPieces, batch: Any) -> float:
-    """Return how long a step takes here, without the optimizer's part."""
-    for _ in range(3):  # the last is the one that counts
+    """Measure the seconds of a training step on this machine, without the optimizer's step."""
+    for _ in range(3):  # only the last one counts
         began = time.perf_counter()
         with autocast(network.bias.device):
             network(**batch.to(network.bias.device))["loss"].backward()

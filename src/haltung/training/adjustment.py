@@ -1,4 +1,4 @@
-"""What makes rare labels too probable in training is undone in the logits, as far as dev says."""
+"""Logit adjustment: undo in the logits, as far as dev says, what makes rare labels too probable."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,21 +16,21 @@ from haltung.models.predictor import fitted, tables, tempered
 from haltung.records import Prediction, Segment
 from haltung.training.losses import class_weights, targets
 
-_SHARES = np.linspace(0, 1, 21).tolist()  # that are tried
-_ERRORS = 2.0  # a gain below so many standard errors may be chance
+_SHARES = np.linspace(0, 1, 21).tolist()  # the candidates
+_ERRORS = 2.0  # a gain below this many standard errors may be chance
 
 
 def adjust(
     model: NeuralModel | ArticleModel, train: Sequence[Segment], dev: Sequence[Segment], kind: str,
     answers: Sequence[Prediction] | None = None, known: Mapping[str, float] | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """Take a share of the log weights of labels from the heads' biases; return it by task.
+    """Subtract a share of the labels' log weights from the heads' biases; return it by task.
 
-    These are the class weights of ``kind`` (``Training.class_weight``), with which the uncalibrated
-    ``model`` has learned from ``train``, times how much more frequent a label is in ``train`` than
-    in its segments of sources that ``dev`` has: texts that are learned from beside those may have
-    been chosen for rare labels. See ``share_to_undo``. Tasks of several labels stay as they are.
-    ``answers`` are predictions for ``dev``, if there are; ``known`` shares are taken as they are.
+    The weights are the class weights of ``kind`` (``Training.class_weight``), with which the
+    uncalibrated ``model`` was trained on ``train``, times how much more frequent a label is in
+    ``train`` than in its segments from the sources of ``dev``: additional training texts may have
+    been chosen for rare labels. See ``share_to_undo``. Multi-label tasks stay unchanged.
+    ``answers`` are predictions for ``dev``, if available; ``known`` shares are used as given.
     """
     probabilities = model.probabilities(dev) if answers is None else tables([one.probabilities for one in answers], model.scheme)
     shares = {}
@@ -49,7 +49,7 @@ def adjust(
 
 
 def label_weights(train: Sequence[Segment], dev: Sequence[Segment], task: Task, kind: str) -> Tensor | None:
-    """Return how much labels weigh more than in dev's sources, ``[labels]``; None if none does."""
+    """Return label weights relative to dev's sources, ``[labels]``; None if there are none."""
     sources = {segment.source for segment in dev}
     alike = [segment for segment in train if segment.source in sources]
     weights = class_weights(every := targets(train, task), task, kind)
@@ -60,15 +60,15 @@ def label_weights(train: Sequence[Segment], dev: Sequence[Segment], task: Task, 
 
 
 def share_to_undo(probabilities: np.ndarray, gold: np.ndarray, articles: np.ndarray, weights: np.ndarray) -> float:
-    """Return the share, 0 to 1, of a task's weights of labels to undo in its logits.
+    """Return the share, 0 to 1, of a task's log label weights to subtract from its logits.
 
-    Weights raise the probability of rare labels beyond how often they are right. What is taken from
-    the logits is a share of the weights' logarithms, the one with the least log loss at its best
-    temperature; 0 if the gain over that is within two standard errors, of sums over ``articles``.
+    Weights raise the probability of rare labels above their true frequency. The share returned is
+    the one with the lowest log loss at its best temperature, or 0 if its gain over 0 is within two
+    standard errors, computed from the sums over ``articles``.
 
-    Sources: Menon et al. (2021), "Long-tail learning via logit adjustment", there the other way
-    round: to weigh the labels of a model that has learned without weights; Saerens et al. (2002),
-    "Adjusting the Outputs of a Classifier to New a Priori Probabilities".
+    Sources: Menon et al. (2021), "Long-tail learning via logit adjustment", which conversely
+    weights the labels of a model trained without weights; Saerens et al. (2002), "Adjusting the
+    Outputs of a Classifier to New a Priori Probabilities".
 
     ``probabilities`` are ``[rows, labels]``, ``gold`` ``[rows]`` label indices, ``articles``
     ``[rows]`` names, ``weights`` ``[labels]``.

@@ -1,4 +1,4 @@
-"""Temperatures and thresholds: fitted on predictions for segments that were held out."""
+"""Fit temperatures and thresholds on predictions for held-out segments."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,10 +10,10 @@ from haltung.models.predictor import Calibration, Model, Predictor, calibrated, 
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """What a cross-validation found, for a model that is trained on all rows by its recipe.
+    """Results of a cross-validation, for a model trained on all rows with the same recipe.
 
-    ``scored`` are the calibrated predictions for rows held out, ``digest`` is that of the split of
-    all rows, ``shares`` are those of the class weights undone (``training.adjustment``), by task.
+    ``scored`` has the calibrated out-of-fold predictions. ``digest`` is that of the split of all
+    rows. ``shares`` are the shares of class weights undone, by task (``training.adjustment``).
     """
 
     folds: int
@@ -38,7 +38,7 @@ def calibration_for(scored: ScoredSplit, precisions: Sequence[float] = PRECISION
     """Return temperatures and thresholds fitted on uncalibrated predictions.
 
     Each single-label task gets a threshold for each of ``precisions``. A task with fewer than
-    ``MIN_SEGMENTS`` labelled segments gets neither, unless the ``tasks`` that do are named.
+    ``MIN_SEGMENTS`` labelled segments gets neither; ``tasks`` names the tasks to fit instead.
     """
     temperatures = {}
     for task in scored.tasks:
@@ -50,7 +50,7 @@ def calibration_for(scored: ScoredSplit, precisions: Sequence[float] = PRECISION
 
 
 def recalibrated(scored: ScoredSplit, old: Calibration, new: Calibration) -> ScoredSplit:
-    """Return predictions with other temperatures."""
+    """Return predictions with the temperatures of ``old`` replaced by those of ``new``."""
     factors = {task.name: new.temperature(task.name) / old.temperature(task.name) for task in scored.scheme}
     return replace(scored, probabilities=calibrated(scored.probabilities, scored.scheme, Calibration(factors)))
 

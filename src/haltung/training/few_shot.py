@@ -1,4 +1,4 @@
-"""A model of few labels: a frozen encoder, heads fitted at once; a network like any other."""
+"""Few-shot learning: heads fitted by logistic regression on a frozen encoder."""
 
 import random
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from haltung.models.neural import NeuralModel, build
 from haltung.models.spec import FewShotSpec
 from haltung.records import Segment, label_ids
 
-_CENTRED = 500  # texts whose mean and deviation stand for those of the corpus
-_CERTAIN = 30.0  # log odds of a label that all rows have, or none
+_CENTRED = 500  # texts from which the corpus's mean and deviation are estimated
+_CERTAIN = 30.0  # log odds of a label that all rows have; negated for one that none has
 
 
 def fit(segments: Sequence[Segment], scheme: Scheme, encoder: Encoder, spec: FewShotSpec, seed: int) -> NeuralModel:
@@ -38,7 +38,7 @@ def fit(segments: Sequence[Segment], scheme: Scheme, encoder: Encoder, spec: Few
 
 
 def drawn(segments: Sequence[Segment], task: Task, shots: int | None, rng: random.Random) -> list[int]:
-    """Return the rows to learn a task from: all labelled ones, or at most ``shots`` per label."""
+    """Return the rows to train a task on: all labelled ones, or at most ``shots`` per label."""
     rows = [row for row, segment in enumerate(segments) if segment.labels.get(task.name) is not None]
     if shots is None:
         return rows
@@ -51,9 +51,9 @@ def head(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return weights ``[labels, width]`` and bias ``[labels]`` of one head.
 
-    ``read`` are vectors of texts ``[texts, width]``, ``gold`` the labels of ``rows`` of them,
-    ``said`` vectors of descriptions ``[labels, width]``. Texts and descriptions are centred each
-    by their own mean, since an encoder puts them in different places.
+    ``read`` are text vectors ``[texts, width]``, ``gold`` the labels of those at ``rows``, ``said``
+    description vectors ``[labels, width]``. Texts and descriptions are each centred by their own
+    mean, because an encoder maps them to different regions.
     """
     mean, deviation = read.mean(axis=0), read.std(axis=0).clip(min=1e-6)
     table, weights = (read[rows] - mean) / deviation, np.ones(len(rows))
@@ -65,7 +65,7 @@ def head(
     coefficients, bias = np.zeros((gold.shape[1], read.shape[1])), np.full(gold.shape[1], -_CERTAIN)
     if kind == "single":
         seen = np.flatnonzero(gold.any(axis=0))
-        bias[seen] = 0.0  # of a single label, and of the first of two
+        bias[seen] = 0.0  # for an only label, and for the first of two
         if len(seen) > 1:
             logistic.fit(table, gold.argmax(axis=1), weights)
             last = seen[-len(logistic.coef_) :]

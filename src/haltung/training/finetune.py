@@ -1,4 +1,4 @@
-"""Fine-tuning on transformers' Trainer: rates by depth, batches by length, resumable."""
+"""Fine-tune with transformers' Trainer: layer-wise rates, batches by length, resumable."""
 
 import atexit
 import copy
@@ -37,7 +37,7 @@ from haltung.training.average import Average
 from haltung.training.losses import actor_loss, actor_targets, class_weights, loss, rates, targets, teacher_loss
 from haltung.training.recipe import Training, last_checkpoint, place
 
-# Newer releases of transformers have another name for it, and warn about the old one.
+# Newer releases of transformers have renamed this argument, and warn about the old name.
 _CHECKPOINTING = "activation_checkpointing" if hasattr(TrainingArguments, "activation_checkpointing") else "gradient_checkpointing"
 # A point of the learning curve: {"epoch": 1.0, "step": 145, "loss": …}, or with dev_TASK_macro_f1.
 Point = dict[str, float]
@@ -48,8 +48,8 @@ class FineTuned:
     """A trained model and its training.
 
     ``history`` is the learning curve, ``best`` the dev macro-F1 that chose ``best_epoch``,
-    ``tokens`` the number of tokens seen, without padding. ``predictions`` are the model's for dev,
-    if it has made them since the training was last resumed.
+    ``tokens`` the number of tokens seen, without padding. ``predictions`` are the model's
+    predictions for dev, if they were made since training was last resumed.
     """
 
     model: NeuralModel | ArticleModel
@@ -69,12 +69,12 @@ def finetune(
     """Train on ``train``, choose the epoch on ``dev``, and return the model with its best weights.
 
     The best epoch is the one with the highest macro-F1 on dev. The scheme determines the sizes of
-    the heads, ``seed`` all that is random: heads, dropout, order. ``folder`` is for checkpoints;
-    with ``resume`` the training continues from the last complete one, with the same result as an
-    uninterrupted training, else the folder is emptied first. ``report`` gets each new point of the
-    learning curve. Processes of torchrun train one model together, as one would; with ``fsdp``, the
-    Trainer's ``fsdp_config``, each has a part of it. ``soft`` targets are a teacher's
-    probabilities for ``train``, ``[rows, labels]`` by task.
+    the heads. ``seed`` determines all that is random: heads, dropout, order. ``folder`` is for
+    checkpoints. With ``resume``, training continues from the last complete one, with the same
+    result as an uninterrupted training; otherwise the folder is emptied first. ``report`` is called
+    with each new point of the learning curve. The processes of torchrun train one model together,
+    as a single process would; with ``fsdp``, the Trainer's ``fsdp_config``, each holds a shard of
+    it. ``soft`` targets are a teacher's probabilities for ``train``, ``[rows, labels]`` by task.
 
     Raises ``UserError`` if a split is empty, or the encoder can't be loaded.
     """
@@ -87,16 +87,16 @@ def finetune(
     if checkpoint is None and rank == 0:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    # An encoder that is built at its first use draws random numbers: before the seed, therefore.
+    # Before seeding, because an encoder that is built at its first use draws random numbers.
     locate(encoder)
     set_seed(seed)
     examples = examples_of(train, scheme, encoder, spec, training, seed)
     model = examples.model
     whole = copy.deepcopy(model.network) if fsdp else None
-    # The processes begin with the same weights, and drop out differently.
+    # The processes start from the same weights, but use different dropout masks.
     arguments = _arguments(training, folder, (seed + rank) % 2**32, -(-len(train) // examples.size), fsdp)
     trainer = _Trainer(examples, dev, training, arguments, report, soft)
-    atexit.register(PartialState().destroy_process_group)  # its threads would abort a process that ends
+    atexit.register(PartialState().destroy_process_group)  # its threads would abort the process at its end
     began = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.perf_counter() - began
@@ -104,7 +104,7 @@ def finetune(
     best = max((point for point in history if "dev_score" in point), key=lambda point: point["dev_score"])
     if whole is not None:
         model.network = whole.to(trainer.args.device)
-        model.network.load_state_dict(trainer.accelerator.get_state_dict(trainer.model), strict=rank == 0)  # the first process gets it
+        model.network.load_state_dict(trainer.accelerator.get_state_dict(trainer.model), strict=rank == 0)  # only the first process has it
     model.network.eval()
     tokens = trainer.accelerator.reduce(torch.tensor(trainer.tokens, device=trainer.args.device), "sum")
     return FineTuned(model, history, best["dev_score"], best["epoch"], seconds, int(tokens), trainer.predictions)
@@ -113,7 +113,7 @@ def finetune(
 def examples_of(
     train: Sequence[Segment], scheme: Scheme, encoder: Encoder, spec: NetworkSpec, training: Training, seed: int
 ) -> "_Rows | _Units":
-    """Return a new model with what it learns from, in batches: segments, or whole articles."""
+    """Return the training examples of a new model in batches: segments, or whole articles."""
     if not isinstance(spec, ArticleSpec):
         return _Rows(build(encoder, spec, scheme), train, training, seed)
     dyads = spec.dyads and any(segment.dyads for segment in train)
@@ -121,7 +121,7 @@ def examples_of(
 
 
 class _Examples(TrainerCallback):
-    """The train split, looked up by number; as a callback it draws anew where an epoch begins."""
+    """The train split, indexed by number; as a callback it resamples at the start of an epoch."""
 
     def __init__(self, model: NeuralModel | ArticleModel, segments: Sequence[Segment], seed: int) -> None:
         self.segments, self.seed = segments, seed
@@ -133,7 +133,7 @@ class _Examples(TrainerCallback):
         self.begin(int(state.epoch or 0))
 
     def begin(self, epoch: int) -> None:
-        """Draw what the epoch reads and in which order; it depends on seed and epoch alone."""
+        """Draw what the epoch reads and in which order, depending on seed and epoch alone."""
 
 
 class _Rows(_Examples):
@@ -166,26 +166,26 @@ class _Rows(_Examples):
         return {"rows": rows, "inputs": self.model.batch(self.tokens_read, rows), "gold": gold}
 
     def logits(self, network: nn.Module, batch: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor | float, int]:
-        """Return the logits of each task, no further loss, and the number of tokens."""
+        """Return the logits of each task, an additional loss of 0, and the number of tokens."""
         return network(batch["inputs"]), 0.0, sum(int(view.mask.sum()) for view in batch["inputs"])
 
 
 class _Units(_Examples):
     """The train split as articles, in batches of about as many sentences as the batch size.
 
-    In each epoch a new random share of the articles falls apart into single sentences, without
-    headline or context, so that the model learns to read them alone too. A batch has room for a
-    whole window. The actors of half of the sentences are sought for their true stance, of the rest
-    for those that the model finds likely.
+    In each epoch a new random share of the articles is split into single sentences, without
+    headline or context, so that the model also learns to read sentences alone. A batch has room for
+    a whole window. For a random half of the sentences, actors are predicted given the gold stance,
+    for the rest given the stances that the model finds likely.
     """
 
     def __init__(self, model: ArticleModel, segments: Sequence[Segment], training: Training, seed: int) -> None:
         super().__init__(model, segments, seed)
         self.model, self.alone = model, model.spec.alone
         self.size = max(training.batch_size, model.spec.window)
-        # Those of segments by row, of headlines and contexts by their text.
+        # Tokens of segments by row, those of headlines and contexts by text.
         self.tokens: dict[int | str, Tokens] = dict(enumerate(model.encode(segments)))
-        # Of whole batches, so a list of them will do.
+        # The batches of an epoch; a list of them serves as a batch sampler.
         self.sampler: list[list[int]] = [[] for _ in range(-(-len(segments) // self.size))]
         self.begin(0)
 
@@ -200,7 +200,7 @@ class _Units(_Examples):
         before, batches = 0, len(self.sampler)
         self.sampler[:] = [[] for _ in self.sampler]  # in place: the data loader holds this list
         for number, unit in enumerate(order):
-            # If too few units are left, each has a batch: none is empty, epochs have equally many.
+            # If few units are left, each gets a batch: none is empty, epochs have equally many.
             self.sampler[max(before // self.size, batches - (len(order) - number))].append(unit)
             before += self.units[unit].labelled
 
@@ -250,7 +250,7 @@ class _ProgressBar(ProgressCallback):
 
 
 class OneDevice(TrainingArguments):
-    """Arguments of a training on at most one GPU for each process."""
+    """Training arguments with at most one GPU per process."""
 
     @property
     def n_gpu(self) -> int:
@@ -265,30 +265,30 @@ class ReportingTrainer(Trainer):
         self, network: nn.Module, arguments: TrainingArguments, collate: Callable[[list[Any]], Any], examples: Any,
         callbacks: Sequence[TrainerCallback], averages: Sequence[Average], report: Callable[[Point], None],
     ) -> None:  # fmt: skip
-        """Take what the Trainer does, and who gets the points of the learning curve."""
+        """Take the Trainer's arguments, and ``report``, which gets points of the learning curve."""
         self.averages, self.report = averages, report
-        # An eval_dataset only switches evaluation on.
+        # The eval_dataset only enables evaluation.
         super().__init__(network, arguments, collate, examples, examples, callbacks=[*callbacks, *averages])
-        # The log level decides which of them it has, and in a notebook the first is another class.
+        # The log level decides which one is present; in a notebook the first is another class.
         for callback in (DEFAULT_PROGRESS_CALLBACK, PrinterCallback):
             self.remove_callback(callback)
         self.add_callback(_ProgressBar)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Write a checkpoint; beside averages are the weights that the training goes on with."""
+        """Write a checkpoint; next to averages, the weights that training continues from."""
         super().save_model(output_dir, _internal_call)
         for average in self.averages if self.args.should_save else ():
             average.save(Path(output_dir or str(self.args.output_dir)))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Report what belongs to the learning curve."""
+        """Log, and report entries that belong to the learning curve."""
         super().log(logs, start_time)
         if not {"loss", "dev_score", "perplexity"}.isdisjoint(logs):
             self.report(_point(self.state.log_history[-1]))
 
 
 class _Trainer(ReportingTrainer):
-    """The Trainer with the project's batches, loss, rates and dev score."""
+    """The Trainer with the project's batches, loss, learning rates and dev score."""
 
     def __init__(
         self, examples: _Rows | _Units, dev: Sequence[Segment], training: Training, arguments: TrainingArguments,
@@ -301,22 +301,22 @@ class _Trainer(ReportingTrainer):
         self.predictions: Sequence[Prediction] | None = None
         averages = [Average(training.ema_decay)] if training.ema_decay else []
         stopping = [EarlyStoppingCallback(early_stopping_patience=training.patience)] if training.patience else []
-        # The collator looks examples up by number.
+        # The collator looks up examples by number.
         numbers = range(len(examples.segments))
         super().__init__(examples.model.network, arguments, examples.collate, numbers, [examples, *stopping], averages, report)
 
     def get_train_dataloader(self) -> DataLoader[int]:
         numbers: Any = self.train_dataset
-        # Not prepared by accelerate, so that each process gets all batches, and takes its share.
+        # Not prepared by accelerate: each process gets all batches and takes its share of each.
         return DataLoader(numbers, batch_sampler=self.examples.sampler, collate_fn=self._collate)
 
     def _collate(self, batch: list[int]) -> dict[str, Any]:
-        # A process that gets nothing takes part in the step too; what it reads does not count.
+        # A process without rows of its own takes part in the step too, but its rows do not count.
         rank, processes = place()
         return {**self.examples.collate(batch[rank::processes] or batch[:1]), "learned": rank < len(batch)}
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        # The Trainer can't move tuples that are named.
+        # The Trainer can't move named tuples to a device.
         return send_to_device(inputs, self.args.device)  # type: ignore[no-any-return]
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
@@ -333,7 +333,7 @@ class _Trainer(ReportingTrainer):
         weights = {name: None if weight is None else weight.to(self.args.device) for name, weight in self.class_weights.items()}
 
         def share(count: Tensor) -> Tensor:
-            # Gradients are averaged over the processes, whose means are over different counts.
+            # Gradients are averaged over processes, whose losses are means over different counts.
             own = count.float() * inputs["learned"]
             return own / self.accelerator.reduce(own, "mean").clamp(min=1e-12)  # type: ignore[no-any-return]
 
@@ -348,7 +348,7 @@ class _Trainer(ReportingTrainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         macro: dict[str, float] = {}
         predictions: Sequence[Prediction] | None = None
-        if self.args.process_index == 0 or self.is_fsdp_enabled:  # a network in parts answers only where all processes ask
+        if self.args.process_index == 0 or self.is_fsdp_enabled:  # a sharded network predicts only if all processes call it
             predictions = self.examples.model.predict(self.dev)
             tasks = evaluate(score(self.dev, predictions, self.scheme)).tasks
             macro = {task.name: tasks[task.name].macro_f1 for task in self.scheme if task.name in tasks}

@@ -1,4 +1,4 @@
-"""The loss of a model with several tasks, where rows may lack labels; the rates of its parts."""
+"""Multi-task loss for partially labelled rows, and the learning rates of a network's parts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -27,7 +27,7 @@ def class_weights(gold: Tensor, task: Task, kind: str) -> Tensor | None:
     """Return a weight per label, ``[labels]``, with mean 1 over labelled rows; None for ``none``.
 
     ``inverse`` is proportional to 1 / count, ``root`` to its square root; a label without rows gets
-    the weight of one with a single row. For a multi-label task they weigh the positive rows.
+    the weight of one with a single row. For a multi-label task, the weights apply to positive rows.
     """
     if kind == "none":
         return None
@@ -45,11 +45,11 @@ def loss(
     """Return the sum of the tasks' mean losses, each times its share, a scalar.
 
     The loss is cross-entropy, for a multi-label task binary cross-entropy, over the rows that are
-    labelled for the task; if there are none, it is 0. ``logits`` are ``[rows, labels]`` by task;
-    see ``targets`` for ``gold``, which may be shares of labels too (``shares``), ``class_weights``
+    labelled for the task; without any, it is 0. ``logits`` are ``[rows, labels]`` by task; see
+    ``targets`` for ``gold``, which may also hold label shares (``shares``), and ``class_weights``
     for ``weights``. ``smoothing`` is the part of each target that is spread evenly over the labels.
-    ``share`` returns how much the mean over a count of rows, as they weigh, is of that over a
-    larger batch.
+    ``share`` maps a (weighted) number of rows to the share of their mean in the mean over a larger
+    batch.
     """
     total = torch.zeros((), device=next(iter(logits.values())).device)
     for task in scheme:
@@ -65,7 +65,7 @@ def loss(
             mean = scores.sum()
         elif single:
             mean = functional.cross_entropy(scores, truth, weight=weight, label_smoothing=smoothing)
-            # Of shares torch divides by the number of rows, whatever their labels weigh.
+            # For label shares, torch divides by the number of rows, not by their weights.
             mean = mean if truth.dim() == 1 else mean * len(truth) / heft
         else:
             soft = truth * (1 - smoothing) + smoothing / 2
@@ -79,10 +79,10 @@ def teacher_loss(
 ) -> Tensor:
     """Return the sum of the tasks' mean cross-entropies to a teacher's probabilities, a scalar.
 
-    These are the ``soft`` targets, ``[rows, labels]`` by task, also of rows without gold labels;
-    there are none without a teacher, and the loss is 0. For a multi-label task the cross-entropy is
-    binary; ``share`` is as of ``loss``. Source: Hinton, Vinyals and Dean (2015), "Distilling the
-    Knowledge in a Neural Network", section 2, with a temperature of 1.
+    The probabilities are the ``soft`` targets, ``[rows, labels]`` by task, also of rows without
+    gold labels. Without a teacher there are none, and the loss is 0. For a multi-label task the
+    cross-entropy is binary. ``share`` is as in ``loss``. Source: Hinton, Vinyals and Dean (2015),
+    "Distilling the Knowledge in a Neural Network", section 2, with a temperature of 1.
     """
     total = torch.zeros((), device=next(iter(logits.values())).device)
     for task in (task for task in scheme if task.name in soft):
@@ -94,8 +94,8 @@ def teacher_loss(
 def actor_targets(named: Sequence[Candidate], dyads: Sequence[Dyad]) -> Tensor:
     """Return the gold probability of each candidate in each role, ``[2, SLOTS * roles]`` float32.
 
-    Several sources or targets are equally probable. A side whose codes no candidate has is 0
-    throughout, which ``actor_loss`` leaves out.
+    Several sources or targets are equally probable. A side whose codes match no candidate is all 0,
+    and ``actor_loss`` ignores it.
     """
     out = torch.zeros(2, SLOTS * len(ROLES))
     for side, name in enumerate(("source", "target")):
@@ -115,7 +115,7 @@ def actor_loss(sides: Tensor, gold: Tensor) -> Tensor:
 
 
 def rates(network: nn.Module, training: Training, layers: int) -> list[dict[str, Any]]:
-    """Return the optimizer's parameter groups: all that is new, and the encoder by depth.
+    """Return the optimizer's parameter groups: new layers, and the encoder's layers by depth.
 
     Layer ``i`` of ``n`` has the encoder's rate times ``layer_decay ** (n - 1 - i)``, the embeddings
     ``layer_decay ** n`` (Howard and Ruder 2018, "Universal Language Model Fine-tuning", section

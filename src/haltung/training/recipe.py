@@ -1,4 +1,4 @@
-"""The recipe of a training (``configs/training/NAME.yaml``), its checkpoints; light to import."""
+"""Training recipes (``configs/training/NAME.yaml``) and checkpoints; light to import."""
 
 import json
 import os
@@ -23,17 +23,17 @@ class Training:
 
     ``encoder_rate`` and ``head_rate`` are peak learning rates; ``layer_decay`` multiplies the
     encoder's rate once for each layer below the top. ``warmup`` is the share of all steps over
-    which the rates rise; after it they fall linearly to 0. ``class_weight`` weighs the loss by the
-    inverse of a label's share in the train split, or by its root; with ``logit_adjustment``, logits
-    are freed of these weights after training, as far as dev says, and of how much more frequent
-    texts of sources that dev lacks make a label. ``select`` names the task whose dev macro-F1
+    which the rates rise; after it they fall linearly to 0. ``class_weight`` weights the loss by the
+    inverse of a label's frequency in the train split, or by its square root. ``logit_adjustment``
+    undoes these weights in the logits after training, as far as dev supports, and the higher
+    frequency of labels due to sources that dev lacks. ``select`` names the task whose dev macro-F1
     chooses the best epoch (``mean``: the mean over all tasks). ``patience`` is the number of epochs
     without improvement after which training stops (0: never). ``context_dropout`` is the share of
-    rows that ``model=network`` reads without context, drawn in each epoch, so that it learns bare
-    sentences too. With ``group_by_length``, the texts of a batch
-    have similar lengths. ``ema_decay`` is the share of a moving average of the weights that a step
-    keeps, early ones less; the average is the model then (None: no average). If there is a teacher,
-    ``teacher_weight`` is the share of the loss that its probabilities have instead of gold labels.
+    rows that ``model=network`` reads without context, resampled in each epoch, so that it also
+    learns to read sentences alone. With ``group_by_length``, the texts of a batch have similar
+    lengths. ``ema_decay`` is the share of a moving average of the weights that a step keeps, early
+    ones less; the average becomes the model (None: no average). With a teacher, ``teacher_weight``
+    is the share of the loss that its probabilities have instead of gold labels.
     """
 
     epochs: Count = 6
@@ -58,7 +58,7 @@ class Training:
     teacher_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
 
     def score(self, macro_f1: Mapping[str, float]) -> float:
-        """Return what chooses epoch and trial: macro-F1 of ``select``, or the mean over tasks."""
+        """Return what selects epoch and trial: macro-F1 of ``select``, or the mean over tasks."""
         return macro_f1.get(self.select, sum(macro_f1.values()) / max(1, len(macro_f1)))
 
     def checked(self, scheme: Scheme) -> Self:
@@ -68,7 +68,7 @@ class Training:
 
 
 def place() -> tuple[int, int]:
-    """Return this process's number among those that torchrun has started, and how many they are."""
+    """Return this process's rank among the processes started by torchrun, and their number."""
     rank, processes = os.environ.get("RANK") or "0", os.environ.get("WORLD_SIZE") or "1"
     if not (rank.isdecimal() and processes.isdecimal()):
         raise UserError(f"RANK is {rank} and WORLD_SIZE {processes}, expected whole numbers, as torchrun sets them; unset both")
@@ -76,7 +76,7 @@ def place() -> tuple[int, int]:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest whole checkpoint, remove others; ``trainer_state.json`` is written last."""
+    """Return the newest checkpoint with ``trainer_state.json``, written last; remove newer ones."""
     for path in sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True):
         try:
             json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))

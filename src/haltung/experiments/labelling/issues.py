@@ -18,19 +18,19 @@ from haltung.models import bundle
 from haltung.records import Segment
 
 PAGE, SHEET, ROWS = "issues.html", "issues.xlsx", "issues.jsonl"
-EXPLAINED = 20  # issues have the words that spoke for the model's label, for each of which it reads the sentence again
+EXPLAINED = 20  # issues get word weights for the model's label; the sentence is read again for each word
 
 
 def write(
     folder: Path, split: ScoredSplit, segments: Sequence[Segment], n: int, language: str, details: Mapping[str, str],
     judges: Mapping[Path, Collection[str]],
 ) -> int:  # fmt: skip
-    """Write up to ``n`` labels of a corpus that its out-of-fold predictions contradict, the
-    likeliest errors first; return how many there are.
+    """Write up to ``n`` labels of a corpus that contradict its out-of-fold predictions, the
+    likeliest errors first; return their number.
 
-    The sheet has all segments, the doubtful ones on top, without the labels in doubt. ``judges``
-    are the folds' bundles, with the ids that each has not learned from. Raises ``UserError`` if the
-    segments are others than those of ``split``, or as ``report_folder``.
+    The sheet has all segments, the doubtful ones first, without the labels in doubt. ``judges``
+    maps the folds' bundles to the ids that each has not been trained on. Raises ``UserError`` if
+    the segments differ from those of ``split``, or as ``report_folder``.
     """
     rows, known = {id: row for row, id in enumerate(split.ids)}, {one.id: one for one in segments}
     if rows.keys() != known.keys():
@@ -48,7 +48,7 @@ def write(
     asked = {(one.task, one.id) for one in found[:EXPLAINED]}
     wrong = [one for task in split.tasks for one in mistakes(split, corpus, task, len(split)) if (one.task, one.id) in asked]
     judged = (explained(bundle.load(path), corpus, [own for own in wrong if own.id in ids]) for path, ids in judges.items())
-    reasons = {(one.task, one.id): one for some in judged for one in some}  # with weights of words for the label of who judged it
+    reasons = {(one.task, one.id): one for some in judged for one in some}  # with word weights for the label that the fold's model gave
     votes = {id: {"before": dict(one.labels), "model": dict(one.labels)} for id, one in known.items()}
     for one in found:
         votes[one.id]["model"][one.task] = one.suggested

@@ -1,4 +1,4 @@
-"""What to label next: segments without labels, in the order in which they are worth a label."""
+"""Suggest what to label next: segments without labels, the most useful first."""
 
 import json
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ MODELLESS = ("random", "diversity")
 def suggest(
     corpus: Prepared, strategy: Strategy, n: int, seed: int, model: Predictor | None = None, articles: bool | None = None
 ) -> list[Segment]:
-    """Choose ``n`` segments of the train split that lack a label for a task; ``articles``: whole
-    ones, by their means, about ``n`` segments; None for a model that reads articles.
+    """Choose ``n`` segments of the train split that lack a label for a task. ``articles`` chooses
+    whole articles by their mean score, about ``n`` segments; None: if the model reads articles.
 
-    Dev and test are left alone, so that what they say stays fair. Raises ``UserError`` if all have
-    labels, or members of an ensemble shall disagree and the model is none.
+    Dev and test are not used, so that their metrics stay unbiased. Raises ``UserError`` if all
+    segments have labels, or the strategy is ``disagreement`` and the model is not an ensemble.
     """
     segments = corpus.segments("train")
     rows = [row for row, one in enumerate(segments) if any(one.labels.get(task) is None for task in corpus.scheme.names)]
@@ -37,13 +37,13 @@ def suggest(
     members = [one.model for one in getattr(model, "members", ())] if strategy == "disagreement" else [model] if model else []
     if strategy == "disagreement" and not members:
         raise UserError("strategy=disagreement needs a model of several members; make one: haltung ensemble members=[A,B]")
-    # Whole articles have one number each: a mean of many would seldom be high.
+    # One random number per article: the mean of many would seldom be high.
     units = np.unique([one.group if articles else one.id for one in pool], return_inverse=True)[1]
     scores = np.random.default_rng(seed).random(len(pool))[units]
     if strategy == "diversity":
         scores = diversity([one.text for one in pool], n, seed)
     elif model is not None:
-        # Labelled neighbours are read too, by a model of articles.
+        # All segments: a model of articles also reads labelled neighbours.
         read = [member.probabilities(segments, progress=True) for member in members]
         found = [[of_member[task.name][rows] for task in tasks] for of_member in read]
         if strategy == "rare":
@@ -56,7 +56,7 @@ def suggest(
 
 
 def ranked(scores: Floats, n: int, groups: Sequence[str] | None = None) -> list[int]:
-    """Return the ``n`` rows with the highest scores, or that many of whole ``groups``, by means."""
+    """Return the ``n`` best-scored rows, or at least ``n`` of whole ``groups``, by mean score."""
     if groups is None:
         return [int(row) for row in np.argsort(-scores, kind="stable")[:n]]
     members = by_key((group, row) for row, group in enumerate(groups))
@@ -66,8 +66,8 @@ def ranked(scores: Floats, n: int, groups: Sequence[str] | None = None) -> list[
 
 
 def uncertainty(probabilities: Sequence[Floats], kinds: Sequence[str]) -> Floats:
-    """Return 1 less the margin between the two likeliest labels, the mean over tasks ``[rows]``; of
-    a multi-label task, each label of which is a choice between two, that of the closest choice.
+    """Return 1 minus the margin between the two likeliest labels, the mean over tasks, ``[rows]``.
+    Each label of a multi-label task is a binary choice, and the task's smallest margin counts.
     Source: Scheffer, Decomain and Wrobel (2001), "Active Hidden Markov Models".
     """
     margins = []
@@ -78,17 +78,17 @@ def uncertainty(probabilities: Sequence[Floats], kinds: Sequence[str]) -> Floats
 
 
 def rarity(probabilities: Sequence[Floats], seen: Sequence[Ints]) -> Floats:
-    """Return how rare labels are expected to be ``[rows]``, given how often each was ``seen``."""
+    """Return the expected rarity of labels, ``[rows]``; ``seen`` counts each label so far."""
     return np.asarray(np.mean([values @ (1 / (1 + count)) for values, count in zip(probabilities, seen, strict=True)], axis=0))
 
 
 def disagreement(members: Sequence[Sequence[Floats]]) -> Floats:
-    """Return the mean deviation of probabilities ``[rows, labels]`` of tasks over members."""
+    """Return the mean standard deviation over members of probabilities ``[rows, labels]``."""
     return np.asarray(np.mean([np.stack(task).std(axis=0).mean(axis=1) for task in zip(*members, strict=True)], axis=0))
 
 
 def diversity(texts: Sequence[str], n: int, seed: int) -> Floats:
-    """Return falling scores: texts in the middles of ``n`` clusters, those of large ones first."""
+    """Return scores: highest for texts at the centres of ``n`` clusters, large clusters first."""
     from sklearn.cluster import MiniBatchKMeans
 
     vectors = text_vectors(texts)
@@ -99,20 +99,20 @@ def diversity(texts: Sequence[str], n: int, seed: int) -> Floats:
 
 
 def text_vectors(texts: Sequence[str]) -> Any:
-    """Return TF-IDF of parts of words, sparse rows of length 1."""
+    """Return TF-IDF vectors of character n-grams, sparse rows of length 1."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     return TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), sublinear_tf=True, max_features=50_000).fit_transform(texts)
 
 
 def write(to: Path, found: Sequence[Segment], scheme: Scheme, tool: Format, language: str = "en") -> list[Path]:
-    """Write segments for a tool, and Label Studio's config, whose answers are label ids."""
+    """Write segments for a tool, and Label Studio's config, which has label ids as answers."""
     known = ({**segment.to_row(scheme), "split": segment.split, "soft": None} for segment in found)
     rows = [{name: one for name, one in row.items() if one not in (None, "") and (one != [] or name in scheme.names)} for row in known]
-    if tool == "doccano":  # it gives each text an id of its own
+    if tool == "doccano":  # it assigns its own ids to texts
         rows = [{**{"segment_id" if name == "id" else name: value for name, value in row.items()}, "label": []} for row in rows]
     texts = {to: "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)}
-    if tool == "labelstudio":  # what its interface shows has to be in each task
+    if tool == "labelstudio":  # each task needs all that the interface shows
         tasks = [{"data": {"headline": "", "context": "", **row}} for row in rows]
         config = rendered("haltung.experiments.labelling", "label_studio.xml.j2", scheme=scheme, language=language)
         texts = {to: json.dumps(tasks, ensure_ascii=False, indent=1) + "\n", to.with_suffix(".config.xml"): config}

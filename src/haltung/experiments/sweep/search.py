@@ -1,4 +1,4 @@
-"""A sweep: trials as parts of one run, in one or more processes; the best recipe, and its gain."""
+"""Sweeps: trials as parts of one run, in one or more processes; the best recipe and its gain."""
 
 import json
 import shutil
@@ -38,9 +38,9 @@ FREE = ("trials", "workers", "final_seeds", "resume", "language", "sources", "pr
 class Sweep:
     """What is searched, and how.
 
-    ``trials`` holds the database, the spaces and the number of trials; every trial is trained with
-    its seed, and the best recipe with ``final_seeds`` at the end. ``config`` is tracked, and has to
-    be the same in a resumed sweep, except for the keys in ``FREE``.
+    ``trials`` holds the database, the spaces and the number of trials; each is trained with its
+    seed, and finally the best recipe with ``final_seeds``. ``config`` is tracked; if resumed, it
+    must be the same, except for the keys in ``FREE`` and those of the corpus digest.
     """
 
     name: str
@@ -59,9 +59,9 @@ class Sweep:
 class SweepResult:
     """A finished sweep.
 
-    ``start`` is the trial with the recipe as it stands. ``gain`` is what the best of the other
-    trials has over it (below 0 if none is better); None if it is unknown, and then ``no_gain`` says
-    why. ``final`` is mean and spread of the best recipe's ``outcomes`` on dev, over final seeds.
+    ``start`` is the trial with the unchanged recipe. ``gain`` is the gain of the best other trial
+    over it (below 0 if none is better); if it is unknown, it is None and ``no_gain`` says why.
+    ``final`` is mean and spread of the best recipe's ``outcomes`` on dev, over the final seeds.
     """
 
     run: Run
@@ -75,11 +75,11 @@ class SweepResult:
 
 
 def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[[Trial], None]) -> SweepResult | None:
-    """Run a sweep to its end, or continue one that was stopped; the test split is never opened.
+    """Run a sweep to its end, or resume one that was stopped; the test split is never opened.
 
-    One that another process runs is joined if it is to be resumed; None is returned then.
-    ``callback`` gets each trial of this process that has ended. Raises ``UserError`` if the sweep
-    exists and is not to be resumed, its config has changed, or no trial has finished.
+    With ``resume``, a sweep that another process runs is joined, and None is returned. ``callback``
+    gets each trial that this process has ended. Raises ``UserError`` if the sweep exists and is not
+    to be resumed, its config has changed, or no trial has finished.
     """
     trials, initial = sweep.trials, factory.plan({}, sweep.name, sweep.trials.seed)
     folder, corpus = trials.folder, initial.corpus
@@ -87,7 +87,7 @@ def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[
     study = trials.open()
     with ExitStack() as held:
         is_first, end = held.enter_context(trials.lock("sweep")), time.monotonic() + (600 if sweep.resume else 0)
-        # Of machines that start at once, one begins it, or another where that one fails before.
+        # If machines start at once, one of them begins it; if that one fails, another does.
         while not (state := study.user_attrs.get("state", {}) if trials.server else read_state(folder)) and not is_first:
             if time.monotonic() > end:
                 break
@@ -119,16 +119,16 @@ def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[
 
 
 def start_of(trials: Sequence[Trial], start: Mapping[str, Value]) -> Trial | None:
-    """Return the finished trial with these values, which are those of the recipe as it stands."""
+    """Return the finished trial with the values ``start`` of the unchanged recipe, or None."""
     return next((trial for trial in trials if trial.state == "finished" and dict(trial.values) == dict(start)), None)
 
 
 def gain_over_start(trials: Sequence[Trial], spaces: Mapping[str, Space], start: Mapping[str, Value], select: str, store: Store) -> Gain:
-    """Test the best of the other trials against the recipe as it stands, corrected for the choice.
+    """Test the best of the other trials against the unchanged recipe, corrected for the choice.
 
-    ``start`` has the values of the recipe as it stands, as far as the search contains them; the
-    task ``select`` chooses by its macro-F1, or the ``mean``. Raises ``UserError`` if the gain is
-    unknown; the message says why.
+    ``start`` has the values of the unchanged recipe that are in the search. ``select`` is the task
+    whose macro-F1 is compared, or ``mean``. Raises ``UserError`` if the gain is unknown; the
+    message says why.
     """
     if outside := [key for key in spaces if key not in start]:
         raise UserError(f"the value that the recipe as it stands has for {listed(outside)} is not in the search; add it to the search")
@@ -159,7 +159,7 @@ def log_results(run: Run, folder: Path, result: SweepResult) -> None:
 def table(result: SweepResult, language: str = "en") -> Grid:
     """Return a table of the ten best trials."""
     best = sorted((trial for trial in result.trials if trial.state == "finished"), key=lambda trial: -(trial.score or 0.0))[:10]
-    # One column for all keys, which wraps: a column for each would not fit a terminal.
+    # One column for all keys, which wraps: one column per key would not fit a terminal.
     rows = tuple((str(trial.number), brief(trial.values, short=True), number(trial.score or 0.0, language)) for trial in best)
     counts = {state: sum(trial.state == state for trial in result.trials) for state in STATES}
     title = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
@@ -167,7 +167,7 @@ def table(result: SweepResult, language: str = "en") -> Grid:
 
 
 def verdict(result: SweepResult, language: str = "en") -> str:
-    """Return a sentence on whether the search has improved on the recipe as it stands."""
+    """Return a sentence on whether the search has improved on the unchanged recipe."""
     start, gained = result.start, result.gain
     if start is not None and start.number == result.best.number:
         tried = sum(trial.state in ("finished", "pruned") for trial in result.trials)
@@ -181,7 +181,7 @@ def verdict(result: SweepResult, language: str = "en") -> str:
 
 
 def brief(values: Mapping[str, Value], short: bool = False) -> str:
-    """Return values as ``key=value`` words; ``short``: with the last part of each key alone."""
+    """Return values as ``key=value`` words; ``short``: only the last part of each key."""
 
     def text(value: Value) -> str:
         return f"{value:.4g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
@@ -190,7 +190,7 @@ def brief(values: Mapping[str, Value], short: bool = False) -> str:
 
 
 def _result(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, study: Study, select: str) -> SweepResult:
-    """Choose the best trial, compare it with the recipe as it stood, and train its recipe."""
+    """Choose the best trial, compare it with the unchanged recipe, and train its recipe."""
     trials = ended(study)
     if not (finished := [trial for trial in trials if trial.state == "finished"]):
         raise UserError(f"no trial of the sweep '{sweep.name}' has finished{_last_reason(trials)}; search another space")
@@ -227,7 +227,7 @@ def work(sweep: Sweep, factory: PlanFactory, store: Store, parent: str, callback
         if begun is None:
             if not study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                 return
-            time.sleep(1)  # others run the last ones; whose process dies is run again here
+            time.sleep(1)  # others run the last ones; if their process dies, they are repeated here
             continue
         trials = ended(study)
         callback(next(trial for trial in trials if trial.number == begun.number))
@@ -252,7 +252,7 @@ def _run_trial(sweep: Sweep, factory: PlanFactory, store: Store, parent: Run, st
     except tracking.Pruned:
         study.tell(begun, state=TrialState.PRUNED)
     except (UserError, RuntimeError) as error:
-        # A full disk, or a corpus that has gone or changed meanwhile, is no fault of the trial.
+        # A full disk, or a corpus removed or changed meanwhile, is not the trial's fault.
         if is_full(error) or load(factory.corpus.folder).manifest != factory.corpus.manifest:
             raise
         # Too little memory for a batch size, or a rate at which training diverges.

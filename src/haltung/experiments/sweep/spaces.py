@@ -13,15 +13,15 @@ from haltung.experiments.train import Plan
 
 Value = str | int | float | bool | None  # of a config key; None is YAML's null
 _RANGE_KEYS = ("low", "high", "log", "step")
-# What may be searched: the recipe, and what is read of a corpus; trials are compared on the rest.
+# What may be searched: the recipe, and what is read of a corpus; the rest is held constant.
 GROUPS = ("training", "model", "encoder")
 _WITHIN = (*(f"{group}." for group in GROUPS), "corpus.reads.", "corpus.pooling.", "corpus.max_length")
-# A list of values has no order; a range is of whole numbers if its ends are.
+# A list of values is unordered; a range has integers if its bounds and step are integers.
 Space = CategoricalDistribution | IntDistribution | FloatDistribution
 
 
 def probes(space: Space) -> tuple[Value, ...]:
-    """Return values that show whether a config takes the space: a list, or ends and a fraction."""
+    """Return values to test a config with: a whole list, or a range's bounds and a fraction."""
     if isinstance(space, CategoricalDistribution):
         return space.choices
     inside = () if isinstance(space, IntDistribution) else (space.low + (space.high - space.low) / math.e,)
@@ -29,7 +29,7 @@ def probes(space: Space) -> tuple[Value, ...]:
 
 
 def holds(space: Space, value: object) -> bool:
-    """Return whether a value is in the space; 1 and true are different, and steps are kept."""
+    """Return whether a value is in the space; 1 and true differ, and a range's steps are kept."""
     if isinstance(space, CategoricalDistribution):
         return any(type(one) is type(value) and one == value for one in space.choices)
     if isinstance(value, bool) or not isinstance(value, int if isinstance(space, IntDistribution) else int | float):
@@ -39,7 +39,7 @@ def holds(space: Space, value: object) -> bool:
 
 
 def spaces_of(search: Mapping[str, Any]) -> dict[str, Space]:
-    """Return the spaces of a ``search/NAME.yaml`` by key; ``UserError`` if one has a wrong form."""
+    """Return the spaces of a ``search/NAME.yaml`` by key; ``UserError`` if one is malformed."""
     if not search:
         raise UserError("search is empty; choose one with search=NAME, or write your own search/NAME.yaml (--config-dir)")
     return {str(key): (_choice if isinstance(value, list) else _range)(f"search: {key}", value) for key, value in search.items()}
@@ -51,7 +51,7 @@ def _choice(key: str, values: list[Any]) -> Space:
     for value in values:
         if not isinstance(value, str | int | float | None):
             raise UserError(f"{key} has the value {value!r}; a list of values holds text, numbers, true, false and null alone")
-    # 1 and True are equal to Python, and different to a config.
+    # 1 and True are equal in Python, but not in a config.
     if len({(type(value), value) for value in values}) < len(values):
         raise UserError(f"{key} is {values}: a value stands twice")
     return CategoricalDistribution(values)
@@ -88,11 +88,11 @@ def _range(key: str, value: Any) -> Space:
 
 
 class PlanFactory(Protocol):
-    """The searched config, which makes trainings from values."""
+    """The searched config, which creates trainings from values."""
 
     @property
     def corpus(self) -> Prepared:
-        """The corpus that all of them learn from."""
+        """The corpus of all trainings."""
 
     def settings(self, values: Mapping[str, Value]) -> Mapping[str, Any]:
         """Return the config with these values, as plain data."""
@@ -104,9 +104,9 @@ class PlanFactory(Protocol):
 def check_spaces(spaces: Mapping[str, Space], factory: PlanFactory, keys: Sequence[str], given: Collection[str]) -> None:
     """Check that the config can be searched over these spaces.
 
-    The factory is tried with the ends of each range, and with each value of a list. ``keys`` are
-    all keys of the config, ``given`` those that the user has given a value. Raises ``UserError`` if
-    a key is unknown or can't be searched, or the config does not accept a value.
+    The factory is tried with the ``probes`` of each space. ``keys`` are all keys of the config,
+    ``given`` those set by the user. Raises ``UserError`` if a key is unknown, can't be searched, or
+    is given, or if the config does not accept a value.
     """
     searchable = [key for key in keys if (key in GROUPS or key.startswith(_WITHIN)) and not key.endswith("_target_")]
     for key, space in spaces.items():
@@ -129,12 +129,12 @@ def check_spaces(spaces: Mapping[str, Space], factory: PlanFactory, keys: Sequen
 
 
 def start_values(spaces: Mapping[str, Space], factory: PlanFactory) -> dict[str, Value]:
-    """Return the recipe's own values as far as they are searched, which the first trial has."""
+    """Return the recipe's own values that are in the spaces, with which the first trial runs."""
     settings = factory.settings({})
     start: dict[str, Value] = {}
     for key, space in spaces.items():
         if isinstance(space, CategoricalDistribution) and key in GROUPS:
-            # The config does not name its choice; it is the one that changes nothing.
+            # The config does not name the group's choice; it is the one that changes nothing.
             if same := [name for name in space.choices if factory.settings({key: name}) == settings]:
                 start[key] = same[0]
             continue

@@ -1,4 +1,4 @@
-"""The trials of a sweep in its database: a lock per running trial, killed ones are re-queued."""
+"""Trials of a sweep in its database: a lock per running trial, killed ones are re-queued."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -28,9 +28,9 @@ _MAX_DEATHS = 3  # after which a trial, most likely out of memory, is not repeat
 class Trial:
     """A trial that has ended.
 
-    ``state`` is one of ``STATES``; ``why`` is the reason of a failure. ``score`` is the dev score
-    of its best epoch, with class weights undone if the recipe says so; of a pruned trial that of
-    its last epoch, before that, as pruning sees all. ``run`` is its MLflow run, or "".
+    ``state`` is one of ``STATES``, ``why`` the reason for a failure. ``score`` is the dev score of
+    the best epoch, with class weights undone if the recipe says so; for a pruned trial, that of its
+    last epoch before undoing them, as pruning compares it. ``run`` is its MLflow run, or "".
     """
 
     number: int
@@ -45,11 +45,11 @@ class Trial:
 class Trials:
     """The database of a sweep's trials, and how the values of the next trial are drawn.
 
-    At most ``max_trials`` are run. ``startup`` is the number of trials that are drawn at random,
-    and before which none is pruned; ``warmup`` is the number of epochs that each trial is given.
-    ``start`` has the values of the first trial, those of the recipe as it stands; keys that it
-    lacks are drawn. ``server`` is the address of a PostgreSQL database, in which several machines
-    share the trials; "" for a database in ``folder``, which is named as the sweep.
+    At most ``max_trials`` are run. ``startup`` is the number of trials that are drawn at random and
+    that precede any pruning; ``warmup`` is the number of epochs before a trial can be pruned.
+    ``start`` has the values of the first trial, those of the unchanged recipe; missing keys are
+    drawn. ``server`` is the address of a PostgreSQL database, in which several machines share the
+    trials; "" for a database in ``folder``, which has the sweep's name.
     """
 
     folder: Path
@@ -63,7 +63,7 @@ class Trials:
 
     @property
     def url(self) -> sqlalchemy.URL:
-        """The address of the database; ``UserError`` if it can't be one of trials."""
+        """The address of the database; ``UserError`` if it is not PostgreSQL or has a password."""
         if not self.server:
             return sqlalchemy.make_url(f"sqlite:///{(self.folder / DATABASE).absolute()}")
         with suppress(ValueError, ArgumentError):
@@ -75,7 +75,7 @@ class Trials:
 
     @contextmanager
     def lock(self, name: str, wait: bool = False) -> Iterator[bool]:
-        """Hold a lock of the sweep, which ends with its process; yield False if another has it."""
+        """Hold a lock of the sweep, released when its process ends; yield False if it is taken."""
         if self.server:
             # The server releases the locks of a machine about two minutes after it has died.
             alive = {"options": "-c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=6"}
@@ -93,7 +93,7 @@ class Trials:
     def open(self) -> Study:
         """Open or create the study; ``UserError`` if the database can't be read."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        # Another process that writes to a file is waited for.
+        # Wait for another process that writes to the file.
         settings: dict[str, Any] = {"poolclass": sqlalchemy.NullPool} if self.server else {"connect_args": {"timeout": 120}}
         pruner = optuna.pruners.MedianPruner(n_startup_trials=self.startup, n_warmup_steps=self.warmup)
         try:
@@ -111,7 +111,7 @@ class Trials:
 
     @contextmanager
     def next(self, study: Study, on_requeued: Callable[[int], None]) -> Iterator[OptunaTrial | None]:
-        """Begin the next trial, if any, and hold its lock; ``on_requeued`` gets dead ones."""
+        """Begin the next trial, if any, and hold its lock; call ``on_requeued`` for dead trials."""
         with ExitStack() as held:
             with self.lock("next", wait=True):
                 for number in self._requeue_dead(study):
@@ -126,15 +126,15 @@ class Trials:
             return None
         if not states:
             study.enqueue_trial(dict(self.start))
-        # A random state for each trial, so that a resumed sweep draws as an uninterrupted one.
+        # A seed per trial, so that a resumed sweep draws the same values as an uninterrupted one.
         study.sampler = self._sampler(len(states))
         return study.ask(dict(self.spaces))
 
     def _requeue_dead(self, study: Study) -> list[int]:
         """Mark trials whose process has died as failed, queue them again, and return their numbers.
 
-        A process holds a lock for the trial that it runs, which the system releases however it
-        dies; so nothing has to be guessed from a heartbeat.
+        Each process holds a lock for the trial that it runs. The system releases it however the
+        process dies, so no heartbeat is needed.
         """
         dead = []
         for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -145,7 +145,7 @@ class Trials:
             if (deaths := int(trial.user_attrs.get("deaths", 0)) + 1) >= _MAX_DEATHS:
                 OptunaTrial(study, trial._trial_id).set_user_attr("why", f"its process died {deaths} times")
             study.tell(trial.number, state=TrialState.FAIL)
-            # Only now: a kill in between draws it again, with the same values, but not twice.
+            # Last: after a kill in between, the same values are drawn again, but not twice.
             if deaths < _MAX_DEATHS and set(trial.params) == set(self.spaces):
                 study.enqueue_trial(trial.params, user_attrs={"deaths": deaths})
             dead.append(trial.number)
