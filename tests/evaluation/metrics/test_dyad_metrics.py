@@ -42,6 +42,13 @@ def test_a_wrong_stance_differs_from_a_wrong_pair():
     assert (out.parts["source, target"].f1, out.stance_given_pair) == (1.0, 0.5)
 
 
+def test_a_pair_with_two_right_stances_counts_once():
+    """So the share of right pairs whose stance is right can't exceed 1."""
+    both = [WARNING, Dyad(WARNING.source, WARNING.target, "request")]
+    out = evaluate_dyads([both, [TALKS[1]]], [both, [Dyad("RUS", "USA", "threat")]], ["a", "b"])
+    assert out.stance_given_pair == 0.5
+
+
 def test_candidates_are_counted_by_code():
     """An empty target is no code."""
     out = evaluate_dyads([[Dyad("USA", "", "warning")], [WARNING]], [[], []], ["a", "b"], candidates=[["USA", "FRA"], ["USA"]])

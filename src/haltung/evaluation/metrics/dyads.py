@@ -99,8 +99,8 @@ def evaluate_dyads(
 ) -> DyadMetrics:
     """Return the metrics of the predicted dyads of each segment against the gold dyads.
 
-    ``candidates`` are the codes that could be chosen in each segment. Raises ``UserError`` if there
-    is no segment, or if ``gold``, ``predicted`` and ``articles`` differ in length.
+    ``candidates`` are the codes that could be chosen in each segment. ``UserError``: no segment, or
+    ``gold``, ``predicted`` and ``articles`` differ in length.
     """
     if not gold or len({len(gold), len(predicted), len(articles)}) > 1:
         found = f"dyads of {len(gold)} gold, {len(predicted)} predicted segments and {len(articles)} articles"
@@ -108,14 +108,14 @@ def evaluate_dyads(
     parts = {part: match(gold, predicted, part, articles) for part in PARTS}
     stances = sorted({dyad.stance for row in (*gold, *predicted) for dyad in row})
     by_stance = {one: match(_only(gold, one), _only(predicted, one), WHOLE, articles) for one in stances}
-    pairs, whole = parts["source, target"].right, parts[WHOLE].right
-    actors = None
+    both = [{(dyad.source, dyad.target) for dyad in {*one} & {*other}} for one, other in zip(gold, predicted, strict=True)]
+    pairs, actors = parts["source, target"].right, None
     if candidates is not None:
         wanted = [{code for dyad in row for code in (dyad.source, dyad.target) if code} for row in gold]
         offered = [set(row) for row in candidates]
         right = sum(len(one & other) for one, other in zip(wanted, offered, strict=True))
         actors = Match(sum(map(len, wanted)), sum(map(len, offered)), right)
-    return DyadMetrics(len(gold), len(set(articles)), parts, by_stance, whole / pairs if pairs else 0.0, actors)
+    return DyadMetrics(len(gold), len(set(articles)), parts, by_stance, sum(map(len, both)) / pairs if pairs else 0.0, actors)
 
 
 def f1_difference(
