@@ -83,7 +83,7 @@ def inherited(encoder: Encoder) -> Encoder:
             return encoder
         return replace(encoder, prefix=str(json.loads(description.read_text(encoding="utf-8"))["encoder"]["prefix"]))
     except (ValueError, KeyError, TypeError):
-        remedy = "encoder.path may name a bundle that haltung train has written with model=network"
+        remedy = "encoder.path may name a bundle that haltung train has written with model=article or network"
         raise UserError(f"{description} describes no encoder; {remedy}") from None
     except OSError as error:
         raise UserError(f"{description} can't be read ({error.strerror or error}); correct that, or name another folder") from None
