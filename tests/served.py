@@ -73,7 +73,7 @@ def served(
 
 @contextmanager
 def served_in_thread(settings: Settings) -> Iterator[str]:
-    """Serve in a thread, which starts faster than a process; yield the address and a slash."""
+    """Serve in a thread, which starts sooner; yield the address, which ends with a slash."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(application(Service(settings)), log_config=None, access_log=False, ws="none"))
