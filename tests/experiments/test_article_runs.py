@@ -245,8 +245,8 @@ def loaded(home: Path) -> Any:
 
 
 def test_mlflow_reads_the_rows_of_an_article_together(home: Path, loaded: Any) -> None:
-    """Article, headline and position are optional columns; positions may be whole numbers, floats
-    with gaps, or text.
+    """Article, headline and position are optional columns; positions may be integers, floats with
+    missing values, or strings.
     """
     segments = [*tiny.articles(2, seed=5), Segment("lone", "Chile warnt Peru .")]
     rows = [_row(segment) for segment in segments]

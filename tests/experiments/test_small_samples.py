@@ -115,7 +115,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, new_store: object) -> Path:
 
 @pytest.mark.slow
 def test_a_small_corpus_is_held_out_in_turn_and_then_trained_on_as_a_whole(home: Path) -> None:
-    """The model of all rows lists them all and has the out-of-fold figures as its own."""
+    """The model of all rows has learned from each, and its metrics are the out-of-fold ones."""
     store = store_in(home)
     parent, final = tracking.find(store, "few-folds-42"), tracking.find(store, "few-42")
     assert [record.name for record in tracking.members(parent)] == ["few-42"]
