@@ -1,4 +1,4 @@
-"""Articles in which states act on each other, for a model that learns who does it to whom."""
+"""Articles in which states act on each other, to train models that find dyads."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _NEUTRAL = "Die Bank kennt den Haushalt ."
 
 
 def articles(count: int, seed: int = 0) -> list[Segment]:
-    """Articles of a neutral sentence and two more, in half of which the target comes first.
+    """Return articles of one neutral sentence and two others; half of these name the target first.
 
-    These begin with "Den Zoll", which word order does not see.
+    These begin with "Den Zoll"; the baseline by word order takes their target for the source.
     """
     rng = random.Random(seed)
     out = []
@@ -37,7 +37,7 @@ def articles(count: int, seed: int = 0) -> list[Segment]:
 
 
 def write(folder: Path, count: int = 200) -> None:
-    """Write such a corpus as JSON Lines, a quarter of it each dev and test, and its scheme."""
+    """Write such articles as JSON Lines (a quarter is dev, a quarter test), and their scheme."""
     from command_line import SCHEME
 
     (folder / "scheme.yaml").write_text(SCHEME, encoding="utf-8")

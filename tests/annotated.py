@@ -1,4 +1,4 @@
-"""A corpus to be labelled, whose texts and labels try to be markup, and servers of its page."""
+"""A corpus to label, whose texts and labels contain markup, and servers of its annotation page."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def write(folder: Path, articles: int = 2) -> Path:
 
 
 def work(folder: Path, name: str, settle: Sequence[str] = (), coder: str = "") -> Work:
-    """Open the corpus of a folder for a coder, or for a judge who settles files."""
+    """Open the corpus of a folder for a coder, or for a judge who settles the answers in files."""
     scheme = load(folder / "labels.yaml")
     reading = Jsonl(str(folder / "texts.jsonl")).read(scheme)
     file = AnswersFile(folder / f"{name}.jsonl", scheme)
@@ -78,7 +78,7 @@ def work(folder: Path, name: str, settle: Sequence[str] = (), coder: str = "") -
 
 
 def answer(of: Work, number: int, dyads: Sequence[tuple[str, str]] = (), comment: str = "", **labels: Any) -> None:
-    """Answer a segment, by default as ``GOOD`` has it."""
+    """Answer a segment, by default with the labels of ``GOOD``."""
     said = {**GOOD, **labels}
     own = of.view(number)["answer"]
     given = [{"source": source, "target": target, "stance": said["stance"]} for source, target in dyads]
@@ -92,7 +92,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def served(of: Work, key: str | None = None) -> Iterator[str]:
-    """Serve a page in a thread, and yield its address."""
+    """Serve the annotation page in a thread; yield its address."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(application(of, "127.0.0.1", key), log_config=None, access_log=False, ws="none"))
@@ -107,7 +107,7 @@ def served(of: Work, key: str | None = None) -> Iterator[str]:
 
 
 class Server:
-    """A command that serves a page, in a process of its own, as a person starts it."""
+    """A command that serves a page, run in a separate process."""
 
     def __init__(self, folder: Path, name: str, *words: str) -> None:
         with (folder / f"{name}.log").open("w") as log:
@@ -123,7 +123,7 @@ class Server:
         raise AssertionError("".join(self.said) + (folder / f"{name}.log").read_text())
 
     def get(self, path: str) -> dict[str, Any]:
-        """Ask for what the page shows."""
+        """Return the JSON that the server returns for a path."""
         return dict(httpx.get(f"{self.address}/{path}", timeout=PATIENCE, trust_env=False).raise_for_status().json())
 
     def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
@@ -131,14 +131,14 @@ class Server:
         return httpx.post(f"{self.address}/{path}", json=body, timeout=PATIENCE, trust_env=False)
 
     def end(self, sign: signal.Signals = signal.SIGTERM) -> int:
-        """End it by a signal, and return its exit code."""
+        """End the process with a signal; return its exit code."""
         self.process.send_signal(sign)
         self.process.communicate(timeout=PATIENCE)
         return self.process.returncode
 
 
 class Process(Server):
-    """``haltung annotate`` on the corpus of a folder, or on another one."""
+    """``haltung annotate`` in a folder, by default on the corpus written there."""
 
     def __init__(self, folder: Path, coder: str, *words: str, corpus: Sequence[str] = CORPUS) -> None:
         super().__init__(folder, coder, "annotate", *corpus, f"coder={coder}", "port=0", *words)

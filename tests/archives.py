@@ -1,4 +1,4 @@
-"""A small archive of events, and the files in which ``haltung events`` would leave it."""
+"""A small archive of events, and the file that ``haltung events`` would write for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from haltung.events.records import Event
 
 
 def event(source: str, target: str, stance: str = "criticism", date: str = "2020-01-15", **more: Any) -> Event:
-    """An event whose sentence says who and whom."""
+    """Return an event whose sentence names source and target."""
     plover = crosswalk.event(stance, "")
     values = {
         "article": f"a-{date}", "segment": f"a-{date}-{source}-{target}-{stance}", "medium": "Blatt", "topic": "security",
@@ -37,7 +37,7 @@ EVENTS = (
 
 
 def lines(path: Path, events: Sequence[Event] = EVENTS, quiet: Sequence[str] = ("2020-05-01",)) -> Path:
-    """Write an archive as ``haltung events`` does; on ``quiet`` days an article has no event."""
+    """Write an archive as ``haltung events`` does; articles of ``quiet`` days have no events."""
     articles: dict[tuple[str, str], list[Event]] = {(f"a-{date}", date): [] for date in quiet}
     for one in events:
         articles.setdefault((one.article, one.date), []).append(one)

@@ -1,4 +1,4 @@
-"""Articles read as ``haltung events`` reads them, with labels that a test decides."""
+"""Articles read as by ``haltung events``, with labels that a test supplies."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from haltung.records import Prediction, Segment
 def events_of(
     article: Article, classify: Callable[[Sequence[Segment]], list[Prediction]], dyads: DyadFinder | None = None
 ) -> ArticleEvents:
-    """Return what happens in an article whose segments ``classify`` labels; dyads by word order
-    where none are given.
+    """Return the events of an article whose segments ``classify`` labels. By default, word order
+    finds the dyads.
     """
     prepared = prepare(article, Actors.load())
     return finish(prepared, classify(prepared.segments), dyads or word_order)

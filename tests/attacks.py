@@ -1,7 +1,7 @@
-"""Inputs broken at random, and the process that tries them: it may hang, die or fill the memory.
+"""A fuzzer: random mutations of inputs, tried in a process that may hang, die or exhaust memory.
 
-What is attacked stands in ``faults/fuzz.py``. Little is imported here, so that a test can fork in a
-small process: a child of one that has the threads of torch, Ray and ONNX Runtime may crash at once.
+Its targets are in ``faults/fuzz.py``. This module imports little, so that a test can fork a small
+process: forking one that has threads of torch, Ray and ONNX Runtime may crash the child at once.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from haltung.inference.client import BundleError
 
 SECONDS, BYTES = 5, 2**30
 
-# What stands in for a value of JSON or YAML.
+# Replacements for values of JSON or YAML.
 ODD = (
     None, True, 0, -1, 2**70, 1e308, float("nan"), float("inf"), 0.5, "", " ", "\x00", "\r", "a\rb", "\ud800", "\ufeff", "\u202e", "ﬁ",
     "😀" * 50, "x" * 200_000, "../../x", "${oc.env:HOME}", "null", "1e999", "=1+1",
     [], {}, [[]], {"": ""}, {"a": {"b": {}}}, [None], ["\ud83d"],
 )  # fmt: skip
-# What is put between bytes.
+# Byte strings to insert.
 BITS = (
     b"\x00", b"\xff", b"\r", b"\n\n", b"\xef\xbb\xbf", b"\xed\xa0\x80", b'"', b"'", b"\\", b"\\ud800",
     b"{", b"}", b"[", b"]", b",", b":", b";",
@@ -46,22 +46,22 @@ BITS = (
 
 
 class Hang(BaseException):
-    """A case has taken too long; no handler of errors takes it for one."""
+    """A case took too long; as no ``Exception``, it passes the handlers of the code under test."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What reads ``file`` in a folder, and sound contents of it."""
+    """A function that reads ``file`` in a folder, and valid contents of it."""
 
     file: str
     run: Callable[[Path], object]
     seeds: tuple[bytes, ...]
-    # Files that lie beside it.
+    # Writes the other files that it needs into the folder.
     beside: Callable[[Path], object] = lambda folder: None
 
 
 def mutated(data: bytes, file: str, pick: random.Random) -> bytes:
-    """Return the data with one to four changes."""
+    """Return the data after one to four random mutations."""
     changed = data
     if pick.random() < 0.6 and file.endswith((".json", ".jsonl", ".yaml")):
         with contextlib.suppress(ValueError, yaml.YAMLError):
@@ -73,7 +73,7 @@ def mutated(data: bytes, file: str, pick: random.Random) -> bytes:
 
 def _with_odd_values(data: bytes, file: str, pick: random.Random) -> bytes:
     if file.endswith(".yaml"):
-        # Written as JSON, which is YAML too.
+        # JSON is valid YAML.
         tree = _changed(yaml.safe_load(data), pick)
         return json.dumps(tree, ensure_ascii=pick.random() < 0.5).encode("utf-8", "surrogatepass")
     rows = [json.loads(line) for line in data.splitlines()] if file.endswith(".jsonl") else [json.loads(data)]
@@ -83,7 +83,7 @@ def _with_odd_values(data: bytes, file: str, pick: random.Random) -> bytes:
 
 
 def _changed(tree: Any, pick: random.Random) -> Any:
-    """Return a copy of plain data in which one to three parts are replaced, lost or renamed."""
+    """Return a copy of plain data with one to three parts replaced, deleted or renamed."""
     tree = copy.deepcopy(tree)
     for _ in range(pick.randint(1, 3)):
         spots: list[tuple[Any, Any]] = []
@@ -130,20 +130,20 @@ def _with_odd_bytes(data: bytes, pick: random.Random) -> bytes:
 
 
 def case_of(target: Target, name: str, seed: int, number: int) -> bytes:
-    """Return the input of a case, the same each time."""
+    """Return the input of a case; it is deterministic."""
     pick = random.Random(f"{name} {seed} {number}")
     return mutated(pick.choice(target.seeds), target.file, pick)
 
 
 def tried(target: Target, data: bytes, folder: Path) -> str:
-    """Run a case, and return what is wrong, "" if nothing is."""
+    """Run a case; return a description of the fault, or "" if there is none."""
     path = folder / target.file
     path.write_bytes(data)
 
     def late(*_: object) -> None:
         raise Hang
 
-    # Processor time, of which a busy machine takes none away.
+    # Limits processor time, which does not depend on the load of the machine.
     signal.signal(signal.SIGVTALRM, late)
     signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
     try:
@@ -161,7 +161,7 @@ def tried(target: Target, data: bytes, folder: Path) -> str:
 
 
 def prepared(target: Target, folder: Path) -> None:
-    """Make a folder ready for the cases of a target, whose sound inputs have to be read there."""
+    """Prepare a folder for the cases of a target, and check that its valid inputs are accepted."""
     (folder / target.file).parent.mkdir(parents=True, exist_ok=True)
     target.beside(folder)
     for sound in target.seeds:
@@ -170,13 +170,13 @@ def prepared(target: Target, folder: Path) -> None:
 
 
 def limit_memory() -> None:
-    """Leave this process 1 GB more than it has."""
+    """Limit this process to 1 GiB more than it uses now."""
     limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def attack(name: str, target: Target, seed: int, numbers: range, keep: Path) -> Counter[str]:
-    """Try cases in a process that is replaced when it dies; return the findings, each kind once."""
+    """Try cases in a process that is restarted if it dies; return the findings and their counts."""
     found: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="haltung-fuzz-") as folder:
         marker, first = Path(folder, ".at"), numbers.start
@@ -195,7 +195,7 @@ def attack(name: str, target: Target, seed: int, numbers: range, keep: Path) -> 
                 time.sleep(0.05)
                 if (now := int(marker.read_text() or at)) != at:
                     waited, at = time.monotonic(), now
-                elif time.monotonic() - waited > max(60, 60 * SECONDS):  # native code that no signal ends
+                elif time.monotonic() - waited > max(60, 60 * SECONDS):  # native code, which delays signal handlers
                     os.kill(child, signal.SIGKILL)
             status, at = done[1], int(marker.read_text() or at)
             if not status:
@@ -217,7 +217,7 @@ def _work(name: str, target: Target, seed: int, numbers: range, folder: Path, ke
 
 
 def kept(name: str, target: Target, data: bytes, origin: str, wrong: str, keep: Path) -> str:
-    """Store the first input of a kind of finding; return that kind."""
+    """Store the input of a finding if it is the first of its kind; return the kind."""
     kind = f"{name}: {wrong.encode('ascii', 'backslashreplace').decode()}"
     place = keep / f"{name}-{zlib.crc32(wrong.partition(':')[0].encode()):08x}{Path(target.file).suffix}"
     if not place.exists():
@@ -227,12 +227,12 @@ def kept(name: str, target: Target, data: bytes, origin: str, wrong: str, keep: 
 
 
 def note(name: str, kind: str, keep: Path) -> None:
-    """Write down a finding where a process that may die soon leaves it for its parent."""
+    """Append a finding to a file, which the parent can read even if this process dies."""
     with (keep / f"{name}.txt").open("a", encoding="utf-8") as file:
         file.write(kind + "\n")
 
 
 def noted(name: str, keep: Path) -> Counter[str]:
-    """Return the findings that were written down."""
+    """Return the findings that ``note`` has written, with their counts."""
     path = keep / f"{name}.txt"
     return Counter(path.read_text(encoding="utf-8").splitlines() if path.exists() else ())

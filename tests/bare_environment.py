@@ -1,6 +1,4 @@
-"""A virtual environment that has some packages, what they require, and nothing else; made of links
-in a second.
-"""
+"""A virtual environment with only some packages and their dependencies, made of symlinks."""
 
 from __future__ import annotations
 
@@ -17,14 +15,14 @@ from packaging.requirements import Requirement
 def make(folder: Path, packages: Iterable[str]) -> Path:
     """Make the environment and return its Python.
 
-    ``packages`` are requirements as pip takes them; each has to fit the version that is installed
-    here, which is linked to.
+    ``packages`` are requirements as for pip. The environment links to the versions that are
+    installed here, so each requirement has to allow that version.
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (site,) = (folder / "lib").glob("python*/site-packages")
     here = Path(sysconfig.get_path("platlib"))
     for name in _closure(packages):
-        # Whole folders: of a package, of its metadata, and of a namespace such as google.
+        # Top-level folders: packages, their metadata, and namespaces such as google.
         for top in {path.parts[0] for path in files(name) or () if path.parts[0] not in ("..", "__pycache__")}:
             if (here / top).exists() and not (site / top).exists():
                 (site / top).symlink_to(here / top)
@@ -32,7 +30,7 @@ def make(folder: Path, packages: Iterable[str]) -> Path:
 
 
 def _closure(packages: Iterable[str]) -> set[str]:
-    """Return the names of packages and of all that they require on this machine."""
+    """Return the names of packages and of all their dependencies on this machine."""
     names: set[str] = set()
     waiting = [Requirement(package) for package in packages]
     while waiting:
@@ -43,7 +41,7 @@ def _closure(packages: Iterable[str]) -> set[str]:
         try:
             more = [Requirement(line) for line in requires(name) or ()]
         except PackageNotFoundError:
-            continue  # needed for a form of use that this machine lacks
+            continue  # not installed, so not needed on this machine
         names.add(name)
         waiting += [one for one in more if one.marker is None or one.marker.evaluate({"extra": ""})]
     return names

@@ -1,4 +1,4 @@
-"""Whoever reads an exported bundle, by name: each of them has to refuse a bad one."""
+"""All readers of exported bundles, by name; each has to refuse an invalid bundle."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Exported bundles for the tests of the clients: every kind of input there is, untrained, in
-seconds.
-"""
+"""Exported bundles for tests of the clients: untrained models with each kind of input."""
 
 from __future__ import annotations
 
@@ -17,19 +15,19 @@ from haltung.models.predictor import Calibration, Model
 from haltung.models.spec import ArticleSpec, LinearSpec, NetworkSpec
 from haltung.records import Segment
 
-# Topic with several labels a text, so that both kinds of task are there.
+# Topic is multi-label, so that both kinds of task are covered.
 _TASKS = {**tiny.SCHEME["tasks"], "topic": {**tiny.SCHEME["tasks"]["topic"], "kind": "multi"}}  # type: ignore[index, dict-item]
 
 CALIBRATION = Calibration({"stance": 1.5}, {"stance": {0.8: 0.55, 0.9: 0.72, 0.95: None}})
 
 
 def scheme() -> Scheme:
-    """A task with one label a text, and one with several."""
+    """Return a scheme with a single-label task and a multi-label task."""
     return parse({"name": "tiny", "tasks": _TASKS})
 
 
 def segments(count: int, seed: int = 0) -> list[Segment]:
-    """The sentences of ``tiny``, labelled for this scheme."""
+    """Return the sentences of ``tiny``, labelled for this scheme."""
     return [
         Segment(one.id, one.text, {**one.labels, "topic": (str(one.labels["topic"]),)}, context=one.context, target="Soll Peru zahlen?")
         for one in tiny.segments(count, seed)
@@ -37,9 +35,7 @@ def segments(count: int, seed: int = 0) -> list[Segment]:
 
 
 def write_multilingual(folder: Path) -> Path:
-    """Write a BERT of two layers, 32 wide, that reads what the embedded encoder's own tokenizer (a
-    Unigram one) gives it.
-    """
+    """Write a BERT of two layers and width 32 with the embedded encoder's Unigram tokenizer."""
     import torch
     from transformers import AutoTokenizer, BertConfig, BertModel
 
@@ -55,8 +51,9 @@ def write_multilingual(folder: Path) -> Path:
 
 
 def network(encoder: Path, max_length: int, prefix: str = "") -> Model:
-    """An untrained network whose tasks read two views, and whose answers are as different as a
-    trained one's.
+    """Return an untrained network whose tasks read different views.
+
+    Its outputs vary as much as those of a trained network.
     """
     import torch
 
@@ -72,7 +69,7 @@ def network(encoder: Path, max_length: int, prefix: str = "") -> Model:
 
 
 def article(encoder: Path) -> Model:
-    """An untrained model of whole articles that reads targets and finds dyads."""
+    """Return an untrained model of whole articles that reads targets and finds dyads."""
     import torch
 
     from haltung.models.article import build
@@ -85,7 +82,7 @@ def article(encoder: Path) -> Model:
 
 
 def linear() -> Model:
-    """A linear model that reads what stands before the text."""
+    """Return a linear model that reads the text with its target and context."""
     return fit(segments(80), scheme(), LinearSpec(reads={"default": "target+context"}), seed=1)
 
 

@@ -1,4 +1,4 @@
-"""The command line, in this process or in a process of its own, and a tiny corpus for it."""
+"""The command line, run in this process or in a separate one, and a tiny corpus for it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ SCHEME = yaml.safe_dump(tiny.SCHEME, allow_unicode=True, sort_keys=False)
 
 
 def haltung(*words: str, cwd: Path, **more: object) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own, as a person would."""
+    """Run a command in a separate process, as a user does."""
     return subprocess.run([sys.executable, "-m", "haltung", *words], capture_output=True, text=True, cwd=cwd, check=False, **more)  # type: ignore[call-overload]
 
 
 def run_here(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command in this process, which saves the seconds of importing torch and MLflow anew."""
+    """Run a command in this process, to save the seconds that importing torch and MLflow takes."""
     from haltung.cli import main
 
     out, err = io.StringIO(), io.StringIO()
@@ -38,7 +38,7 @@ def run_here(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def write_corpus(folder: Path, count: int = 160) -> Path:
-    """Write a corpus as JSON Lines, and its label scheme beside it."""
+    """Write a corpus as JSON Lines and its label scheme to a folder; return the corpus's path."""
     rows = []
     for number, segment in enumerate(tiny.segments(count, articles=max(1, count // 4))):
         split = ("train", "train", "dev", "test")[int(segment.article.rpartition("-")[2]) % 4]
@@ -53,12 +53,12 @@ def write_corpus(folder: Path, count: int = 160) -> Path:
 
 
 CORPUS = ("corpus=jsonl", "corpus.reader.path=texts.jsonl", "corpus.labels=scheme.yaml", "splits@corpus.split=given", "corpus.rules.near=0")
-# The same without its own split, for the linear model.
+# The same for the linear model, without the splits given in the file.
 LINEAR = ("corpus=jsonl", "corpus.reader.path=texts.jsonl", "corpus.labels=scheme.yaml", "corpus.rules.near=0", "model=linear")
 
 
 def recipe(bert: Path, *more: str) -> tuple[str, ...]:
-    """The words of a training of the tiny BERT on the tiny corpus."""
+    """Return the arguments of a command that trains the tiny BERT on the tiny corpus."""
     return (
         "train", *CORPUS, "encoder=local", f"encoder.path={bert}", "encoder.encoder_rate=2e-3", "encoder.head_rate=1e-2",
         "model.max_length=32", *(() if any(word.startswith("model=") for word in more) else ("model=network",)),
@@ -67,24 +67,23 @@ def recipe(bert: Path, *more: str) -> tuple[str, ...]:
 
 
 def store_in(home: Path) -> Store:
-    """Return the local store of a folder, as the default config has it for that working
-    directory.
-    """
+    """Return the local store that the default config sets for this working directory."""
     from haltung.tracking import Store
 
     return Store(uri=f"sqlite:///{home / 'experiments/mlflow.db'}", artifacts=str(home / "experiments/artifacts"))
 
 
 def find_run(home: Path, name: str) -> object:
-    """Return a run of the store in a folder, by its name."""
+    """Return a run by its name, from the store in a folder."""
     from haltung import tracking
 
     return tracking.find(store_in(home), name)
 
 
 def files_with_texts(home: Path, *places: str) -> set[str]:
-    """Return the names of the files, at or below these places of a folder, that have a text or a
-    context of its corpus, without tags and escapes; Parquet as rows.
+    """Return the names of files that contain a text or context of the folder's corpus.
+
+    Files at or below ``places`` are searched: HTML without tags and escapes, Parquet as rows.
     """
     from pyarrow import parquet
 

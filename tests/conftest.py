@@ -1,6 +1,4 @@
-"""What all tests share: where the real data lies, and a home of their own for caches and
-databases.
-"""
+"""Fixtures and hooks for all tests: paths of data, tiny models, stores and exported bundles."""
 
 from __future__ import annotations
 
@@ -29,20 +27,20 @@ os.environ.setdefault("HF_HUB_OFFLINE", "0")
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Making one of these takes long: trainings by the command line, servers, browsers.
+# Fixtures that take long: trainings on the command line, servers, browsers.
 SLOW_FIXTURES = {"browser", "trained", "server", "client_bundle", "article_bundle", "linear_home"}
 
-# These share a folder of runs that takes a minute to make and add to it; one process runs them.
+# These files share a folder of runs, which takes a minute to make, and add runs to it.
 LINEAR_HOME = {f"tests/experiments/test_{name}.py" for name in ("compare", "cross_validation", "evaluate", "reproduce")}
 
-# A function that returns the path of a name, made by the function given if nobody has made it yet.
+# Returns the path for a name; the given function creates it unless it exists.
 MadeOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need a slow fixture as slow, and put files with slow ones first.
+    """Mark tests that need a slow fixture as slow, and run files with slow tests first.
 
-    So that no process is left with a long file when the others have none.
+    Otherwise one process may still run a long file when the others have finished.
     """
     for item in items:
         if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
@@ -53,7 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
-    """Give each file to one process, and those of ``LINEAR_HOME`` to the same one."""
+    """Run each file in one process, and all files of ``LINEAR_HOME`` in the same process."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -74,9 +72,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with the real texts; they may not be committed, so a checkout alone does not have
-    them.
-    """
+    """The folder with the real texts, which may not be committed; skip the test if it is absent."""
     folder = Path(os.environ.get("HALTUNG_SHARED", ROOT.parent / "shared")) / "data"
     if not folder.is_dir():
         pytest.skip(
@@ -95,7 +91,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def deep_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a tiny German BERT with as many layers as a real one has."""
+    """The folder of a tiny German BERT with twelve layers, as in BERT base."""
     import tiny
 
     return tiny.write_bert(tmp_path_factory.mktemp("deep_bert"), layers=12)
@@ -103,10 +99,10 @@ def deep_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
-    """Makes a file or folder that all workers of pytest-xdist read."""
+    """A function that makes a file or folder once for all workers of pytest-xdist."""
     from filelock import FileLock
 
-    # They share the parent of their own folders.
+    # The workers' base folders have one parent.
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
@@ -130,7 +126,7 @@ def mlflow_database(made_once: MadeOnce) -> Path:
 
 @pytest.fixture(scope="session")
 def new_store(mlflow_database: Path) -> Callable[[Path], Store]:
-    """Makes the local store of a folder, on a copy of the database, and returns it."""
+    """A function that creates the local store of a folder, from a copy of the empty database."""
     from command_line import store_in
 
     def make(folder: Path) -> Store:
@@ -143,8 +139,10 @@ def new_store(mlflow_database: Path) -> Callable[[Path], Store]:
 
 @pytest.fixture(scope="session")
 def client_bundle(bert: Path, made_once: MadeOnce, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Model, Path]]:
-    """A function from ``bert``, ``multilingual``, ``linear`` or ``article`` to a model, which is
-    the same in each process, and its exported bundle, which is made once.
+    """A function that returns a model and its exported bundle, by the model's kind.
+
+    Kinds are ``bert``, ``multilingual``, ``linear`` and ``article``. A model is the same in each
+    process, and its bundle is exported once.
     """
     import client_bundles
 
@@ -169,7 +167,7 @@ def client_bundle(bert: Path, made_once: MadeOnce, tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="session")
 def article_bundle(bert: Path, made_once: MadeOnce) -> Path:
-    """The exported bundle of ``tiny.article_model``, untrained, which finds dyads."""
+    """The exported bundle of an untrained ``tiny.article_model`` that finds dyads."""
     import tiny
     from haltung.export.write import ReferenceSplit, export
 

@@ -1,6 +1,4 @@
-"""Two computations that share no code with ours: the package's own C program, and the encoder
-written out in NumPy.
-"""
+"""Two reference implementations of E5, independent of ours: the package's C program, and NumPy."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from scipy.special import erf
 
 _PIECES = 250_002
 
-# e5.c keeps its tokenizer and its layers to itself; included as a whole, they can be called.
+# Tokenizer and layers in e5.c are static functions; including the whole file makes them callable.
 _SHIM = """
 #include "e5.c"
 int shim_tokens(e5_model *m, const char *text, int *ids, int room) { return tok_content(&m->tok, text, ids, room); }
@@ -30,7 +28,7 @@ void shim_dequantize(const void *blocks, int weights, float *out) { deq_row(bloc
 
 
 class CProgram:
-    """The package's C program with the weights loaded; ids are those of the whole vocabulary."""
+    """The package's C program with loaded weights; token ids refer to the full vocabulary."""
 
     def __init__(self, compiler: str, sources: Path, weights: Path, folder: Path) -> None:
         shim, library = folder / "shim.c", folder / "shim.so"
@@ -42,15 +40,15 @@ class CProgram:
         assert self._model.value, f"e5_load could not read {weights}"
 
     def tokens(self, text: str) -> list[int]:
-        """Return the ids without specials. The text ends at a NUL byte, as C has it."""
+        """Return the token ids without special tokens. As in C, a NUL byte ends the text."""
         data = text.encode()
         ids = (ctypes.c_int * (len(data) + 4))()
         count = self._c.shim_tokens(self._model, data, ids, len(ids))
         return list(ids[:count])
 
     def keep(self, pieces: Iterable[int]) -> None:
-        """Take all pieces but these from the vocabulary; ids and the score of an unknown character
-        stay as they are.
+        """Remove all pieces but these from the vocabulary. Ids and the score of an unknown
+        character do not change.
         """
         kept = set(pieces)
         for piece in range(_PIECES):
@@ -58,23 +56,25 @@ class CProgram:
                 self._c.shim_forbid(self._model, piece)
 
     def hidden(self, ids: Sequence[int]) -> np.ndarray:
-        """Return the last hidden states, ``[tokens, 384]``. The program rounds activations to 8
-        bits, so they are near, not equal.
+        """Return the last hidden states, ``[tokens, 384]``.
+
+        They are approximate, since the program rounds activations to 8 bits.
         """
         out = np.zeros((len(ids), 384), np.float32)
         self._c.shim_hidden(self._model, (ctypes.c_int * len(ids))(*ids), len(ids), out.ctypes.data_as(ctypes.c_void_p))
         return out
 
     def query_embedding(self, text: str) -> np.ndarray:
-        """Return the normalised mean of the hidden states of ``query: text``, through the program's
-        public function.
+        """Return the normalised mean of the hidden states of ``query: text``, ``[384]``.
+
+        Calls the program's public function.
         """
         out = np.zeros(384, np.float32)
         assert self._c.e5_embed(self._model, text.encode(), 1, out.ctypes.data_as(ctypes.c_void_p)) == 0
         return out
 
     def dequantized(self, blocks: bytes) -> np.ndarray:
-        """Return the weights of four-bit blocks."""
+        """Return the weights of four-bit blocks (18 bytes for 32 weights), ``[weights]``."""
         out = np.zeros(len(blocks) // 18 * 32, np.float32)
         self._c.shim_dequantize(blocks, out.size, out.ctypes.data_as(ctypes.c_void_p))
         return out
@@ -85,8 +85,8 @@ def hidden_states(
 ) -> np.ndarray:
     """Return the last hidden states of a BERT in double precision, ``[tokens, hidden]``.
 
-    ``tensors`` are named as in the package's file, matrices as ``[out, in]``; ``emb.word`` is
-    indexed by ``ids``.
+    ``tensors`` have the names of the package's file; matrices are ``[out, in]``. ``ids`` index
+    ``emb.word``.
     """
 
     def normed(x: np.ndarray, name: str) -> np.ndarray:

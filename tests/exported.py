@@ -1,8 +1,7 @@
-"""An exported bundle made by hand from its contract (docs/bundle.md), for tests of those who read
-one: a second's work, and no torch.
+"""An exported bundle written by hand from its specification (docs/bundle.md), for tests of readers.
 
-Its graph is a real one, though it has learned nothing: an embedding that is averaged over the
-tokens, and one layer for each task.
+Writing it takes a second and needs no torch. Its ONNX graph is valid but untrained: an embedding
+that is averaged over the tokens, and one layer for each task.
 """
 
 from __future__ import annotations
@@ -16,13 +15,14 @@ import numpy as np
 
 import tiny
 
-# Read by the tokenizer below: every word of the tiny corpus is one token.
+# Special tokens of the tokenizer below, in which every word of the tiny corpus is one token.
 _SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
 
 def write(folder: Path, scheme: dict[str, Any] | None = None, run: str = "", seed: int = 0) -> Path:
-    """Write the bundle of a scheme given as plain data (that of ``tiny`` unless another is) and
-    return its folder.
+    """Write a bundle and return its folder.
+
+    ``scheme`` is plain data, by default the scheme of ``tiny``.
     """
     described = scheme or tiny.scheme().to_dict()
     (folder / "onnx").mkdir(parents=True)

@@ -1,6 +1,4 @@
-"""Small repositories in the shape of those on the hub: the same files, columns and configs, with
-content of our own.
-"""
+"""Small copies of repositories on the hub: the same files, columns and configs, other content."""
 
 from __future__ import annotations
 
@@ -17,14 +15,14 @@ GBERT_SENTENCES = [
 
 GNAD10_LABELS = ["Web", "Panorama", "International", "Wirtschaft", "Sport", "Inland", "Etat", "Wissenschaft", "Kultur"]
 
-# A loading script is all that the main branch of x-stance has; datasets refuses to run one since
-# version 4.
+# The main branch of x-stance has only a loading script; datasets 4 and later refuse to run it.
 _SCRIPT = "import datasets\n\n\nclass XStance(datasets.GeneratorBasedBuilder):\n    pass\n"
 
 
 def write_gbert(folder: Path, seed: int = 7) -> Path:
-    """Write a tiny BERT as deepset/gbert-base is written: a masked language model, ``vocab.txt``
-    and no ``tokenizer.json``.
+    """Write a tiny BERT with the files of deepset/gbert-base.
+
+    It is a masked language model with ``vocab.txt`` and without ``tokenizer.json``.
     """
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -49,7 +47,7 @@ def write_gbert(folder: Path, seed: int = 7) -> Path:
 
 
 def x_stance_rows(split: str) -> list[dict[str, Any]]:
-    """Rows with the columns of x-stance, German and French, from authors of each split's own."""
+    """Return German and French rows with the columns of x-stance; splits share no authors."""
     number = {"train": 100, "validation": 200, "test": 300}[split]
     german, french = "Soll die Schweiz den Vertrag unterschreiben?", "La Suisse doit-elle signer le traité?"
     common = {"question_id": 17, "topic": "Foreign Policy"}
@@ -64,8 +62,9 @@ def x_stance_rows(split: str) -> list[dict[str, Any]]:
 
 
 def write_x_stance(folder: Path) -> dict[str, Path]:
-    """Write the two revisions of ZurichNLP/x_stance: the script on ``main``, and the hub's own
-    conversion to Parquet.
+    """Write two revisions of ZurichNLP/x_stance: the script, and the hub's conversion to Parquet.
+
+    Returns their folders by the name of the revision.
     """
     from datasets import Dataset, Features, Value
 
@@ -83,14 +82,15 @@ def write_x_stance(folder: Path) -> dict[str, Path]:
 
 
 def gnad10_rows(split: str) -> list[dict[str, Any]]:
-    """Rows with the columns of 10kGNAD; the label is a number."""
+    """Return rows with the columns of 10kGNAD; labels are numbers."""
     extra = {"train": "Am Abend", "test": "Am Morgen"}[split]
     return [{"text": f"{extra} berichtete die Redaktion über {label}.", "label": number} for number, label in enumerate(GNAD10_LABELS)]
 
 
 def write_gnad10(folder: Path) -> dict[str, Path]:
-    """Write community-datasets/gnad10: Parquet in ``data/`` and a README that says which file is
-    which split.
+    """Write community-datasets/gnad10: Parquet in ``data/``, and a README that assigns splits.
+
+    Returns the folder by the name of the revision.
     """
     from datasets import ClassLabel, Dataset, Features, Value
 

@@ -1,9 +1,9 @@
-"""A local HTTP server that answers like the Hugging Face hub, as far as transformers, datasets and
-an upload ask it.
+"""A local HTTP server with the part of the Hugging Face hub that transformers, datasets and uploads
+use.
 
-Metadata, file lists and redirects have the hub's own addresses, headers and error codes; a large
-file is redirected to another address, as the hub does. A client finds it by ``HF_ENDPOINT`` (see
-``Hub.environment``), which is read at import: use it in a process of its own.
+Metadata, file lists and redirects have the hub's paths, headers and error codes; as on the hub,
+large files are redirected to another address. Clients find the server by ``HF_ENDPOINT`` (see
+``Hub.environment``), which they read at import, so they need a separate process.
 """
 
 from __future__ import annotations
@@ -21,39 +21,36 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-# What the hub keeps outside git and redirects to.
+# Suffixes of files that the hub stores outside git; requests for them are redirected.
 LARGE = (".safetensors", ".parquet", ".bin")
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository of ``models`` or ``datasets``: for each revision, the folder that holds its
-    files.
-    """
+    """A repository of ``models`` or ``datasets``; ``revisions`` maps each name to a folder."""
 
     kind: str
     name: str
     revisions: Mapping[str, Path]
 
     def commit(self, revision: str) -> str:
-        """Return the commit that a revision names (a commit names itself)."""
+        """Return the commit of a revision, which is given by its name or its commit."""
         return revision if len(revision) == 40 else hashlib.sha1(f"{self.name}@{revision}".encode()).hexdigest()
 
     def folder(self, revision: str) -> Path | None:
-        """Return the files of a revision, given by its name or its commit."""
+        """Return the folder of a revision, given by its name or its commit; None if unknown."""
         return next((folder for name, folder in self.revisions.items() if revision in (name, self.commit(name))), None)
 
 
 @dataclass
 class Hub:
-    """A running server; ``storage`` is the address, another than its own, that large files are
-    redirected to.
+    """A running server; ``storage`` is the address of a second one, to which large files redirect.
 
-    ``requests`` are those it has had, as ``HEAD /path``; a ``status`` other than 200 is its answer
-    to everything. Whoever has the ``token`` may make repositories, which lie below ``uploads``;
-    ``private`` are the names of those that nobody else can see. When the sizes of files have been
-    asked for, the branch ``main`` of those that are ``moving`` goes on to the revision ``next``,
-    and they have ``moved``.
+    ``requests`` lists all requests so far, as ``HEAD /path``. If ``status`` is not 200, it is the
+    answer to all requests. Clients with the ``token`` may create repositories, in folders below
+    ``uploads``; only they see the repositories named in ``private``. After a request for file
+    sizes, branch ``main`` of a repository named in ``moving`` points to the revision ``next``, and
+    the name is added to ``moved``.
     """
 
     repositories: tuple[Repository, ...]
@@ -68,14 +65,12 @@ class Hub:
     status: int = 200
 
     def environment(self, home: Path) -> dict[str, str]:
-        """Return the environment of a process that knows no other hub, with its cache in
-        ``home``.
-        """
+        """Return the environment of a process that uses only this hub, with a cache in ``home``."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING", "TRANSFORMERS_"))}
         return {**kept, "HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "*", "no_proxy": "*"}
 
     def find(self, kind: str, name: str) -> Repository | None:
-        """Return a repository by its name."""
+        """Return a repository by kind and name; None if there is none."""
         return next((one for one in self.repositories if (one.kind, one.name) == (kind, name)), None)
 
     @property
@@ -87,11 +82,10 @@ class Hub:
 
 @contextmanager
 def serve(*repositories: Repository, uploads: Path | None = None) -> Iterator[Hub]:
-    """Run a hub with these repositories on a free port of this machine."""
+    """Run a hub with these repositories on free local ports."""
     hub = Hub(repositories, uploads)
     handler = type("Handler", (_Handler,), {"hub": hub})
-    # Two servers, since clients go after a redirect to the same address already when they ask for
-    # the headers.
+    # Two servers, since clients follow a redirect within one host even in HEAD requests.
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler) for _ in range(2)]
     hub.url, hub.storage = (f"http://127.0.0.1:{server.server_address[1]}" for server in servers)
     threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in servers]
@@ -134,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._route()
 
     def do_PUT(self) -> None:
-        """Take a large file, as the storage does."""
+        """Store a large file."""
         digest, data = self.path.rpartition("/")[2], self.rfile.read(int(self.headers["Content-Length"]))
         if hashlib.sha256(data).hexdigest() != digest:
             self._error(400, "", "the content has another digest")
@@ -143,7 +137,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(b"", {}, "text/plain")
 
     def log_message(self, *_: Any) -> None:
-        """Print nothing; ``Hub.requests`` keeps what was asked."""
+        """Print nothing; ``Hub.requests`` lists the requests."""
 
     def _route(self) -> None:
         address = urlsplit(self.path)
@@ -151,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.status != 200:
             self._error(self.hub.status, "", "the hub is out of order")
             return
-        # Revisions such as refs/convert/parquet come quoted, as one part.
+        # Revisions such as refs/convert/parquet are quoted, hence one part.
         parts = [unquote(part) for part in address.path.strip("/").split("/")]
         if self.command == "POST" and self._wants_write(parts):
             return
@@ -173,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
         return folder
 
     def _wants_write(self, parts: list[str]) -> bool:
-        """Answer what belongs to an upload, and return whether the request did."""
+        """Answer a request that belongs to an upload; return whether it does."""
         if parts == ["api", "validate-yaml"]:
             self._json({"errors": [], "warnings": []})
             return True
@@ -228,14 +222,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._json({"success": True, "commitOid": commit, "commitUrl": f"{self.hub.url}/{name}/commit/{commit}"})
 
     def _revision(self, kind: str, name: str, revision: str) -> tuple[Path, str] | None:
-        """Return a revision's folder and commit; answer with the hub's error where there is
-        none.
-        """
+        """Return a revision's folder and commit; if there is none, send the hub's error."""
         repository = self.hub.find(kind, name)
         owner = self.headers.get("Authorization") == f"Bearer {self.hub.token}"
         if repository is None or (name in self.hub.private and not owner):
-            # To someone without a token the hub does not say whether a repository is private or
-            # missing.
+            # Without a token, the hub does not reveal whether a repository is private or missing.
             self._error(401, "RepoNotFound", "Repository not found")
             return None
         revision = "next" if name in self.hub.moved and revision == "main" else revision

@@ -1,4 +1,4 @@
-"""Keys for signatures, as OpenSSL writes them."""
+"""Keys for signatures, in the format of OpenSSL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
 def new_key(path: Path) -> tuple[Path, Path]:
-    """Write a new private key and its public one, and return their paths."""
+    """Write a new private key and its public key; return their paths."""
     key, private, public = Ed25519PrivateKey.generate(), path.with_suffix(".pem"), path.with_suffix(".pub.pem")
     pem = serialization.Encoding.PEM
     private.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))

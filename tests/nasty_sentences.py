@@ -1,6 +1,4 @@
-"""German sentences as awkward as news texts get: the tokenizer of the embedded encoder is compared
-on them.
-"""
+"""Difficult German sentences, on which the embedded encoder's tokenizer is compared with others."""
 
 from __future__ import annotations
 
@@ -72,12 +70,13 @@ _EXTREMES = [
 
 
 def sentences() -> list[str]:
-    """Each plain sentence in seven shapes (as it is, decomposed, with odd spaces, shouted, ...),
-    and the extremes.
+    """Return seven variants of each plain sentence, and the extremes.
+
+    Variants are the sentence itself, decomposed, with unusual spaces, in capitals, and others.
     """
     return [shape for sentence in _PLAIN for shape in _disfigured(sentence)] + _EXTREMES
 
 
 def plain() -> list[str]:
-    """The sentences as a newspaper prints them."""
+    """Return the unchanged sentences."""
     return list(_PLAIN)

@@ -1,4 +1,4 @@
-"""A visit to the page: the system's Chromium, and what goes wrong behind a page."""
+"""A visit to the page in the system's Chromium, with requests, errors and warnings recorded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Start the system's Chromium."""
+    """Start the system's Chromium; close it afterwards."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
         yield browser
@@ -20,7 +20,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class Visit:
-    """One person's visit: the page, and what went wrong behind it."""
+    """A visit by one user: the page, its requests, and its errors and warnings (``complaints``)."""
 
     def __init__(self, browser: Browser, address: str, **options: Any) -> None:
         self.address = address
@@ -40,7 +40,7 @@ class Visit:
             self.complaints.append(message.text)
 
     def read(self, text: str, headline: str) -> Page:
-        """Paste a text and have it read."""
+        """Enter a text, submit it, and wait for its sentences; return the page."""
         self.page.get_by_role("textbox", name="Überschrift").or_(self.page.get_by_label("Headline")).fill(headline)
         self.page.locator("#text").fill(text)
         self.page.locator("#read").click()

@@ -1,4 +1,4 @@
-"""PostgreSQL and MLflow for a test: a server of its own each, in folders that go with it."""
+"""PostgreSQL and MLflow servers for tests, with their data in separate folders."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def _free_port() -> int:
 
 @contextmanager
 def database_server() -> Iterator[str]:
-    """Start PostgreSQL with the databases ``sweeps`` and ``mlflow``, and yield its address; it
-    refuses to run as root.
+    """Start PostgreSQL with the databases ``sweeps`` and ``mlflow``; yield its address. As root,
+    start it as the user postgres, since it refuses to run as root.
     """
     as_user, port = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else [], str(_free_port())
 
-    # Not pytest's folder, which is closed to other users.
+    # Not pytest's folder, which other users can't read.
     with tempfile.TemporaryDirectory(prefix="haltung-postgres-") as folder:
         if as_user:
             shutil.chown(folder, "postgres")
 
         def run(name: str, *words: str) -> None:
-            with Path(folder, "said").open("w") as said:  # not a pipe, which the server would keep open
+            with Path(folder, "said").open("w") as said:  # not a pipe: the server would keep it open
                 done = subprocess.run([*as_user, program(name) or name, *words], cwd=folder, stdout=said, stderr=said, check=False)
             assert done.returncode == 0, Path(folder, "said").read_text()
 
@@ -53,13 +53,13 @@ def database_server() -> Iterator[str]:
 
 @contextmanager
 def mlflow_server(database: str, folder: Path, port: int = 0) -> Iterator[str]:
-    """Start an MLflow server on a database, which hands out files itself, and yield its address."""
+    """Start an MLflow server that uses this database and serves artifacts; yield its address."""
     folder.mkdir(exist_ok=True)
     address = f"http://127.0.0.1:{(port := port or _free_port())}"
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", database, "--workers", "1", "--port", str(port)]
     command += ["--serve-artifacts", "--artifacts-destination", str(folder / "files"), "--host", "127.0.0.1"]
-    # A session of its own: its workers are stopped with it. Job runners, which we don't use, take
-    # half of the time of its start.
+    # In a new session, so that its workers are stopped with it. Job runners, which are not used
+    # here, would double its startup time.
     own = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=own, start_new_session=True)

@@ -1,4 +1,4 @@
-"""Predictions with a known share of right labels, as an evaluated run holds them."""
+"""Predictions of a known accuracy, as stored in an evaluated run."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ OTHER_SCHEME = parse(
 
 
 def scored_split(accuracy: float, seed: int = 0, articles: int = 40, split: str = "test") -> ScoredSplit:
-    """Ten segments an article; the gold labels are always the same, and this share of them is
-    predicted.
+    """Return predictions for ten segments per article, with this expected accuracy. The gold labels
+    do not depend on ``seed``.
     """
     size = articles * 10
     gold = np.random.default_rng(99).integers(0, 3, size)

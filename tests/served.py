@@ -1,6 +1,4 @@
-"""Servers on a bundle that is made in the test, asked over real HTTP: ``haltung serve`` in a
-process of its own, or one in a thread.
-"""
+"""Real HTTP servers for bundles of tests: ``haltung serve`` in a process, or one in a thread."""
 
 from __future__ import annotations
 
@@ -23,13 +21,13 @@ from haltung.serving.app import application
 from haltung.serving.engine import Settings
 from haltung.serving.service import Service
 
-# Seconds; a loaded machine may take long to start a process.
+# In seconds; a busy machine may take long to start a process.
 PATIENCE = 120
 
 
 @dataclass
 class Served:
-    """A running server; ``output`` is what it printed until it was ready."""
+    """A running server; ``output`` is what it printed before it was ready."""
 
     address: str
     process: subprocess.Popen[str]
@@ -51,15 +49,16 @@ def served(
     bundle: Path | str, scratch: Path, *words: str, key: str | None = None, runtime: str = "onnxruntime", before: Sequence[str] = (),
     program: Sequence[str] = ("-m", "haltung"),
 ) -> Iterator[Served]:  # fmt: skip
-    """Start ``haltung serve``, or another ``program`` for Python that is one, behind the words of
-    what runs it, and yield it when it is ready; stop it afterwards.
+    """Start ``haltung serve`` and yield it when it is ready; stop it afterwards.
+
+    ``before`` is a command that runs it; ``program`` replaces ``-m haltung`` for Python.
     """
     environment = {name: value for name, value in os.environ.items() if name != "HALTUNG_API_KEY"} | {
         "HALTUNG_CACHE": str(scratch / "cache")
     }
     if key is not None:
         environment["HALTUNG_API_KEY"] = key
-    # Nobody but a test that says so waits for a stopping server.
+    # By default, tests don't wait for a stopping server.
     drain = () if any(word.startswith("drain=") for word in words) else ("drain=0",)
     command = [*before, sys.executable, *program, "serve", f"bundle={bundle}", "port=0", f"runtime={runtime}", *drain, *words]
     log = scratch / "log"
@@ -74,9 +73,7 @@ def served(
 
 @contextmanager
 def served_in_thread(settings: Settings) -> Iterator[str]:
-    """Serve in a thread of this process, which starts faster, and yield the address, which ends
-    with a slash.
-    """
+    """Serve in a thread, which starts sooner; yield the address, which ends with a slash."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(application(Service(settings)), log_config=None, access_log=False, ws="none"))

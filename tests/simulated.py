@@ -1,5 +1,5 @@
-"""Articles whose truth is known: labels of which some are rare, sentences that resemble each other
-within an article, systems that err.
+"""Simulated articles with known gold labels, some of them rare, and systems that make errors; the
+sentences of an article resemble each other.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from haltung.evaluation.metrics.classification import Counts
 from haltung.evaluation.predictions import Floats
 
-# How often each of eleven labels occurs, and how often each is recognised in an article of middling
+# Frequency of each of eleven labels, and the rate at which it is recognised in an article of median
 # difficulty.
 SHARES = np.array([0.22, 0.16, 0.13, 0.11, 0.1, 0.08, 0.07, 0.05, 0.04, 0.025, 0.015])
 RECALL = np.linspace(0.8, 0.45, len(SHARES))
@@ -21,17 +21,16 @@ SENTENCES = 12
 def sample(
     rng: np.random.Generator, articles: int, systems: Sequence[Sequence[Floats]] = ((np.zeros(11),),), alike: float = 4.0, hard: float = 0.7
 ) -> list[list[Counts]]:
-    """Draw articles, and what systems predict for them: a list of runs for each system, all on the
-    same articles.
+    """Draw articles, and predictions of systems for them; return the runs of each system.
+
+    All runs are on the same articles.
 
     Args:
-        rng: where chance comes from.
-        articles: how many; each has about a dozen sentences.
-        systems: for each system and each of its seeds, what is added to the log odds of recognising
-            each label.
-        alike: the smaller, the more an article keeps to a few labels (concentration of a Dirichlet
-            distribution).
-        hard: the standard deviation of articles' difficulty, in log odds, for all systems the same.
+        rng: source of randomness.
+        articles: number of articles; each has about a dozen sentences.
+        systems: for each system and seed, what is added to the log odds of recognising each label.
+        alike: concentration of a Dirichlet distribution; the smaller, the fewer labels per article.
+        hard: standard deviation of articles' difficulty in log odds, which all systems share.
     """
     size = len(SHARES)
     lengths = 1 + rng.poisson(SENTENCES - 1, articles)
@@ -63,8 +62,8 @@ def _summed(articles: int, which: np.ndarray, gold: np.ndarray, predicted: np.nd
 
 
 def articles(rights: list[list[int]]) -> Counts:
-    """Articles of a task with one label to tell from another: for each, how many of 2, 2 segments
-    of label a and b are right.
+    """Return the counts of a task with two labels, for articles with two segments of each label.
+    ``rights`` has the number of right segments by article and label.
     """
     rows = []
     for a, b in rights:

@@ -1,5 +1,5 @@
-"""The benchmarks' own reckoning: figures as files, what counts as slower, the lines through sizes,
-containers, and the page that is filled in.
+"""The computations of the benchmarks: files of figures, comparisons, scaling laws, containers, and
+generated pages.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ MACHINE = {"processor": "P", "usable_cores": 2, "quota": None, "gpu": None, "ver
 
 @pytest.fixture
 def programs(monkeypatch: pytest.MonkeyPatch, root: Path) -> dict[str, ModuleType]:
-    """The programs of the benchmarks, which are no package."""
+    """The modules of the benchmarks, which are not a package."""
     monkeypatch.syspath_prepend(root / "benchmarks")
     names = ("measuring", "compare", "neighbour", "scaling", "inference", "generator", "texts", "known", "arithmetic", "profiling")
     return {name: importlib.import_module(name) for name in names}
 
 
 def write(programs: dict[str, ModuleType], path: Path, benchmark: str = "training", **values: tuple[float, ...]) -> Path:
-    """Write a file of figures of which more is better."""
+    """Write a file of figures for which higher is better."""
     figures = {name: programs["measuring"].Figure(found, "sentences/s") for name, found in values.items()}
     programs["measuring"].write(path, benchmark, MACHINE, figures)
     return path
 
 
 def compared(root: Path, *words: object) -> tuple[int, str, str]:
-    """Return exit code, output and errors of compare.py."""
+    """Run compare.py; return its exit code, output and errors."""
     program = [sys.executable, root / "benchmarks/compare.py", *map(str, words)]
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
@@ -59,7 +59,7 @@ def compared(root: Path, *words: object) -> tuple[int, str, str]:
     ],
 )
 def test_an_answer_is_the_known_one_but_for_rounding(programs: dict[str, ModuleType], change: dict[str, object], expected: float) -> None:
-    """Another label, id, or number of events is another answer, however near the numbers are."""
+    """Another label, id or number of events is an infinite difference, however close the floats."""
     known = {"id": "1-0", "topic": "trade", "probabilities": {"topic": {"trade": 0.7, "war": 0.3}}, "events": []}
     assert programs["known"].difference([known], [known | change]) == pytest.approx(expected)
 
@@ -80,13 +80,13 @@ def test_an_answer_is_the_known_one_but_for_rounding(programs: dict[str, ModuleT
 def test_slower_is_what_lies_beyond_the_spread(
     programs: dict[str, ModuleType], before: tuple[float, ...], after: tuple[float, ...], better: str, expected: str
 ) -> None:
-    """In the direction that is worse, by more than 2 % of the median, and every value of it."""
+    """The median is worse by more than 2 %, and all new values are worse than all old ones."""
     figure = programs["measuring"].Figure
     assert programs["compare"].verdict(figure(before, "s", better), figure(after, "s", better), 0.02) == expected
 
 
 def test_two_files_are_compared(programs: dict[str, ModuleType], root: Path, tmp_path: Path) -> None:
-    """Exit code 1 names what is slower; the same file twice is not, and other machines are told."""
+    """Exit code 1 if figures are slower, 0 for equal files; other machines are reported."""
     before = write(programs, tmp_path / "a.json", article=(50, 51, 52), network=(20, 21, 22), gone=(1, 2))
     after = write(programs, tmp_path / "b.json", article=(40, 41, 42), network=(20, 21, 22))
     document = json.loads(after.read_text())
@@ -101,7 +101,7 @@ def test_two_files_are_compared(programs: dict[str, ModuleType], root: Path, tmp
 
 
 def test_what_can_not_be_compared_is_refused(programs: dict[str, ModuleType], root: Path, tmp_path: Path) -> None:
-    """A missing or broken file, another benchmark, no common figure: exit code 2, one sentence."""
+    """Missing or broken files, other benchmarks, no common figure: exit code 2 and one sentence."""
     one = write(programs, tmp_path / "a.json", article=(1, 2))
     broken = tmp_path / "broken.json"
     broken.write_text('{"figures": {"article": {"values": []}}}')
@@ -118,7 +118,7 @@ def test_what_can_not_be_compared_is_refused(programs: dict[str, ModuleType], ro
 
 
 def test_a_process_is_measured(programs: dict[str, ModuleType], tmp_path: Path) -> None:
-    """Its exit code, its processor time, and the memory that it touched."""
+    """Exit code, processor time, elapsed time and peak memory."""
     program = "import sys; print('said'); block = bytearray(b'x') * 80_000_000; sys.exit(3)"
     code, cost = programs["measuring"].run([sys.executable, "-c", program], tmp_path, tmp_path / "log.txt")
     assert (code, (tmp_path / "log.txt").read_text()) == (3, "said\n")
@@ -128,7 +128,7 @@ def test_a_process_is_measured(programs: dict[str, ModuleType], tmp_path: Path) 
 
 
 def test_a_process_is_asked_line_by_line(programs: dict[str, ModuleType], tmp_path: Path) -> None:
-    """It answers as often as it is asked, and its errors are told where it ends."""
+    """Each line gets an answer; if the process ends, its errors are reported."""
     program = "import sys\nfor line in sys.stdin: print(10 // int(line), flush=True)"
     with programs["measuring"].worker([sys.executable, "-c", program], tmp_path / "log.txt") as ask:
         assert [ask("2"), ask("5")] == ["5\n", "2\n"]
@@ -137,7 +137,7 @@ def test_a_process_is_asked_line_by_line(programs: dict[str, ModuleType], tmp_pa
 
 
 def test_the_machine_is_described(programs: dict[str, ModuleType]) -> None:
-    """By what a figure depends on."""
+    """The description has all that figures depend on."""
     found = programs["measuring"].machine()
     assert found["processor"]
     assert 1 <= found["usable_cores"] <= found["cores"]
@@ -146,7 +146,7 @@ def test_the_machine_is_described(programs: dict[str, ModuleType]) -> None:
 
 
 def test_a_line_goes_through_the_logarithms(programs: dict[str, ModuleType]) -> None:
-    """Of a power law it finds the exponent, of a start and a price for each row both numbers."""
+    """``Line`` finds the exponent of a power law, ``Price`` a fixed cost and a cost per row."""
     scaling = programs["scaling"]
     line = scaling.Line.through([(size, 3 * size**1.5) for size in (10, 100, 1000)])
     assert (line.slope, line.factor) == (pytest.approx(1.5), pytest.approx(3))
@@ -158,7 +158,7 @@ def test_a_line_goes_through_the_logarithms(programs: dict[str, ModuleType]) -> 
 
 
 def test_sentences_that_are_cut_elsewhere_lose_no_word(programs: dict[str, ModuleType]) -> None:
-    """Only the words before the first cut are left out; no text is one that was there before."""
+    """Only the words before the first cut are omitted, and no text equals an original one."""
     parts = [f"{letter}1 {letter}2 {letter}3 {letter}4" for letter in "ABC"]
     scaling = programs["scaling"]
     assert scaling.moved(parts, 0) == parts
@@ -169,7 +169,7 @@ def test_sentences_that_are_cut_elsewhere_lose_no_word(programs: dict[str, Modul
 
 
 def test_a_training_has_the_size_that_is_asked_for(programs: dict[str, ModuleType], tmp_path: Path) -> None:
-    """However often the articles have to come again; no id is there twice."""
+    """Articles are repeated as often as needed, and no id occurs twice."""
     scaling = programs["scaling"]
     scaling.command("train", 11_000, tmp_path, tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "given.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -179,7 +179,7 @@ def test_a_training_has_the_size_that_is_asked_for(programs: dict[str, ModuleTyp
 
 
 def test_what_is_in_the_file_is_not_measured_again(programs: dict[str, ModuleType]) -> None:
-    """A second round comes after the first one of all, and adds to what is there."""
+    """The second round begins when the first is complete, and earlier figures are kept."""
     scaling = programs["scaling"]
     there = [scaling.Point("train", 20, 1.0, 1.0, 1)]
     assert scaling.left(there, ["predict", "train"], [20, 10], 1) == [("predict", 10), ("predict", 20), ("train", 10)]
@@ -188,7 +188,7 @@ def test_what_is_in_the_file_is_not_measured_again(programs: dict[str, ModuleTyp
 
 
 def test_the_page_is_filled_in_from_the_file(programs: dict[str, ModuleType], root: Path, tmp_path: Path) -> None:
-    """All marks of the real page are there; filled twice, it stays as it is."""
+    """The real page has all markers, and filling it again changes nothing."""
     scaling = programs["scaling"]
     page, file = tmp_path / "page.md", tmp_path / "scaling.json"
     page.write_text((root / "docs/scaling.md").read_text(encoding="utf-8"), encoding="utf-8")
@@ -198,7 +198,7 @@ def test_the_page_is_filled_in_from_the_file(programs: dict[str, ModuleType], ro
     scaling.fill(page, [file], 0.5, "EUR")
     text = page.read_text(encoding="utf-8")
     assert "| predict | 100,000 | 205 |" in text
-    # 10⁹ sentences of 2 ms on 1,000 workers: 5 + 2,000 seconds, 0.557 hours.
+    # 10⁹ sentences at 2 ms each on 1,000 workers: 5 + 2,000 seconds, 0.557 hours.
     assert "| 1,000,000,000 | 1000 | 0.6 | 556.9 | 278.47 |" in text
     scaling.fill(page, [file], 0.5, "EUR")
     assert page.read_text(encoding="utf-8") == text
@@ -207,7 +207,7 @@ def test_the_page_is_filled_in_from_the_file(programs: dict[str, ModuleType], ro
 
 
 def test_what_is_kept_is_the_ratio_of_one_round(programs: dict[str, ModuleType]) -> None:
-    """Of its own speed alone, and of that of the variant that was fastest in the round."""
+    """The ratio is to a variant's own speed alone, and to that of the fastest variant."""
     found = programs["neighbour"].figures({("training", "haltung"): [(10, 6), (20, 16)], ("training", "one-less"): [(8, 8), (40, 20)]})
     assert found["training, haltung: kept"].values == (0.6, 0.8)
     assert found["training, haltung: kept of the fastest"].values == (0.6, 0.4)
@@ -215,15 +215,15 @@ def test_what_is_kept_is_the_ratio_of_one_round(programs: dict[str, ModuleType])
 
 
 def _article(name: str, sentences: int) -> list[Segment]:
-    """Sentences of an article, each behind its context."""
+    """Return the sentences of an article with their contexts."""
     texts = [f"Peru lobt den Zoll in {country}." for country in ("Chile", "Ghana", "Malta")[:sentences]]
     rows = [Segment(f"{name}{place}", text, article=name, headline=f"Über {name}", position=place) for place, text in enumerate(texts)]
     return in_context(rows)
 
 
 def test_all_servers_are_sent_the_same_sentences(programs: dict[str, ModuleType]) -> None:
-    """A whole article is one request, whose sentences mlflow gets as ours makes them; a single
-    sentence has its context, and nothing of its article.
+    """For whole articles, mlflow gets the sentences into which our server splits the text. Single
+    sentences have their context, but no article, headline or position.
     """
     articles = [_article("a", 3), _article("b", 2)]
     whole = programs["inference"].requests("articles", articles)
@@ -242,7 +242,7 @@ def test_all_servers_are_sent_the_same_sentences(programs: dict[str, ModuleType]
 
 
 def test_requests_and_their_sentences_are_counted(programs: dict[str, ModuleType], tmp_path: Path) -> None:
-    """By a server's answers; those that it refuses are told as failed."""
+    """Refused requests count as failed."""
     bundle, path = exported.write(tmp_path / "bundle"), tmp_path / "bodies.jsonl"
     write, load = programs["generator"].write, programs["generator"].load
     with served_in_thread(Settings(bundle, runtime="onnxruntime", threads=1)) as address:
@@ -257,7 +257,7 @@ def test_requests_and_their_sentences_are_counted(programs: dict[str, ModuleType
 
 
 def test_a_ratio_is_that_of_one_round_to_the_best_rival_in_it(programs: dict[str, ModuleType]) -> None:
-    """More is better of sentences, less of milliseconds; an aim is held against the median."""
+    """More sentences are better, and fewer milliseconds; an aim applies to the median."""
     inference = programs["inference"]
     found = inference.figures({
         ("bulk", "predict", "sentences"): [60, 50], ("bulk", "pipeline 1", "sentences"): [10, 20],
@@ -278,7 +278,7 @@ def test_a_ratio_is_that_of_one_round_to_the_best_rival_in_it(programs: dict[str
 
 
 def test_whole_articles_are_drawn(programs: dict[str, ModuleType]) -> None:
-    """Every sentence of each, in order and with its context, until there are enough."""
+    """All sentences of an article in order, with contexts, until there are enough."""
     drawn = programs["texts"].articles("diplomacy", 30)
     assert sum(map(len, drawn)) >= 30 > sum(map(len, drawn[:-1]))
     for article in drawn:
@@ -289,7 +289,7 @@ def test_whole_articles_are_drawn(programs: dict[str, ModuleType]) -> None:
 
 
 def test_a_container_has_its_quota(programs: dict[str, ModuleType]) -> None:
-    """A process in it knows of it, and nothing is left afterwards."""
+    """A process in the container sees the quota; the control group is removed afterwards."""
     neighbour = programs["neighbour"]
     if neighbour.possible(["quota"])[1]:
         pytest.skip("this user may make no control group with a quota")
@@ -301,32 +301,32 @@ def test_a_container_has_its_quota(programs: dict[str, ModuleType]) -> None:
 
 
 def test_a_container_that_may_not_be_made_says_so(programs: dict[str, ModuleType], tmp_path: Path) -> None:
-    """No folder is left where the files of a limit can't be written."""
+    """The message says that it has to run as root."""
     neighbour = programs["neighbour"]
     with pytest.raises(neighbour.NotPossible, match="as root"), neighbour.container(1.5, tmp_path / "absent"):
         pass
 
 
 def test_the_busy_process_ends_with_the_block(programs: dict[str, ModuleType]) -> None:
-    """However the block ends."""
+    """Also if the block raises."""
     neighbour = programs["neighbour"]
     before = os.times()
     with pytest.raises(RuntimeError), neighbour.busy([], apart=False):
         raise RuntimeError
     after = os.times()
-    # It is counted only when it has been waited for, so it is gone.
+    # Its time is counted only after it has ended and been waited for.
     assert after.children_user > before.children_user
 
 
 def test_a_frozen_layer_counts_forwards_and_a_trained_one_three_times(programs: dict[str, ModuleType], bert: Path) -> None:
-    """By hand, for an encoder of two layers whose lower one is frozen, with a head per task."""
+    """Computed by hand for an encoder of two layers, the lower one frozen, and a head per task."""
     model = tiny.network(bert, freeze_layers=1)
     config, arithmetic = model.network.encoder.config, programs["arithmetic"]
     assert config.num_hidden_layers == 2
     square, wide = config.hidden_size**2, config.hidden_size * config.intermediate_size
     layer, heads = 2 * (4 * square + 2 * wide), 2 * config.hidden_size * sum(map(len, tiny.scheme()))
     assert arithmetic.cost(model.network, trains=False) == arithmetic.Cost(2 * layer, heads)
-    # What the trained layer's query, key and value read needs no gradient.
+    # The input of the trained layer's query, key and value needs no gradient.
     assert arithmetic.cost(model.network, trains=True) == arithmetic.Cost(layer + 3 * layer - 3 * 2 * square, 3 * heads)
     whole = tiny.network(bert).network
     assert arithmetic.cost(whole, trains=True) == arithmetic.Cost(3 * 2 * layer, 3 * heads)
@@ -334,7 +334,7 @@ def test_a_frozen_layer_counts_forwards_and_a_trained_one_three_times(programs: 
 
 
 def test_embeddings_and_dyads_are_not_counted(programs: dict[str, ModuleType], bert: Path) -> None:
-    """The network over sentences is, once for each sentence."""
+    """But the network over sentences is counted once per sentence."""
     model, arithmetic = tiny.article_model(bert, dyads=True, layers=1), programs["arithmetic"]
     width = model.network.width
     over, heads = 2 * (4 * width**2 + 2 * 2 * width**2), 2 * 2 * width * sum(map(len, model.scheme))
@@ -342,7 +342,7 @@ def test_embeddings_and_dyads_are_not_counted(programs: dict[str, ModuleType], b
 
 
 def test_a_peak_is_measured_at_the_shapes_of_the_encoder(programs: dict[str, ModuleType], bert: Path) -> None:
-    """Its own products: width to width, and to the wide layer and back."""
+    """Matrix products within the hidden size, and to the intermediate size and back."""
     model = tiny.network(bert)
     config = model.network.encoder.config
     width, wide = config.hidden_size, config.intermediate_size
@@ -352,8 +352,8 @@ def test_a_peak_is_measured_at_the_shapes_of_the_encoder(programs: dict[str, Mod
 
 
 def test_time_within_a_part_counts_to_the_innermost(programs: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the rest of a part to another one, from where it turns to that."""
-    clock = iter([0, 1, 5, 7, 10, 14, 20])  # at each beginning, turn and end
+    """``turn_to`` assigns the rest of a part to another one."""
+    clock = iter([0, 1, 5, 7, 10, 14, 20])  # at each start, turn and end
     monkeypatch.setattr(programs["profiling"], "now", lambda: next(clock))
     parts = programs["profiling"].Parts()
     with parts.within("outer"):
@@ -367,7 +367,7 @@ def test_time_within_a_part_counts_to_the_innermost(programs: dict[str, ModuleTy
 
 @pytest.mark.slow
 def test_the_benchmark_of_training_measures_all_sides(root: Path, bert: Path, tmp_path: Path) -> None:
-    """With a tiny encoder: rates, shares of the peak and ratios, and a profile of each part."""
+    """Rates, shares of the peak, ratios, and a profile of each part, for a tiny encoder."""
     program = [
         sys.executable,
         root / "benchmarks/training.py",

@@ -1,4 +1,4 @@
-"""The report on who is judged how: its reckoning, and that page and card show its figures."""
+"""The fairness report: its computations, and its figures on the page and in the model card."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from haltung.records import Segment
 
 @pytest.fixture
 def fairness(monkeypatch: pytest.MonkeyPatch, root: Path) -> ModuleType:
-    """The program, which is in no package."""
+    """The module, which is not in a package."""
     monkeypatch.syspath_prepend(root / "experiments")
     return importlib.import_module("fairness")
 
 
 @pytest.fixture
 def figures(fairness: ModuleType) -> dict[str, Any]:
-    """What it has found."""
+    """The stored figures of the report."""
     found: dict[str, Any] = json.loads(fairness.PAGE.with_suffix(".json").read_text(encoding="utf-8"))
     return found
 
 
 def test_card_and_page_show_the_figures(fairness: ModuleType, figures: dict[str, Any], root: Path) -> None:
-    """Which are those of the model that is shipped."""
+    """The figures are those of the shipped model."""
     assert figures["model"] == sha256(root / "data/models/news_de/bundle/haltung.json")
     assert fairness.section(figures) in (root / "data/models/news_de/README.md").read_text(encoding="utf-8")
     assert fairness.tables(figures) in fairness.PAGE.read_text(encoding="utf-8")
 
 
 def test_whoever_the_rule_names_is_named(fairness: ModuleType, figures: dict[str, Any]) -> None:
-    """More than five points off and beyond chance, in the card too; nobody else is."""
+    """A deviation has to exceed five points and be significant; the card names the same states."""
     named = [one for one in fairness.limits(figures) if fairness.is_off(one)]
     assert named == figures["limits"]
     card = fairness.section(figures)
@@ -50,7 +50,7 @@ def test_whoever_the_rule_names_is_named(fairness: ModuleType, figures: dict[str
 
 
 def test_where_each_segment_is_an_article_the_interval_is_that_of_a_t_test(fairness: ModuleType) -> None:
-    """And sentences of one article count as one where they agree."""
+    """Duplicating the sentences of each article changes nothing."""
     values = np.random.default_rng(0).normal(0.3, 1, 40)
     one = np.ones(40)
     found = fairness.estimate([values, one, 0 * values, one], np.arange(40), 40)
@@ -62,7 +62,7 @@ def test_where_each_segment_is_an_article_the_interval_is_that_of_a_t_test(fairn
 
 
 def test_a_sentence_that_stays_as_it_is_is_encoded_once(fairness: ModuleType, tmp_path: Path) -> None:
-    """Answers are those of the model, whatever has been read before."""
+    """Probabilities equal the model's, whatever has been read before."""
     model = tiny.article_model(tiny.write_bert(tmp_path))
     first = tiny.articles(12)
     changed = [replace(one, text="Berlin droht.") if number == 3 else one for number, one in enumerate(first)]
@@ -73,7 +73,7 @@ def test_a_sentence_that_stays_as_it_is_is_encoded_once(fairness: ModuleType, tm
 
 
 def test_a_name_is_put_for_another_that_the_article_does_not_have(fairness: ModuleType) -> None:
-    """In headline and sentences, each form by its like; feminine names stay in this turn."""
+    """In headline and sentences, form by form; here only names of neuter gender are replaced."""
     article = [
         Segment("1", "Russische Truppen stehen vor Kiew.", headline="Russland droht", article="a", position=0),
         Segment("2", "China schweigt zu Russland und der Ukraine.", headline="Russland droht", article="a", position=1),
@@ -89,7 +89,7 @@ def test_a_name_is_put_for_another_that_the_article_does_not_have(fairness: Modu
 
 
 def test_an_exchange_tells_what_a_name_does(fairness: ModuleType) -> None:
-    """A model that finds Russia more hostile than Norway by 20 points in each of six sentences."""
+    """For a model that finds Russia 20 points more hostile than Norway in each of six sentences."""
     labels = ("threat", "neutral")
     segments = [Segment(str(n), "Russland spricht.", {"stance": "neutral"}, article=str(n)) for n in range(6)]
     stances = fairness.Stances(segments, np.tile([0.6, 0.4], (6, 1)), labels)

@@ -1,6 +1,4 @@
-"""Files and folders are written whole or not at all, and what a killed process leaves does no
-harm.
-"""
+"""Files and folders are written atomically, and leftovers of a killed process do no harm."""
 
 from __future__ import annotations
 
@@ -22,12 +20,12 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def names(folder: Path) -> list[str]:
-    """Return the names in a folder, hidden ones too."""
+    """Return the names in a folder, including hidden ones."""
     return [path.name for path in folder.iterdir()]
 
 
 def test_a_file_is_replaced_when_the_block_ends(tmp_path):
-    """Until then a reader has the old one; afterwards nothing else is left in the folder."""
+    """Until then, readers see the old file; no temporary file is left."""
     path = tmp_path / "state.json"
     write_text(path, "old")
     with atomic_file(path) as scratch:
@@ -37,7 +35,7 @@ def test_a_file_is_replaced_when_the_block_ends(tmp_path):
 
 
 def test_writers_of_one_file_are_not_in_each_others_way(tmp_path):
-    """In one process too, as threads are: the last to end wins, with all that it wrote."""
+    """Also within one process, as for threads: the last to finish wins, with its whole content."""
     path = tmp_path / "state.json"
     with atomic_file(path) as first:
         first.write_text("first", encoding="utf-8")
@@ -62,8 +60,8 @@ def test_a_failing_block_leaves_the_old_file(tmp_path):
 
 @pytest.mark.parametrize("exchange", [True, False], ids=["one step", "two renames"])
 def test_a_folder_is_replaced_whole(tmp_path, monkeypatch, exchange):
-    """With the system's exchange and without it: only the new files are there, with the rights of
-    an ordinary folder.
+    """With the system's exchange and without it, only the new files remain, and the folder has
+    ordinary permissions.
     """
     if not exchange:
         monkeypatch.setattr(files, "_exchanged", lambda first, second: False)
@@ -90,7 +88,7 @@ def test_a_failing_block_leaves_the_old_folder(tmp_path):
 
 @pytest.mark.parametrize(("keep", "expected"), [(None, "ours"), (lambda folder: (folder / "name").is_file(), "theirs")])
 def test_two_processes_that_write_one_folder_leave_one(tmp_path, keep, expected):
-    """The last one wins, unless the caller says that the first folder is as good."""
+    """The last one wins, unless ``keep`` accepts the first one's folder."""
     folder = tmp_path / "encoder"
     with atomic_folder(folder, keep) as ours:
         write_text(ours / "name", "ours")
@@ -101,8 +99,8 @@ def test_two_processes_that_write_one_folder_leave_one(tmp_path, keep, expected)
 
 
 def test_a_killed_process_leaves_the_old_folder(tmp_path):
-    """SIGKILL in the middle of writing: the scratch folder is hidden, and it is removed a day
-    later, not before.
+    """After SIGKILL while writing, a hidden folder is left; a later write removes it if it is a day
+    old.
     """
     folder = tmp_path / "corpus"
     with atomic_folder(folder) as scratch:
@@ -127,9 +125,7 @@ def test_a_killed_process_leaves_the_old_folder(tmp_path):
 
 
 def test_a_kill_between_two_renames_is_recovered(tmp_path):
-    """The old folder is found under its hidden name and put back; a folder that is there is not
-    touched.
-    """
+    """The old folder is restored from its hidden name; an existing folder is not changed."""
     (tmp_path / ".corpus.x.old").mkdir()
     recover(tmp_path / "corpus")
     recover(tmp_path / "corpus")

@@ -1,9 +1,9 @@
-"""How many files of the package a reader has to open to follow a text on its way: those in which a
-function runs.
+"""The number of files in the package that a reader has to open to follow a use case: those in which
+a function is called.
 
-Each way begins after the command line has parsed. Before the package was rebuilt (commit c9bc5e9)
-these numbers were 37 for a bundle, 54 for a tracked training with its report, 10 for a prediction,
-24 for the dyads of an article, 12 for a request, 34 for a report, and 49 for an evaluation from
+Use cases begin after the command line is parsed. Before the package was rebuilt (commit c9bc5e9),
+the numbers were 37 for a bundle, 54 for a tracked training with its report, 10 for a prediction, 24
+for the dyads of an article, 12 for a request, 34 for a report, and 49 for an evaluation from
 finding the run to its tracked report.
 """
 
@@ -43,13 +43,13 @@ pytestmark = pytest.mark.slow
 
 PACKAGE = f"{Path(haltung.__file__).parent}/"
 
-# How many files are on each way, at most.
+# The maximum number of files for each use case.
 BUNDLE, TRAINING, PREDICTION, DYADS, REQUEST, REPORT, EVALUATION = 35, 47, 14, 22, 10, 30, 44
 
 
 class FileCounter:
-    """Notes the package's files in which a function runs, in all threads that are started after it
-    was made.
+    """Records the package's files in which a function is called, in this thread and in those
+    started later.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class FileCounter:
 
     @contextmanager
     def counting(self) -> Iterator[set[str]]:
-        """Count within the block."""
+        """Record calls within the block; yield the files."""
         self.files.clear()
         self._counting = True
         sys.setprofile(self._note)
@@ -78,12 +78,12 @@ class FileCounter:
 
 
 def _is_function(code: CodeType) -> bool:
-    """Return whether the code is a function of the package, and no body of a module or class."""
+    """Return whether the code is a function of the package, not the body of a module or class."""
     return code.co_filename.startswith(PACKAGE) and bool(code.co_flags & inspect.CO_OPTIMIZED)
 
 
 def _is_importing(frame: FrameType) -> bool:
-    """Return whether a module of the package is being imported, which may call functions too."""
+    """Return whether the call is part of importing a module of the package."""
     outer: FrameType | None = frame
     while outer is not None:
         if outer.f_code.co_name == "<module>" and outer.f_code.co_filename.startswith(PACKAGE):
@@ -94,16 +94,14 @@ def _is_importing(frame: FrameType) -> bool:
 
 @pytest.fixture
 def counter() -> Iterator[FileCounter]:
-    """A counter that is removed from new threads afterwards."""
+    """A counter that no longer affects new threads after the test."""
     yield FileCounter()
     threading.setprofile(None)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A tiny BERT trained on a tiny corpus, its run, and the files on the way of its tracked
-    training.
-    """
+    """A tiny BERT trained on a tiny corpus, its run, and the files that its training used."""
 
     corpus: Prepared
     store: Store
@@ -129,7 +127,7 @@ def _prepared(home: Path) -> Prepared:
 
 @pytest.fixture(scope="module")
 def trained(bert: Path, mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """The corpus prepared from its file, and the model trained into a bundle of a tracked run."""
+    """A corpus prepared from its file, and a model trained in a tracked run."""
     home = tmp_path_factory.mktemp("way")
     shutil.copy(mlflow_database, home / "mlflow.db")
     store = Store(uri=f"sqlite:///{home}/mlflow.db", artifacts=str(home / "artifacts"))
@@ -146,7 +144,7 @@ def _at_most(files: set[str] | frozenset[str], most: int) -> None:
 
 
 def test_a_text_becomes_a_bundle(bert: Path, counter: FileCounter, tmp_path: Path) -> None:
-    """Read, cleaned, split, stored, learned from, calibrated, saved."""
+    """Reading, cleaning, splitting, storing, training, calibration, saving."""
     from haltung.training.finetune import finetune
 
     with counter.counting() as files:
@@ -162,13 +160,13 @@ def test_a_text_becomes_a_bundle(bert: Path, counter: FileCounter, tmp_path: Pat
 
 
 def test_a_text_becomes_a_tracked_run(trained: Trained) -> None:
-    """The same, with metrics and report on dev, in MLflow."""
+    """Also with metrics and report on dev, in MLflow."""
     assert {"training/finetune.py", "tracking/write.py", "evaluation/report/page.py"} <= trained.files
     _at_most(trained.files, TRAINING)
 
 
 def test_a_text_is_predicted_from_a_bundle(trained: Trained, counter: FileCounter) -> None:
-    """Loaded, tokenised, predicted, calibrated."""
+    """Loading, tokenisation, prediction, calibration."""
     with counter.counting() as files:
         (prediction,) = bundle.load(trained.bundle).predict([Segment("1", "Chile warnt die Marine .")])
     assert prediction.labels
@@ -176,8 +174,8 @@ def test_a_text_is_predicted_from_a_bundle(trained: Trained, counter: FileCounte
 
 
 def test_an_article_becomes_dyads(counter: FileCounter, tmp_path: Path) -> None:
-    """Cut into sentences, its actors found, labelled by a linear model, and each stance given its
-    source and target.
+    """Splitting into sentences, finding actors, labelling by a linear model, and assigning sources
+    and targets.
     """
     from haltung.actors.finder import Actors
     from haltung.events.pipeline import dyad_finder, events_of, load_predictor
@@ -192,7 +190,7 @@ def test_an_article_becomes_dyads(counter: FileCounter, tmp_path: Path) -> None:
         predictor, actors = load_predictor(tmp_path / "bundle"), Actors.load()
         return list(events_of(articles, predictor, actors, dyad_finder(predictor, tmp_path / "bundle", actors)))
 
-    events()  # tables are read once in a process
+    events()  # tables are read once per process
     with counter.counting() as files:
         (found,) = events()
     assert ("CHL", "PER") in [(event.source, event.target) for event in found.events]  # type: ignore[attr-defined]
@@ -200,9 +198,7 @@ def test_an_article_becomes_dyads(counter: FileCounter, tmp_path: Path) -> None:
 
 
 def test_a_request_is_answered(counter: FileCounter, tmp_path: Path) -> None:
-    """``POST /classify``, from the application's entrance to its answer, on a server that is
-    warm.
-    """
+    """``POST /classify``, from the application's entry point to its answer, on a warm server."""
     from starlette.testclient import TestClient
 
     from haltung.serving.app import application
@@ -232,7 +228,7 @@ def test_predictions_become_a_report(trained: Trained, counter: FileCounter, tmp
         result, calibration = with_intervals(evaluate(scored), scored), calibration_of(model, scored)
         page.write(tmp_path / "report", result, scored, calibration=calibration, analysis=analyse_errors(model, segments, scored))
 
-    # Modules are imported and tables read once in a process, whichever test comes first.
+    # Modules are imported and tables read once per process, by whichever test runs first.
     report()
     with counter.counting() as files:
         report()
@@ -241,9 +237,7 @@ def test_predictions_become_a_report(trained: Trained, counter: FileCounter, tmp
 
 
 def test_a_run_is_evaluated(trained: Trained, counter: FileCounter, tmp_path: Path) -> None:
-    """As ``haltung evaluate`` does: found, loaded, its test split predicted, reported, and
-    tracked.
-    """
+    """As ``haltung evaluate``: finding, loading, predicting the test split, reporting, tracking."""
     from haltung import tracking
     from haltung.experiments.evaluate import evaluate, models_of
 

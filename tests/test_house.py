@@ -1,5 +1,5 @@
-"""The rules of the project: a light command line, no trace of a machine, a small package of plain
-files, tests that promise something.
+"""Rules of the project: a fast command line, no traces of a machine, a small package of short
+files, tests with docstrings.
 """
 
 from __future__ import annotations
@@ -37,23 +37,23 @@ HEAVY = {
     "ray",
 }
 
-# Folders of somebody's machine, and hosts of package registries: a clone has to work elsewhere.
+# Folders of a specific machine, and hosts of package registries: a clone has to work elsewhere.
 TRACES = re.compile(
     r"(?:^|[^a-zA-Z0-9.])/(?:work|farm|opt|tmp|home|root|Users)/[a-z.]|https?://[a-z.]*(?:pypi|pythonhosted|npmjs|debian)", re.MULTILINE
 )
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "managers", "base", "core"}
 
 
-# The size of the package.
+# Limits of the package's size.
 MOST_FILES, MOST_LINES, MOST_LINES_OF_A_FILE = 185, 25_000, 400
-# A folder of more Python files is hard to survey; FLAT has one file for each format.
+# Folders with more Python files are hard to survey; those in FLAT have one file for each format.
 MOST_FILES_OF_A_FOLDER = 12
 FLAT = {"corpus/readers"}
 
 
 def _run(*commands: Sequence[str]) -> list[tuple[int, str, set[str]]]:
-    """Run commands in one process; return the exit code, the errors, and the heavy libraries
-    imported so far, of each.
+    """Run commands in one process; return for each its exit code, its errors, and the heavy
+    libraries imported so far.
     """
     program = (
         "import contextlib, io, json, sys, haltung.cli\n"
@@ -68,14 +68,14 @@ def _run(*commands: Sequence[str]) -> list[tuple[int, str, set[str]]]:
 
 
 def test_the_listing_and_all_help_import_nothing_heavy() -> None:
-    """What a person sees before a command runs comes at once."""
+    """So help, listing and completion appear at once."""
     first = [[], ["--help"], ["--version"], ["completion", "bash"], ["__complete", "haltung train corpus="]]
     commands = [*first, *([command, "--help"] for command in COMMANDS)]
     assert dict(zip(map(" ".join, commands), _run(*commands), strict=True)) == {" ".join(words): (0, "", set()) for words in commands}
 
 
 def test_the_listing_takes_less_than_half_a_second() -> None:
-    """Of processor time, the best of three, since a machine may be busy."""
+    """Processor time, the best of three, since the machine may be busy."""
     seconds = []
     for _ in range(3):
         before = os.times()
@@ -86,14 +86,14 @@ def test_the_listing_takes_less_than_half_a_second() -> None:
 
 
 def test_a_wrong_command_gets_one_sentence_and_imports_nothing_heavy() -> None:
-    """A slip of the fingers is answered with the nearest command, at once."""
+    """The sentence suggests the nearest command."""
     ((code, errors, heavy),) = _run(["trian"])
     assert (code, errors.count("\n"), heavy) == (2, 1, set())
     assert "'trian', did you mean 'train'?" in errors
 
 
 def _tracked() -> list[Path]:
-    """Return the files that are, or are about to be, part of the project."""
+    """Return the files that Git tracks, and untracked files that it does not ignore."""
     listing = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -103,9 +103,7 @@ def _tracked() -> list[Path]:
 
 
 def test_no_file_names_a_machine_or_a_registry() -> None:
-    """Nothing in the project points to a folder of one machine or to the host of a package
-    registry.
-    """
+    """Neither a folder of a specific machine nor the host of a package registry."""
     assert list(_traces()) == []
 
 
@@ -114,7 +112,7 @@ def _traces() -> Iterator[str]:
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
-            continue  # a picture
+            continue  # binary, such as an image
         for match in TRACES.finditer(text):
             line = text.count("\n", 0, match.end()) + 1
             yield f"{path.relative_to(ROOT)}:{line}: {match[0].strip()}"
@@ -125,24 +123,24 @@ def _lines(path: Path) -> int:
 
 
 def test_the_package_stays_small() -> None:
-    """In files, and in lines."""
+    """In files and in lines."""
     assert len(SOURCES) <= MOST_FILES
     assert sum(map(_lines, SOURCES)) <= MOST_LINES
 
 
 def test_every_source_file_is_short() -> None:
-    """A longer one is two."""
+    """Longer files have to be split."""
     assert {_name(path): _lines(path) for path in SOURCES if _lines(path) > MOST_LINES_OF_A_FILE} == {}
 
 
 def test_no_folder_holds_more_files_than_one_can_see_through() -> None:
-    """A prefix that files share is a folder that is missing."""
+    """Files with a common prefix belong in a folder of their own."""
     counts = Counter(_name(path.parent) for path in SOURCES if path.stem != "__init__")
     assert {folder: count for folder, count in counts.items() if count > MOST_FILES_OF_A_FOLDER and folder not in FLAT} == {}
 
 
 def test_no_class_name_is_used_twice() -> None:
-    """One name, one meaning, private classes too."""
+    """Private classes are included."""
     names = Counter(
         node.name for path in SOURCES for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ClassDef)
     )
@@ -154,7 +152,7 @@ def _name(path: Path) -> str:
 
 
 def test_no_file_has_a_vague_name() -> None:
-    """A name says what is in a file."""
+    """A file's name has to say what it contains."""
     files = [*SOURCES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]
     assert [path.name for path in files if path.stem in VAGUE or path.parent.name in VAGUE] == []
 
@@ -168,5 +166,5 @@ def test_every_test_says_what_it_promises(path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="run bits are a matter of POSIX")
 def test_the_ci_script_can_be_run() -> None:
-    """What CI runs, a person can run too."""
+    """So that people can run what CI runs."""
     assert os.access(ROOT / ".ci" / "run", os.X_OK)

@@ -1,5 +1,5 @@
-"""Every module is imported, so that a library whose lowest allowed version lacks a name is found by
-``make lowest``.
+"""Every module can be imported. With ``make lowest``, this finds names that the lowest allowed
+version of a library lacks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import haltung
 
 
 def test_every_module_can_be_imported() -> None:
-    """With the libraries that are installed, and no optional one beside them."""
+    """With the installed libraries, without optional ones."""
     names = [module.name for module in pkgutil.walk_packages(haltung.__path__, "haltung.") if not module.name.endswith("__main__")]
     assert len(names) > 100
     assert all(importlib.import_module(name) for name in names)

@@ -1,4 +1,4 @@
-"""Label schemes: the shipped ones load, and a broken one tells all that is wrong with it."""
+"""Label schemes: the shipped ones load, and all errors of an invalid one are reported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def diplomacy(root: Path) -> Scheme:
 
 
 def broken(tmp_path: Path, text: str) -> Path:
-    """Write a scheme's YAML."""
+    """Write the YAML of a scheme; return its path."""
     path = tmp_path / "scheme.yaml"
     path.write_text(text, encoding="utf-8")
     return path
@@ -34,15 +34,13 @@ def broken(tmp_path: Path, text: str) -> Path:
     ],
 )
 def test_a_shipped_scheme_loads_with_its_labels(root: Path, name: str, sizes: dict[str, int]) -> None:
-    """Each shipped scheme has the tasks and the number of labels that its data has."""
+    """Tasks and numbers of labels are those of the data."""
     scheme = labels.load(root / "configs" / "labels" / f"{name}.yaml")
     assert {task.name: len(task) for task in scheme} == sizes
 
 
 def test_every_shipped_label_has_a_german_and_an_english_name(root: Path) -> None:
-    """No name is left to be the bare id of a lower-case label, so tables read well in both
-    languages.
-    """
+    """No name is just the lower-case id of its label, so tables read well in both languages."""
     for path in sorted((root / "configs" / "labels").glob("*.yaml")):
         for task in labels.load(path):
             for label in task.labels:
@@ -51,7 +49,7 @@ def test_every_shipped_label_has_a_german_and_an_english_name(root: Path) -> Non
 
 
 def test_the_labels_of_diplomacy_stand_in_the_order_of_the_standard(diplomacy: Scheme) -> None:
-    """The order is that of a model's outputs, so it is part of the scheme."""
+    """The order is part of the scheme, since model outputs have it."""
     assert diplomacy.stance.ids == (
         "support",
         "cooperation",
@@ -80,12 +78,12 @@ def test_the_labels_of_diplomacy_stand_in_the_order_of_the_standard(diplomacy: S
 
 
 def test_every_label_of_diplomacy_is_defined(diplomacy: Scheme) -> None:
-    """A scheme that people label by says what each label means."""
+    """Human coders need to know what each label means."""
     assert [label.id for task in diplomacy for label in task.labels if not label.definition] == []
 
 
 def test_the_crosswalk_leads_to_all_plover_events_but_none_twice(diplomacy: Scheme) -> None:
-    """Each of PLOVER's sixteen events is reached from exactly one stance."""
+    """Each of PLOVER's sixteen events belongs to exactly one stance."""
     events = [event for label in diplomacy.stance.labels for event in label.plover]
     expected = "ACCUSE AGREE AID ASSAULT COERCE CONCEDE CONSULT COOPERATE MOBILIZE PROTEST REJECT REQUEST RETREAT SANCTION SUPPORT THREATEN"
     assert sorted(events) == expected.split()
@@ -98,7 +96,7 @@ def test_a_name_is_reported_in_both_languages(diplomacy: Scheme) -> None:
 
 
 def test_an_unknown_label_is_answered_with_the_nearest_and_all(diplomacy: Scheme) -> None:
-    """Nobody has to look up how a label is spelled."""
+    """So there is no need to look up its spelling."""
     with pytest.raises(
         UserError, match=r"unknown stance 'warnin', did you mean 'warning'\?; this scheme has support, cooperation, .*neutral"
     ):
@@ -106,15 +104,13 @@ def test_an_unknown_label_is_answered_with_the_nearest_and_all(diplomacy: Scheme
 
 
 def test_an_unknown_task_is_answered_with_the_nearest(diplomacy: Scheme) -> None:
-    """A task is reached by its name, and a typing error is reported."""
+    """The message also lists all tasks of the scheme."""
     with pytest.raises(UserError, match=r"unknown task 'stanse', did you mean 'stance'\?; the scheme diplomacy has topic, stance"):
         diplomacy["stanse"]
 
 
 def test_a_scheme_can_be_cut_to_some_of_its_tasks(diplomacy: Scheme) -> None:
-    """In its own order, with another digest; what it has not, or nothing at all, can't be
-    chosen.
-    """
+    """Tasks keep their order, and the digest changes; unknown, repeated or no tasks are refused."""
     stance = diplomacy.only(["stance"])
     assert (stance.names, stance.name, stance.stance) == (("stance",), "diplomacy", diplomacy.stance)
     assert stance.digest() != diplomacy.digest()
@@ -125,12 +121,12 @@ def test_a_scheme_can_be_cut_to_some_of_its_tasks(diplomacy: Scheme) -> None:
 
 
 def test_a_scheme_survives_the_way_through_plain_data(diplomacy: Scheme) -> None:
-    """A bundle stores its scheme as JSON and reads it back unchanged."""
+    """Bundles store schemes as JSON and read them back unchanged."""
     assert labels.parse(diplomacy.to_dict()) == diplomacy
 
 
 def test_the_digest_ignores_names_and_definitions(diplomacy: Scheme) -> None:
-    """A corrected translation does not make old runs incomparable."""
+    """So a corrected translation does not make old runs incomparable."""
     data = diplomacy.to_dict()
     data["tasks"]["stance"]["labels"]["warning"].update(de="Mahnung", en="Caution", definition="Anders gesagt.")
     data["tasks"]["topic"]["de"] = "Sachgebiet"
@@ -138,14 +134,14 @@ def test_the_digest_ignores_names_and_definitions(diplomacy: Scheme) -> None:
 
 
 def test_the_digest_knows_the_order_of_the_labels() -> None:
-    """Two schemes with the same labels in another order do not mean the same by index 0."""
+    """If the order differs, index 0 is another label."""
     first = labels.parse({"name": "a", "tasks": {"stance": {"labels": ["pro", "contra"]}}})
     second = labels.parse({"name": "a", "tasks": {"stance": {"labels": ["contra", "pro"]}}})
     assert first.digest() != second.digest()
 
 
 def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
-    """A scheme is corrected once."""
+    """So that one correction is enough."""
     text = """
 nam: x
 tasks:
@@ -175,21 +171,21 @@ tasks:
     ("written", "read"), [("no", "False"), ("yes", "True"), ("1", "1"), ("null", "None"), ("2024-01-01", "datetime.date")]
 )
 def test_a_label_that_yaml_reads_as_something_else_must_be_quoted(tmp_path: Path, written: str, read: str) -> None:
-    """YAML makes false of an unquoted no, and a number of 1; that is reported instead of becoming a
-    label 'False'.
+    """YAML reads an unquoted no as false, and 1 as a number; an error is better than a label
+    'False'.
     """
     with pytest.raises(UserError, match=rf"label {read}.* write it in quotes"):
         labels.load(broken(tmp_path, f"name: x\ntasks:\n  stance:\n    labels: [{written}, maybe]\n"))
 
 
 def test_quoted_yes_and_no_are_good_labels(tmp_path: Path) -> None:
-    """What is quoted stays text."""
+    """Quoted values are strings."""
     scheme = labels.load(broken(tmp_path, "name: x\ntasks:\n  stance:\n    labels: ['yes', 'no']\n"))
     assert scheme.stance.ids == ("yes", "no")
 
 
 def test_a_multi_label_task_may_have_a_single_label(tmp_path: Path) -> None:
-    """Present or absent is a question too."""
+    """Whether a single label is present is a valid task."""
     scheme = labels.load(broken(tmp_path, "name: x\ntasks:\n  flags: {kind: multi, labels: [ironic]}\n"))
     assert (scheme["flags"].kind, len(scheme["flags"])) == ("multi", 1)
 
@@ -205,7 +201,7 @@ def test_a_multi_label_task_may_have_a_single_label(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_no_scheme_is_refused_in_one_sentence(tmp_path: Path, content: bytes, message: str) -> None:
-    """A broken file never ends in a traceback."""
+    """Instead of a traceback."""
     path = tmp_path / "scheme.yaml"
     path.write_bytes(content)
     with pytest.raises(UserError, match=message):
@@ -213,7 +209,7 @@ def test_a_file_that_is_no_scheme_is_refused_in_one_sentence(tmp_path: Path, con
 
 
 def test_a_huge_file_is_no_scheme_and_is_not_read(tmp_path: Path) -> None:
-    """Told by its size, before YAML takes minutes for it."""
+    """Its size is checked first, since parsing the YAML would take minutes."""
     path = tmp_path / "huge.yaml"
     path.write_bytes(b"# x\n" * 300_000)
     with pytest.raises(UserError, match=r"huge\.yaml has 1,200,000 bytes, which no label scheme has"):
@@ -221,7 +217,7 @@ def test_a_huge_file_is_no_scheme_and_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path: Path) -> None:
-    """A missing one and a directory."""
+    """A missing file and a directory."""
     with pytest.raises(UserError, match=r"none\.yaml: .*No such file"):
         labels.load(tmp_path / "none.yaml")
     with pytest.raises(UserError, match=r"(?i)is a directory"):

@@ -1,4 +1,4 @@
-"""The manual: its links, what the site adds to its pages, the source of figures, the notebook."""
+"""The manual: links, what the site adds to the pages, sources of figures, the notebook."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOCS = sorted((ROOT / "docs").glob("*.md"))
 
 @pytest.fixture(scope="module")
 def conf() -> ModuleType:
-    """The configuration of the site, which needs no Sphinx to be read."""
+    """The configuration of the site, which can be imported without Sphinx."""
     spec = importlib.util.spec_from_file_location("conf", ROOT / "docs/conf.py")
     assert spec
     assert spec.loader
@@ -29,14 +29,14 @@ def conf() -> ModuleType:
 
 
 def _anchors(page: Path) -> set[str]:
-    """Return the anchors that GitHub and the site give the headings of a page, and its own."""
+    """Return the anchors of a page: its own, and those that GitHub and the site give headings."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings} | set(re.findall(r'<a id="([^"]+)">', text))
 
 
 def _links(page: Path) -> Iterator[tuple[str, str]]:
-    """Yield path and anchor of each relative link."""
+    """Yield the path and the anchor of each relative link."""
     text = page.read_text(encoding="utf-8")
     if page.suffix == ".ipynb":
         text = "".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown")
@@ -47,7 +47,7 @@ def _links(page: Path) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("page", [*DOCS, ROOT / "README.md", ROOT / "docs/tutorial.ipynb"], ids=lambda page: page.name)
 def test_a_link_leads_to_a_heading(page: Path) -> None:
-    """The file is there, and the heading in it."""
+    """Target files exist and have the headings."""
     broken = []
     for path, anchor in _links(page):
         target = (page.parent / path).resolve() if path else page
@@ -57,7 +57,7 @@ def test_a_link_leads_to_a_heading(page: Path) -> None:
 
 
 def test_the_site_lists_every_page_once(conf: ModuleType) -> None:
-    """Those that the index does not name stand among the how-tos."""
+    """Pages that the index does not name are listed with the how-tos."""
     index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
     pages = [path.stem for path in DOCS]
     trees = re.findall(r"^```\{toctree\}\n(.*?)^```$", conf.contents(index, [*pages, "unlisted"]), re.MULTILINE | re.DOTALL)
@@ -67,7 +67,7 @@ def test_the_site_lists_every_page_once(conf: ModuleType) -> None:
 
 
 def test_the_reference_has_every_command_with_its_keys(conf: ModuleType) -> None:
-    """Made from the configs, so that it can't be out of date."""
+    """It is generated from the configs, so it is never out of date."""
     text = "\n".join(conf.commands())
     assert [name for name in COMMANDS if f"## haltung {name}\n" not in text] == []
     assert "seed: 42 # of the training" in text
@@ -88,12 +88,12 @@ def test_the_reference_has_every_command_with_its_keys(conf: ModuleType) -> None
     ],
 )
 def test_a_page_that_asks_another_host_is_found(conf: ModuleType, text: str, asked: int) -> None:
-    """Links that a reader may click are none."""
+    """Links that a reader may click don't count."""
     assert len(conf.fetched(text)) == asked
 
 
 def test_the_figures_of_the_recipes_stand_on_the_pages_that_they_name() -> None:
-    """Each row's numbers with three decimals, its intervals and seconds."""
+    """For each row: numbers with three decimals, intervals and seconds."""
     rows = [line for line in (ROOT / "docs/recipes.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
     checked = 0
     for row in rows:
@@ -111,17 +111,17 @@ def _notebook() -> dict[str, list[dict[str, object]]]:
 
 
 def test_the_notebook_is_stored_without_outputs() -> None:
-    """So that a difference between versions is one of its text."""
+    """So that diffs show only changes of its source."""
     assert [cell for cell in _notebook()["cells"] if cell["cell_type"] == "code" and (cell["outputs"] or cell["execution_count"])] == []
 
 
 @pytest.mark.slow
 def test_the_notebook_runs(tmp_path: Path) -> None:
-    """From top to bottom, in a kernel of its own."""
+    """From top to bottom, in a new kernel."""
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
     pytest.importorskip("ipykernel")
     notebook = nbformat.read(ROOT / "docs/tutorial.ipynb", 4)
     nbformat.validate(notebook)
     nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert (tmp_path / "friendly.pdf").is_file()
-    assert "ipywidgets" not in json.dumps([cell.get("outputs") for cell in notebook.cells])  # bars are shown without, too
+    assert "ipywidgets" not in json.dumps([cell.get("outputs") for cell in notebook.cells])  # progress bars work without it

@@ -1,10 +1,10 @@
-"""README and docs: every command that they show is run, in the order of the page, or at least
-composed where it takes long.
+"""README and docs: every command that they show is run in the order of the page, or at least its
+config is composed.
 
-A block marked ``sh`` is run, line by line; one marked ``sh composed`` needs the hub, real texts or
-much time, so its commands are only composed. Pages run on a tenth of the written corpus, in one
-folder, as a reader would who goes through them in turn: the README first, and no command twice.
-A server runs until the next one, or to the end of the page; coders answer all that they are asked.
+Blocks marked ``sh`` are run, line by line. Blocks marked ``sh composed`` need the hub, real texts
+or much time, so only the configs of their commands are composed. All pages run in one folder on a
+tenth of the written corpora, the README first, and each command once. A server runs until the next
+one starts or the page ends; coders answer all segments that they are asked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from haltung import cli
 from haltung.cli.config import combinations, compose, shipped_path, with_table
 
 ROOT = Path(__file__).resolve().parents[1]
-# Each page with those whose runs and files it uses.
+# Each page with the pages whose runs and files it uses.
 PAGES = {
     "README.md": (),
     "docs/sheets.md": (),
@@ -52,15 +52,15 @@ PAGES = {
     "docs/api.md": (),
     "docs/index.md": (),
 }
-# Even a model that has learned from so little finds a dyad in it.
-WRITTEN = ("data/diplomacy", "data/contrast")  # the corpora of the default
-# Corpora of few articles, which would be cross-validated in five folds.
+WRITTEN = ("data/diplomacy", "data/contrast")  # the default corpora
+# For corpora of few articles, which by default are cross-validated in five folds.
 QUICKLY = {"docs/corpora.md": ("folds=1",), "docs/sheets.md": ("folds=2", "final=true"), "docs/recipes.md": ("folds=1",)}
-# Here a BERT of two layers learns for an epoch, in place of the embedded encoder.
+# On these pages, a BERT of two layers is trained for one epoch instead of the embedded encoder.
 SMALL = ("docs/tutorial.md", "docs/recipes.md")
 SMALLER = ("encoder=local", "encoder.path=bert", "corpus.max_length=64", "training.epochs=1")
-# Commands that run until they are stopped, and what lets them stop at once.
+# Commands that run until they are stopped, and arguments that make them stop at once.
 SERVERS: dict[str, tuple[str, ...]] = {"annotate": (), "serve": ("drain=0",)}
+# Even a model trained on a tenth of the corpora finds a dyad in it.
 ARTICLE = (
     "Die USA haben Russland kritisiert. Russland wies die Kritik der USA zurück. Die USA fordern Russland zum Abzug auf. "
     "Die Bundesregierung begrüßte den Schritt. China hat die USA scharf kritisiert. Die USA lehnten Forderungen Chinas ab.\n"
@@ -68,14 +68,14 @@ ARTICLE = (
 
 
 def blocks(page: str, kind: str) -> list[str]:
-    """Return the fenced blocks of a page that are marked so."""
+    """Return the fenced blocks of a page with this marker."""
     text = (ROOT / page).read_text(encoding="utf-8")
     return re.findall(rf"^```{re.escape(kind)}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def commands(page: str, kind: str) -> list[list[str]]:
-    """Return the words of each ``haltung`` command, without that word and what is said behind
-    ``#``, and of each call of ``curl``.
+    """Return the words of each command, without comments: of ``haltung`` without that word, and of
+    ``curl``.
     """
     lines = [line for block in blocks(page, kind) for line in block.splitlines()]
     every = [shlex.split(line, comments=True) for line in lines if line.startswith(("haltung ", "curl "))]
@@ -83,7 +83,7 @@ def commands(page: str, kind: str) -> list[list[str]]:
 
 
 class Reader:
-    """Somebody who goes through the pages in a folder of their own."""
+    """A user who runs the commands of pages in a new folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.read, self.ran = folder, set[str](), set[tuple[str, ...]]()
@@ -91,8 +91,8 @@ class Reader:
         (folder / "article.txt").write_text(ARTICLE, encoding="utf-8")
 
     def goes_through(self, page: str) -> None:
-        """Run the page's commands, once, after those of the pages that it builds on. The README
-        needs none of the files that the others speak of.
+        """Run the commands of a page once, after those of the pages that it builds on. All pages
+        but the README need the files of ``_write_files``.
         """
         if page in self.read:
             return
@@ -134,7 +134,7 @@ class Reader:
 
 
 def _answer(address: str) -> None:
-    """Label what a page asks a coder for, some of it in a way that other coders don't share."""
+    """Label all segments that a page asks a coder for; coders disagree on some of them."""
     with httpx.Client(base_url=address, trust_env=False, timeout=60) as client:
         work = client.get("/work").json()
         assert work["numbers"], f"{work['coder']} is asked nothing"
@@ -148,7 +148,7 @@ def _answer(address: str) -> None:
 
 
 def _write_files(folder: Path) -> None:
-    """Write the files that the pages speak of."""
+    """Write the files that the pages mention."""
     rows = [
         {"id": str(n), "text": f"{actor} {verb} den Ausbau der {thing} .", "article": f"a{n % 12}", "stance": label, "themes": [theme]}
         for n, (actor, (verb, label), (thing, theme)) in enumerate(
@@ -182,8 +182,8 @@ def _write_files(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
-    """Goes through the pages with a tenth of the written corpora, for which
-    ``${shipped:data/diplomacy}`` and contrast stand meanwhile.
+    """A reader with a tenth of the written corpora, to which ``${shipped:data/diplomacy}`` and
+    contrast resolve in this module.
     """
     written = tmp_path_factory.mktemp("written")
     for path in sorted(path for name in WRITTEN for path in (ROOT / name).glob("articles-*.jsonl")):
@@ -200,13 +200,13 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 
 def test_no_page_is_left_out() -> None:
-    """A new page has to be named above."""
+    """New pages have to be added to ``PAGES``."""
     assert {str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")} | {"README.md"} == set(PAGES)
 
 
 @pytest.mark.slow
 def test_the_commands_of_the_readme_run(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the first training to events, in an empty folder, which is why it is the first."""
+    """From the first training to events; it runs first, since it needs an empty folder."""
     monkeypatch.chdir(reader.folder)
     assert [path.name for path in reader.folder.iterdir()] == ["article.txt"]
     reader.goes_through("README.md")
@@ -219,14 +219,14 @@ def test_the_commands_of_the_readme_run(reader: Reader, monkeypatch: pytest.Monk
     [pytest.param(one, marks=pytest.mark.system("curl") if "serving" in one else ()) for one in PAGES if one != "README.md"],
 )
 def test_the_commands_of_a_page_run(page: str, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each ends with exit code 0 and leaves what the next one reads."""
+    """Each command ends with exit code 0 and writes what the next one reads."""
     monkeypatch.chdir(reader.folder)
     reader.goes_through(page)
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_other_commands_of_a_page_compose(page: str) -> None:
-    """Their keys and choices are there, whatever it would take to run them."""
+    """Their keys and choices exist, although they are not run."""
     for command, *words in commands(page, "sh composed"):
         for overrides in combinations(with_table(command, words)):
             assert compose(command, overrides)
@@ -235,7 +235,7 @@ def test_the_other_commands_of_a_page_compose(page: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["docs/tutorial.md", "docs/training.md", "docs/events.md", "docs/python.md"])
 def test_the_python_of_a_page_runs(page: str, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of it in turn, in the folder of the runs."""
+    """All blocks in order, in the folder of the runs."""
     import mlflow
 
     monkeypatch.chdir(reader.folder)
@@ -247,5 +247,5 @@ def test_the_python_of_a_page_runs(page: str, reader: Reader, monkeypatch: pytes
 
 
 def test_the_readme_is_short() -> None:
-    """What is explained at length stands in docs."""
+    """Longer explanations belong in docs."""
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150

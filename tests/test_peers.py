@@ -1,5 +1,5 @@
-"""The comparison with other tools: what they are given, how their runs are measured and kept, and
-who scores them.
+"""The comparison with other tools: their input, how their runs are measured and stored, and their
+scores.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ class Fixed:
     segments: tuple[Segment, ...]
 
     def read(self, scheme: Scheme) -> Reading:
-        """Give what was put in."""
+        """Return the given segments."""
         return Reading(self.segments)
 
     def files(self) -> tuple[Path, ...]:
-        """No file was read."""
+        """Return no files."""
         return ()
 
 
 def _prepared(work: Path, segments: Sequence[Segment]) -> Prepared:
-    # Sentences of so few words repeat themselves.
+    # Sentences from so few words have duplicates.
     rules = CleaningRules(exact=False, near=0, conflicts="keep", leakage=False)
     return prepare("tiny", Fixed(tuple(segments)), tiny.scheme(), rules, Given(), work / "data" / "prepared")
 
@@ -55,7 +55,7 @@ def _segments() -> list[Segment]:
 
 @pytest.fixture
 def peers(monkeypatch: pytest.MonkeyPatch, root: Path) -> dict[str, ModuleType]:
-    """The programs of the benchmark, which is no package."""
+    """The modules of the benchmark, which is not a package."""
     monkeypatch.syspath_prepend(root / "benchmarks" / "peers")
     found = {name: importlib.import_module(name) for name in ("run", "table", "export", "results")}
     monkeypatch.setitem(found["run"].TASKS, "tiny", ("stance",))
@@ -64,9 +64,7 @@ def peers(monkeypatch: pytest.MonkeyPatch, root: Path) -> dict[str, ModuleType]:
 
 @pytest.fixture
 def work(tmp_path: Path, peers: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A work folder with a tiny corpus, exported, whose peers run in the environment of the
-    tests.
-    """
+    """A work folder with an exported tiny corpus; peers run in the environment of the tests."""
     peers["export"].write_splits(_prepared(tmp_path, _segments()), tmp_path / "splits" / "tiny")
     monkeypatch.setattr(peers["run"], "environment", lambda peer, work: Path(sys.executable))
     return tmp_path
@@ -84,7 +82,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_a_peer_is_given_the_very_splits_with_every_label(work: Path) -> None:
-    """What Haltung trains on and is tested on, in its order, is what the others get."""
+    """Peers get the same segments as Haltung, in the same order."""
     from haltung.corpus.store import load
 
     ready = load(work / "data" / "prepared" / "tiny")
@@ -96,14 +94,14 @@ def test_a_peer_is_given_the_very_splits_with_every_label(work: Path) -> None:
 
 
 def test_a_segment_without_a_label_is_not_given_to_peers(tmp_path: Path, peers: dict[str, ModuleType]) -> None:
-    """A tool that knows no missing label would learn "None" as one."""
+    """A tool without support for missing labels would learn "None" as a label."""
     bare = [replace(one, labels={**one.labels, "stance": None}) if place == 7 else one for place, one in enumerate(_segments())]
     with pytest.raises(UserError, match="has no stance; the peers need every label"):
         peers["export"].write_splits(_prepared(tmp_path, bare), tmp_path / "splits" / "tiny")
 
 
 def test_a_run_says_what_it_took(done: Path, peers: dict[str, ModuleType]) -> None:
-    """CPU seconds, wall seconds and memory of the peer's own process, and the machine by name."""
+    """CPU time, wall time and peak memory of the peer's own process, and the machine."""
     cost = peers["results"].read(done / "results" / "tiny" / "stance" / "sklearn-1.json").cost
     assert cost.cpu_seconds > 0.1
     assert cost.peak_bytes > 20e6
@@ -111,7 +109,7 @@ def test_a_run_says_what_it_took(done: Path, peers: dict[str, ModuleType]) -> No
 
 
 def test_a_finished_run_is_not_run_again(done: Path, peers: dict[str, ModuleType]) -> None:
-    """A killed comparison goes on where it stopped."""
+    """So a killed comparison resumes where it stopped."""
     run = peers["run"]
     job = run.Job("sklearn", "tiny", "stance", 1)
     before = (job.folder(done) / "output.txt").stat().st_mtime_ns
@@ -120,7 +118,7 @@ def test_a_finished_run_is_not_run_again(done: Path, peers: dict[str, ModuleType
 
 
 def test_a_failed_run_counts_as_not_done(work: Path, peers: dict[str, ModuleType], capfd: pytest.CaptureFixture[str]) -> None:
-    """It is told, with the place of its output, and will be tried again."""
+    """The failure is reported with the path of its output, and there is no result."""
     run = peers["run"]
     job = run.Job("sklearn", "tiny", "mood", 1)
     assert not run.perform(job, work, work / "results", threads=1)
@@ -129,7 +127,7 @@ def test_a_failed_run_counts_as_not_done(work: Path, peers: dict[str, ModuleType
 
 
 def test_all_systems_are_scored_by_the_same_figures(done: Path, peers: dict[str, ModuleType]) -> None:
-    """The scorer's macro-F1 and accuracy are scikit-learn's, over what the peer has written."""
+    """Macro-F1 and accuracy equal scikit-learn's on the peer's predictions."""
     from sklearn.metrics import accuracy_score, f1_score
 
     found = peers["table"].tabulate(done, done / "results", "tiny", "stance")
@@ -140,9 +138,7 @@ def test_all_systems_are_scored_by_the_same_figures(done: Path, peers: dict[str,
 
 
 def test_a_peer_that_says_the_same_is_not_told_apart(done: Path, peers: dict[str, ModuleType]) -> None:
-    """Haltung against its own answers: no difference, and the missing seeds are named with their
-    command.
-    """
+    """Haltung against its own answers: difference 0; missing seeds are named with their command."""
     results = done / "results"
     ours, theirs = (peers["run"].Job(*words, 1).result(results) for words in (("haltung", "tiny", "all"), ("sklearn", "tiny", "stance")))
     peers["results"].write(ours, peers["results"].read(theirs))
@@ -154,7 +150,7 @@ def test_a_peer_that_says_the_same_is_not_told_apart(done: Path, peers: dict[str
 
 
 def test_an_unanswered_segment_is_an_error(done: Path, peers: dict[str, ModuleType]) -> None:
-    """A peer can't better its figure by leaving hard segments out."""
+    """So peers can't improve their scores by omitting hard segments."""
     ids = [row["id"] for row in peers["run"].tested(done / "splits" / "tiny")]
     path = done / "runs" / "sklearn" / "tiny" / "stance" / "1" / "predictions.jsonl"
     lines = path.read_text().splitlines(keepends=True)
@@ -169,7 +165,7 @@ def test_an_unanswered_segment_is_an_error(done: Path, peers: dict[str, ModuleTy
 def test_a_run_that_answers_in_part_counts_as_not_done(
     work: Path, peers: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """It leaves no result, and is told."""
+    """It leaves no result, and the fault is reported."""
     script = tmp_path / "peer.py"
     script.write_text('import sys, pathlib\npathlib.Path(sys.argv[2]).write_text(\'{"id": "x"}\\n\')\n')
     monkeypatch.setattr(peers["run"], "script", lambda peer: script)
@@ -180,14 +176,14 @@ def test_a_run_that_answers_in_part_counts_as_not_done(
 
 
 def test_a_finished_run_is_held_against_always_saying_the_commonest_label(peers: dict[str, ModuleType]) -> None:
-    """A peer below it is told from a weak one at once."""
+    """A peer below that baseline is recognised at once."""
     told = peers["run"].sanity("stance", ["a", "a", "b", "c"], ["a", "b", "a", "a"])
     assert told == "stance 0.250 right, always the commonest label 0.750"
 
 
 def test_a_result_is_kept_whole_in_a_small_file(done: Path, peers: dict[str, ModuleType]) -> None:
-    """One sign for each answer, and what is read back is what the peer said; a file that isn't one
-    is refused by name.
+    """One character per answer, from which the peer's answers are restored; other files are refused
+    by name.
     """
     path = done / "results" / "tiny" / "stance" / "sklearn-1.json"
     kept = peers["results"].read(path)
@@ -200,7 +196,7 @@ def test_a_result_is_kept_whole_in_a_small_file(done: Path, peers: dict[str, Mod
 
 
 def test_a_result_of_another_test_split_is_refused(done: Path, peers: dict[str, ModuleType]) -> None:
-    """Kept answers are counted by their places, so the split must be the one that was answered."""
+    """Stored answers have no ids but positions, so the test split has to be the same."""
     path = done / "results" / "tiny" / "stance" / "sklearn-1.json"
     peers["results"].write(path, replace(peers["results"].read(path), ids="0123456789abcdef"))
     with pytest.raises(UserError, match="of another test split than the one that is prepared"):
@@ -208,7 +204,7 @@ def test_a_result_of_another_test_split_is_refused(done: Path, peers: dict[str, 
 
 
 def test_every_peer_has_a_script_and_pins_its_versions(peers: dict[str, ModuleType]) -> None:
-    """A row of the table can be made again with the releases that made it."""
+    """So a row of the table can be reproduced with the same releases."""
     run = peers["run"]
     for peer in set(run.SYSTEMS) - set(run.OURS):
         wanted = (run.HERE / f"requirements-{peer}.txt").read_text().split()
@@ -218,7 +214,7 @@ def test_every_peer_has_a_script_and_pins_its_versions(peers: dict[str, ModuleTy
 
 
 def test_lines_are_counted_without_comments_and_docstring(peers: dict[str, ModuleType], tmp_path: Path, monkeypatch) -> None:
-    """What a user writes is code; explaining it to a reader costs nothing."""
+    """Only code counts as what a user has to write."""
     path = tmp_path / "peer.py"
     path.write_text('"""What it is.\n\nAnd more.\n"""\n\n# why\nimport json\n\nprint(json)  # so\n')
     monkeypatch.setattr(peers["run"], "script", lambda peer: path)
@@ -226,7 +222,7 @@ def test_lines_are_counted_without_comments_and_docstring(peers: dict[str, Modul
 
 
 def test_the_page_gets_the_tables_between_its_marks(root: Path, tmp_path: Path, peers: dict[str, ModuleType]) -> None:
-    """Words around the tables stay; a page without marks is refused."""
+    """Text around the tables is kept; pages without markers are refused."""
     table, page = peers["table"], tmp_path / "page.md"
     page.write_text("before\nafter\n")
     program = [sys.executable, root / "benchmarks" / "peers" / "table.py", "--work", tmp_path, "--page", page]
@@ -238,15 +234,15 @@ def test_the_page_gets_the_tables_between_its_marks(root: Path, tmp_path: Path, 
 
 
 def test_haltung_learns_all_tasks_in_one_training_and_a_peer_one_in_each(peers: dict[str, ModuleType]) -> None:
-    """So its cost is told once; and every system has its first seed before any has its second."""
+    """All systems run with the first seed before any runs with the second."""
     found = list(peers["run"].jobs(["sklearn", "haltung"], ["real_news"], ["stance", "topic"], [1, 2]))
     first = [("sklearn", "stance", 1), ("sklearn", "topic", 1), ("haltung", "all", 1)]
     assert [(job.peer, job.task, job.seed) for job in found] == first + [(peer, task, 2) for peer, task, _ in first]
 
 
 def test_a_share_of_train_is_the_part_that_haltung_trains_on(work: Path, peers: dict[str, ModuleType]) -> None:
-    """Peers get the articles that ``haltung train share=`` draws with the same seed; dev and test
-    stay whole.
+    """Peers get the articles that ``haltung train share=`` draws with the same seed, and all of dev
+    and test.
     """
     from haltung.corpus.store import load
     from haltung.corpus.stratify import subsample
@@ -261,7 +257,7 @@ def test_a_share_of_train_is_the_part_that_haltung_trains_on(work: Path, peers: 
 
 
 def test_runs_on_a_share_have_a_table_of_their_own(done: Path, peers: dict[str, ModuleType]) -> None:
-    """They are not mixed with those on the whole train split, and what is missing is named with its
+    """They are not mixed with runs on the whole train split; commands for missing runs name the
     share.
     """
     from haltung.corpus.store import load

@@ -1,4 +1,4 @@
-"""What the README shows of the linear model is what that model says."""
+"""The README shows the actual predictions of the linear model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from haltung import cli
 from haltung.models import bundle
 from haltung.records import Segment
 
-# A row of the table of sentences: the sentence, and stance and probability in the last column.
+# A row of the table of sentences; the last column has stance and probability.
 ROW = re.compile(r"^\| ([^|]*\.) \|.*\| (\w+) (\d\.\d\d)(?: \(wrong\))? \|$", re.MULTILINE)
 PRIMER = re.compile(r"the linear model (\d+), (\d\.\d{3}) \[")
 
@@ -21,9 +21,7 @@ PRIMER = re.compile(r"the linear model (\d+), (\d\.\d{3}) \[")
 def test_the_linear_model_says_what_the_readme_shows(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Trained by the README's own words: label and two decimals of each sentence, and the
-    primer.
-    """
+    """Trained with the README's command: labels, probabilities to two decimals, and the primer."""
     text = (root / "README.md").read_text(encoding="utf-8")
     rows = ROW.findall(text)
     assert len(rows) >= 6

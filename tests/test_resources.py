@@ -1,5 +1,5 @@
-"""Cores, memory, threads: what the affinity, the control groups and the user say, and that every
-library hears of it.
+"""Cores, memory and threads: limits by affinity, control groups and the user, and their use by
+libraries.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ SETTINGS = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTI
 
 @pytest.fixture(autouse=True)
 def unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody has set anything; what a test sets does not stay."""
+    """Unset all settings; restore them after the test."""
     for name in SETTINGS:
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
 
 
 def quota(folder: Path, files: Mapping[str, str], groups: str = "0::/\n") -> float | None:
-    """Return the quota by control groups that have these files."""
+    """Return the quota according to control groups with these files."""
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text + "\n")
@@ -46,7 +46,7 @@ def quota(folder: Path, files: Mapping[str, str], groups: str = "0::/\n") -> flo
     ],
 )
 def test_the_quota_of_a_container_counts(tmp_path: Path, files: dict[str, str], expected: float | None) -> None:
-    """What can't be read is no limit."""
+    """Values that can't be read are no limit."""
     assert quota(tmp_path, files) == expected
 
 
@@ -61,12 +61,12 @@ def test_the_quota_of_a_container_counts(tmp_path: Path, files: dict[str, str], 
     ],
 )
 def test_the_groups_above_limit_too(tmp_path: Path, files: dict[str, str], groups: str, expected: float | None) -> None:
-    """A service is limited by its slice; the groups of others don't count."""
+    """For example, a service is limited by its slice; other groups don't count."""
     assert quota(tmp_path, files, groups) == expected
 
 
 def test_the_memory_of_a_container_counts(tmp_path: Path) -> None:
-    """The files of its control group and of those above are read, whichever are there."""
+    """The files of its control group and of its ancestors are read, if they exist."""
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "a/memory.max").write_text("4294967296\n")
     (tmp_path / "a/b/memory.max").write_text("max\n")
@@ -76,7 +76,7 @@ def test_the_memory_of_a_container_counts(tmp_path: Path) -> None:
 
 
 def test_no_more_cores_count_than_the_process_may_use() -> None:
-    """As `taskset` and SLURM limit them."""
+    """Limits are set by `taskset` or SLURM, for example."""
     assert 1 <= resources.cores() <= (os.cpu_count() or 1)
     if hasattr(os, "sched_setaffinity"):
         program = (
@@ -86,7 +86,7 @@ def test_no_more_cores_count_than_the_process_may_use() -> None:
 
 
 def test_two_processors_of_one_core_are_one(tmp_path: Path) -> None:
-    """Two threads that multiply on one core are no faster than one."""
+    """Two threads on one core do not multiply matrices faster than one."""
     for processor, siblings in enumerate(("0,2", "1,3", "0,2", "1,3")):
         folder = tmp_path / f"cpu{processor}/topology"
         folder.mkdir(parents=True)
@@ -97,20 +97,20 @@ def test_two_processors_of_one_core_are_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("given", "expected"), [("3", 3), ("6,2", 6), ("0", None), ("many", None), ("", None)])
 def test_the_users_number_wins(monkeypatch: pytest.MonkeyPatch, given: str, expected: int | None) -> None:
-    """Whatever the cores are; what is no number is passed over, as OpenMP does."""
+    """Whatever the number of cores; invalid values are ignored, as in OpenMP."""
     monkeypatch.setenv("OMP_NUM_THREADS", given)
     assert resources.threads() == (expected or resources.cores())
 
 
 def test_processes_share_the_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each has at least one."""
+    """Each process has at least one."""
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     assert [resources.threads(processes) for processes in (1, 2, 5, 8)] == [5, 2, 1, 1]
 
 
 @pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"])
 def test_the_users_way_of_waiting_stays(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Each of the settings that say how a thread waits; without one of them threads sleep."""
+    """If any setting for waiting threads is set, none is added; otherwise threads sleep."""
     monkeypatch.setenv(name, "1")
     monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
     always = {"OMP_NUM_THREADS": str(resources.cores()), "THP_MEM_ALLOC_ENABLE": "1"}
@@ -121,7 +121,7 @@ def test_the_users_way_of_waiting_stays(monkeypatch: pytest.MonkeyPatch, name: s
 
 @pytest.mark.parametrize("entrance", ["import haltung.cli; haltung.cli.main(['--version'])", "import haltung; haltung.load"])
 def test_torch_computes_with_this_number(entrance: str) -> None:
-    """By the command line and in Python; so it is set before torch is loaded."""
+    """On the command line and in Python, so it is set before torch is loaded."""
     program = f"{entrance}; import json, os, torch; print(json.dumps([torch.get_num_threads(), os.environ['OMP_WAIT_POLICY']]))"
     for given, expected in (({}, resources.cores()), ({"OMP_NUM_THREADS": "1"}, 1)):
         environment = {**os.environ, **given}
@@ -133,7 +133,7 @@ def test_torch_computes_with_this_number(entrance: str) -> None:
     ("command", "given", "expected"), [("train", None, "1"), ("adapt", None, "0"), ("adapt", "1", "1"), ("train", "0", "0")]
 )
 def test_adapt_asks_for_small_pages(command: str, given: str | None, expected: str) -> None:
-    """Huge ones fragment its memory; what the user sets stays."""
+    """Huge pages fragment its memory; the user's setting has priority."""
     program = f"import haltung.cli, os; haltung.cli.main(['{command}', '--help']); print(os.environ['THP_MEM_ALLOC_ENABLE'])"
     environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
     if given:

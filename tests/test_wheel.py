@@ -1,6 +1,4 @@
-"""The wheel: installed into an empty environment, used from an empty folder, it has all that it
-needs with it.
-"""
+"""The wheel is complete: installed into an empty environment, it works from an empty folder."""
 
 from __future__ import annotations
 
@@ -29,8 +27,8 @@ def _done(command: Sequence[str | Path], **options: object) -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel as pip builds it, without fetching the build tool where it is installed (as
-    ``make setup`` does).
+    """The wheel as pip builds it; if the build tool is installed (``make setup``), pip fetches
+    none.
     """
     folder = tmp_path_factory.mktemp("wheel")
     isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
@@ -41,11 +39,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an environment's programs: Haltung from the wheel, its dependencies borrowed.
+    """The ``bin`` folder of an environment with Haltung from the wheel and borrowed dependencies.
 
-    Installing gigabytes of dependencies once more would test pip, not us; a path file lets the
-    environment see ours, after its packages. Path files inside a folder that is borrowed like this
-    are not read, so that an editable Haltung is not borrowed with it.
+    Installing gigabytes of dependencies again would test pip rather than Haltung, so a ``.pth``
+    file adds the packages of this environment after its own. ``.pth`` files inside an added folder
+    are not read, so an editable Haltung is not added.
     """
     folder = tmp_path_factory.mktemp("environment")
     _done([sys.executable, "-m", "venv", "--without-pip", folder])
@@ -59,7 +57,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> dict[str, object]:
-    """An empty working directory, and an environment that leads nowhere near the checkout."""
+    """An empty working directory, and environment variables that don't point to the checkout."""
     others = {name: value for name, value in os.environ.items() if name != "PYTHONPATH" and not name.startswith("HALTUNG_")}
     folder = tmp_path / "empty"
     folder.mkdir()
@@ -72,8 +70,8 @@ def _shipped(folder: str, place: str) -> set[str]:
 
 
 def test_the_wheel_holds_the_package_the_configs_and_the_data(wheel: Path) -> None:
-    """Each file of the package, each config and each shipped corpus is in it, and nothing that a
-    command has left in the checkout.
+    """It has each file of the package, each config and each shipped corpus, but no files that a
+    command has written to the checkout.
     """
     expected = _shipped("src/haltung", "haltung") | _shipped("configs", "haltung/_configs")
     for corpus in (
@@ -96,9 +94,7 @@ def test_the_wheel_holds_the_package_the_configs_and_the_data(wheel: Path) -> No
 
 
 def test_the_installed_package_is_the_wheels(environment: Path, elsewhere: dict[str, object]) -> None:
-    """The tests below would prove nothing if the checkout were imported; configs and data are
-    inside the package.
-    """
+    """Otherwise the tests below would test the checkout; configs and data are in the package."""
     program = "import haltung; from haltung.files import shipped; print(haltung.__file__, shipped('configs'), shipped('data'), sep='\\n')"
     package, configs, data = (Path(line) for line in _done([environment / "python", "-c", program], **elsewhere).split())
     assert package.is_relative_to(environment.parent)
@@ -108,16 +104,14 @@ def test_the_installed_package_is_the_wheels(environment: Path, elsewhere: dict[
 
 
 def test_the_installed_command_lists_the_commands(environment: Path, elsewhere: dict[str, object]) -> None:
-    """`haltung` alone says what there is."""
+    """`haltung` without arguments lists all commands."""
     listing = _done([environment / "haltung"], **elsewhere)
     assert "prepare" in listing
     assert "train" in listing
 
 
 def test_the_installed_command_prepares_the_shipped_corpus(environment: Path, elsewhere: dict[str, object]) -> None:
-    """The embedded corpus comes with the wheel, and what is made of it goes to the working
-    directory.
-    """
+    """The wheel includes the corpus; the prepared corpus goes to the working directory."""
     _done([environment / "haltung", "prepare", "corpus=diplomacy"], **elsewhere)
     prepared = Path(str(elsewhere["cwd"])) / "data" / "prepared" / "diplomacy"
     assert json.loads((prepared / "manifest.json").read_text(encoding="utf-8"))
@@ -125,5 +119,5 @@ def test_the_installed_command_prepares_the_shipped_corpus(environment: Path, el
 
 
 def test_the_installed_command_finds_every_config(environment: Path, elsewhere: dict[str, object]) -> None:
-    """The whole config of a training composes without a checkout."""
+    """The config of a training is composed without a checkout."""
     assert "e5_small_de" in _done([environment / "haltung", "train", "--cfg"], **elsewhere)

@@ -1,6 +1,4 @@
-"""A German BERT and a corpus that are small enough to be trained in a test, and real all the
-same.
-"""
+"""A real German BERT and a corpus, both small enough to train in a test."""
 
 from __future__ import annotations
 
@@ -34,12 +32,12 @@ _THINGS = {"security": ["das Heer", "die Marine", "den Truppenabzug"], "economy"
 
 
 def scheme() -> Scheme:
-    """Two single-label tasks, two and three labels."""
+    """Return a scheme with two single-label tasks, of two and three labels."""
     return parse(SCHEME)
 
 
 def segments(count: int, seed: int = 0, articles: int = 0) -> list[Segment]:
-    """Sentences with words for topic and stance, so that even a tiny model can learn them."""
+    """Return sentences with words for topic and stance, which even a tiny model can learn."""
     rng = random.Random(seed)
     out = []
     for number in range(count):
@@ -52,14 +50,14 @@ def segments(count: int, seed: int = 0, articles: int = 0) -> list[Segment]:
 
 
 def write_bert(folder: Path, seed: int = 0, layers: int = 2) -> Path:
-    """Write a BERT of so many layers, 32 wide, whose vocabulary has the words of the sentences
-    above and their letters.
+    """Write a BERT of width 32, whose vocabulary has the words of the sentences above and their
+    letters.
     """
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    # Trained ones differ from process to process, and so would all that a test trains.
+    # Trained vocabularies differ between processes, and so would all models that a test trains.
     words = {word for segment in segments(400, seed=99) for word in segment.text.split()}
     letters = sorted({letter for word in words for letter in word})
     vocabulary = [
@@ -92,12 +90,12 @@ def write_bert(folder: Path, seed: int = 0, layers: int = 2) -> Path:
 
 
 def encoder(folder: Path) -> Encoder:
-    """The encoder in a folder that ``write_bert`` has written."""
+    """Return the encoder in a folder that ``write_bert`` has written."""
     return Encoder("tiny", "folder", str(folder), encoder_rate=2e-3, head_rate=1e-2)
 
 
 def network(bert: Path, max_length: int = 32, **changes: object) -> NeuralModel:
-    """An untrained network with heads large enough for clear answers."""
+    """Return an untrained network whose head weights are large enough for clear answers."""
     import torch
 
     from haltung.models.neural import build
@@ -110,8 +108,8 @@ def network(bert: Path, max_length: int = 32, **changes: object) -> NeuralModel:
 
 
 def articles(count: int, seed: int = 0, size: int = 5) -> list[Segment]:
-    """Articles of so many sentences whose headline alone names the topic; a sentence names its
-    stance.
+    """Return articles of ``size`` sentences. Only the headline names the topic; each sentence names
+    its stance.
     """
     rng = random.Random(seed)
     out = []
@@ -127,8 +125,9 @@ def articles(count: int, seed: int = 0, size: int = 5) -> list[Segment]:
 
 
 def with_dyads(rows: Sequence[Segment]) -> list[Segment]:
-    """The same articles, with dyads: in a sentence that is not neutral the first actor takes the
-    stance towards the second. In one of four nobody else is named.
+    """Return the same articles with dyads; one sentence in four names no second actor.
+
+    Unless a sentence is neutral, its first actor takes the stance towards the second or nobody.
     """
     out = []
     for number, row in enumerate(rows):
@@ -142,7 +141,7 @@ def with_dyads(rows: Sequence[Segment]) -> list[Segment]:
 
 
 def article_model(bert: Path, max_length: int = 32, dyads: bool = False, **changes: object) -> ArticleModel:
-    """An untrained model of articles with heads large enough for clear answers."""
+    """Return an untrained model of articles whose weights are large enough for clear answers."""
     import torch
 
     from haltung.models.article import build

@@ -1,4 +1,4 @@
-"""Trained models that several test files of this folder evaluate and compare."""
+"""Trained models that several test files in this folder evaluate and compare."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from haltung.tracking import Store
 
 @pytest.fixture(scope="session")
 def linear_home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], Store]) -> Path:
-    """A folder with linear models: three seeds, three folds of all tasks and of one, and two
-    seeds on half of train.
-
-    Of the seeds one was added later.
+    """A folder with linear models: three seeds (one added later), three folds of all tasks and of
+    one, and two seeds on half of train.
     """
     folder = tmp_path_factory.mktemp("linear")
-    write_corpus(folder, 240)  # fifteen articles to test on: below ten there is no interval
+    write_corpus(folder, 240)  # twelve test articles: with fewer than ten there is no interval
     new_store(folder)
     for words in (
         ("name=plain", "seed=1,2", "folds=1"),

@@ -1,5 +1,5 @@
-"""A model of articles as a run: trained, evaluated, asked and loaded by the commands that a person
-uses, from the training to the promotion of its exported bundle.
+"""Runs of a model of articles, on the command line: from training, evaluation and prediction to the
+promotion of the exported bundle.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def home(bert: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], Store]) -> Path:
-    """A folder in which a model of articles has been trained on the command line."""
+    """A folder with a run of a model of articles."""
     folder = tmp_path_factory.mktemp("articles")
     (folder / "scheme.yaml").write_text(SCHEME, encoding="utf-8")
     rows = []
@@ -63,8 +63,8 @@ def _model(home: Path) -> ArticleModel:
 
 
 def test_a_run_of_articles_has_learned_and_is_tracked(home: Path) -> None:
-    """Its bundle is of this kind, with the config; headlines and positions went through the
-    prepared corpus.
+    """Its bundle and config are those of a model of articles; the prepared corpus has headlines and
+    positions.
     """
     record = find_run(home, "tiny-1")
     assert record.metrics["dev/stance_macro_f1"] > 0.8  # type: ignore[attr-defined]
@@ -74,7 +74,7 @@ def test_a_run_of_articles_has_learned_and_is_tracked(home: Path) -> None:
 
 
 def _asked(home: Path, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
-    """What ``haltung predict`` answers: probabilities by id."""
+    """Return the probabilities that ``haltung predict`` writes, by id."""
     _write(home / "in.jsonl", rows)
     done = run_here("predict", "run=tiny-1", "input=in.jsonl", "output=out.jsonl", cwd=home)
     assert done.returncode == 0, done.stderr
@@ -84,8 +84,8 @@ def _asked(home: Path, rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, di
 
 
 def test_predict_reads_the_texts_of_an_article_together(home: Path) -> None:
-    """Article, headline and position as in the file, in any order; without them each text is
-    read alone.
+    """Rows have article, headline and position and may be in any order; without these columns, each
+    text is read alone.
     """
     segments = tiny.articles(3, seed=5)
     placed = _asked(home, [_row(segment) for segment in reversed(segments)])
@@ -104,7 +104,7 @@ def test_predict_reads_the_texts_of_an_article_together(home: Path) -> None:
 
 @pytest.mark.parametrize("position", [-1, 0.5, "eins", True])
 def test_predict_refuses_a_bad_position(home: Path, position: object) -> None:
-    """With file and line, before the model is loaded."""
+    """Before the model is loaded; the message names file and line."""
     _write(home / "bad.jsonl", [{"text": "Ja ."}, {"text": "Nein .", "article": "a", "position": position}])
     done = run_here("predict", "run=tiny-1", "input=bad.jsonl", cwd=home)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
@@ -113,21 +113,21 @@ def test_predict_refuses_a_bad_position(home: Path, position: object) -> None:
 
 
 def test_a_single_text_is_enough(home: Path) -> None:
-    """As for any other model."""
+    """As for other models."""
     done = run_here("predict", "run=tiny-1", "text=Chile warnt Peru .", "context=Peru und das Heer", cwd=home)
     assert done.returncode == 0, done.stderr
     assert "Security" in done.stdout
 
 
 def test_a_run_of_articles_is_evaluated_with_report(home: Path) -> None:
-    """On test, with error analysis."""
+    """On the test split, with error analysis."""
     done = run_here("evaluate", "run=tiny-1", "split=test", cwd=home)
     assert done.returncode == 0, done.stderr
     assert find_run(home, "tiny-1").metrics["test/stance_macro_f1"] > 0.8  # type: ignore[attr-defined]
 
 
 def test_masked_names_are_read_among_their_neighbours(home: Path) -> None:
-    """Names are masked and swapped in the whole article at once, which is then read once each."""
+    """Names are masked, then swapped, in the whole article, which is read once for each."""
     model = _model(home)
     (first, *_), texts = tiny.articles(1, seed=8), ("Chile warnt Peru .", "Er warnt .", "Peru lobt sie .")
     rows = [
@@ -148,16 +148,16 @@ def test_masked_names_are_read_among_their_neighbours(home: Path) -> None:
 
 @pytest.fixture(scope="module")
 def exported(home: Path) -> Path:
-    """The exported bundle of the run, with all formats, registered."""
+    """The run's exported and registered bundle, with all formats."""
     done = run_here("export", "run=tiny-1", "to=bundle", "int8=true", "register=true", cwd=home)
-    # int8 may be refused: a model that tiny loses more than a large one.
+    # int8 may be refused, since a tiny model loses more accuracy than a large one.
     assert done.returncode in (0, 1), done.stderr
     assert "registered as haltung version 1" in done.stdout
     return home / "bundle"
 
 
 def test_a_run_of_articles_is_exported_and_verifies(home: Path, exported: Path) -> None:
-    """Every format was compared with the model on dev, or says why it was refused."""
+    """Each format is included after comparison with the model on dev, or refused with a reason."""
     description = json.loads((exported / "haltung.json").read_text(encoding="utf-8"))
     assert {"fp32", "fp16"} <= {*description["formats"]}
     assert "int8" in {*description["formats"], *description["refused"]}
@@ -167,7 +167,7 @@ def test_a_run_of_articles_is_exported_and_verifies(home: Path, exported: Path) 
 
 
 def test_the_exported_bundle_predicts_as_the_run(home: Path, exported: Path) -> None:
-    """By `haltung predict`, from its weights, and by the graph that `haltung events` runs."""
+    """Its graph gives the probabilities of the run's weights."""
     rows = [*tiny.articles(2, seed=5), Segment("lone", "Chile warnt Peru .")]
     expected = {one.id: one for one in _model(home).predict(rows, precision="fp32")}
     for one in bundle.load(exported, graph=True).predict(rows):
@@ -177,7 +177,7 @@ def test_the_exported_bundle_predicts_as_the_run(home: Path, exported: Path) -> 
 
 
 def test_a_registered_export_of_articles_reads_them_in_mlflow(home: Path, exported: Path) -> None:
-    """Without torch and this project, by the client that it carries."""
+    """By the client in the bundle, without torch and this package."""
     import mlflow
 
     mlflow.set_tracking_uri(f"sqlite:///{home / 'experiments' / 'mlflow.db'}")
@@ -196,22 +196,22 @@ def test_a_registered_export_of_articles_reads_them_in_mlflow(home: Path, export
 
 @pytest.mark.parametrize("words", [("verify",), ("serve", "port=0")])
 def test_what_needs_an_exported_bundle_refuses_one_of_articles(home: Path, words: tuple[str, ...]) -> None:
-    """As it does any trained one."""
+    """As any bundle that is not exported."""
     done = run_here(*words, f"bundle={_folder(home)}", cwd=home)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "not exported" in done.stderr
 
 
 def test_a_run_of_articles_is_promoted_by_its_exported_version(home: Path, exported: Path) -> None:
-    """As any other."""
+    """As runs of other models."""
     done = run_here("promote", "run=tiny-1", "alias=champion", cwd=home)
     assert done.returncode == 0, done.stderr
     assert "haltung version 1" in done.stdout
 
 
 def test_events_reads_the_sentences_of_an_article_together(home: Path) -> None:
-    """Each sentence is labelled below the headline and among the others, and the articles of a file
-    stay apart.
+    """Sentences are read with their headline and neighbours, but without those of other articles in
+    the file.
     """
     texts = {"x": ("Chile und das Heer", "Chile warnt Peru . Nepal lobt Malta ."), "y": ("Laos und den Zoll", "Laos kennt Ghana .")}
     _write(home / "articles.jsonl", [{"id": name, "headline": head, "text": text} for name, (head, text) in texts.items()])
@@ -234,7 +234,7 @@ def test_events_reads_the_sentences_of_an_article_together(home: Path) -> None:
 
 @pytest.fixture(scope="module")
 def loaded(home: Path) -> Any:
-    """The run's model, as MLflow loads it."""
+    """The run's model, loaded by MLflow."""
     import mlflow
 
     mlflow.set_tracking_uri(f"sqlite:///{home / 'experiments' / 'mlflow.db'}")
@@ -245,8 +245,8 @@ def loaded(home: Path) -> Any:
 
 
 def test_mlflow_reads_the_rows_of_an_article_together(home: Path, loaded: Any) -> None:
-    """Article, headline and position are optional columns; positions may be whole numbers, floats
-    with gaps, or text.
+    """Article, headline and position are optional columns; positions may be integers, floats with
+    missing values, or strings.
     """
     segments = [*tiny.articles(2, seed=5), Segment("lone", "Chile warnt Peru .")]
     rows = [_row(segment) for segment in segments]
@@ -267,7 +267,7 @@ def test_mlflow_reads_the_rows_of_an_article_together(home: Path, loaded: Any) -
 
 
 def test_mlflow_refuses_a_bad_position(loaded: Any) -> None:
-    """With the row, as a mistake of the caller's."""
+    """The message names the row, and the status is 400."""
     rows = [{"text": "Ja .", "article": "a", "position": 0}, {"text": "Nein .", "article": "a", "position": "zwei"}]
     with pytest.raises(MlflowException, match=r"row 1 of the input: position is 'zwei'; expected a whole number") as refused:
         loaded.unwrap_python_model().predict(None, rows)
@@ -282,7 +282,7 @@ def test_the_signature_names_the_columns_of_articles(loaded: Any) -> None:
 
 
 def test_a_training_goes_on_from_the_encoder_of_a_model_of_articles(bert: Path, home: Path) -> None:
-    """Its encoder is one like any other."""
+    """Its encoder can be used like any other encoder."""
     from haltung.encoders.load import Encoder
     from haltung.models.neural import build
     from haltung.models.spec import NetworkSpec

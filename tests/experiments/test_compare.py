@@ -1,4 +1,4 @@
-"""Runs to a comparison: what is joined, what is refused, what a comparison says of its runs."""
+"""Comparisons of runs: which are combined, which are refused, what is reported about them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONFIG = {"model": {"kind": "linear"}, "training": {"epochs": 2}}
 
 @pytest.fixture
 def home(new_store: Callable[[Path], Store], tmp_path: Path) -> Path:
-    """A folder with a store without runs."""
+    """A folder with an empty store."""
     new_store(tmp_path)
     return tmp_path
 
@@ -32,7 +32,7 @@ def home(new_store: Callable[[Path], Store], tmp_path: Path) -> Path:
 def evaluated(
     home: Path, name: str, accuracy: float = 0.8, seed: int = 1, given: ScoredSplit | None = None, config: Mapping[str, object] = CONFIG
 ) -> None:
-    """A run as ``train`` and ``evaluate`` leave it, without a model."""
+    """Store a run with what ``train`` and ``evaluate`` store, but without a model."""
     tags = {"haltung.kind": "train", "haltung.corpus": "news", "haltung.digest.test": "d" * 64}
     with tracking.run(store_in(home), name, tags=tags) as run:
         run.params({**config, "seed": seed})
@@ -40,7 +40,7 @@ def evaluated(
 
 
 def test_runs_joined_by_a_plus_are_seeds_of_one_recipe(home: Path) -> None:
-    """Their spread counts; the group is called as they are without the seed."""
+    """Their variance is included; the group's name is theirs without the seed."""
     for seed in (1, 2, 3):
         evaluated(home, f"one-{seed}", seed=seed)
     evaluated(home, "other-1", accuracy=0.5, seed=9)
@@ -50,7 +50,7 @@ def test_runs_joined_by_a_plus_are_seeds_of_one_recipe(home: Path) -> None:
 
 
 def test_runs_of_two_recipes_are_not_joined(home: Path) -> None:
-    """The refusal names the key in which they differ, and its values."""
+    """The message names the key in which they differ, and its values."""
     evaluated(home, "one-1")
     evaluated(home, "one-2", seed=2, config={**CONFIG, "training": {"epochs": 4}})
     with pytest.raises(UserError, match=r"differ in training.epochs \(2 and 4\)"):
@@ -60,7 +60,7 @@ def test_runs_of_two_recipes_are_not_joined(home: Path) -> None:
 
 
 def test_a_run_of_the_version_before_is_joined_with_one_of_today(home: Path) -> None:
-    """Its config has the old paths of classes; a value that differs still counts."""
+    """Old paths of classes in its config don't matter; a different value still does."""
     today = yaml.safe_load(yaml.safe_dump(OLD_CONFIG).replace("haltung.model.spec", "haltung.models.spec"))
     assert today["model"]["_target_"] != OLD_CONFIG["model"]["_target_"]
     evaluated(home, "a-1", config=OLD_CONFIG)
@@ -72,7 +72,7 @@ def test_a_run_of_the_version_before_is_joined_with_one_of_today(home: Path) -> 
 
 
 def test_runs_with_other_gold_labels_are_not_compared(home: Path) -> None:
-    """Not even where their splits have one digest, as those of a store that was tampered with."""
+    """Even if their splits have the same digest, as in a store that was tampered with."""
     evaluated(home, "a")
     other = scored_split(0.8, 2)
     evaluated(home, "b", given=replace(other, gold={**other.gold, "stance": (other.gold["stance"] + 1) % 3}))
@@ -81,14 +81,14 @@ def test_runs_with_other_gold_labels_are_not_compared(home: Path) -> None:
 
 
 def test_multi_label_tasks_are_compared_too(home: Path) -> None:
-    """Nobody has to ask for them."""
+    """By default, without naming them."""
     evaluated(home, "a", seed=1)
     evaluated(home, "b", accuracy=0.6, seed=2)
     assert list(compare(read(store_in(home), ["a", "b"])).tasks) == ["stance", "themes"]
 
 
 def test_a_comparison_says_who_knows_the_segments_and_needs_no_files_of_the_corpus(home: Path) -> None:
-    """``corpus=jsonl`` is a name here; nothing of it is read."""
+    """``corpus=jsonl`` is only a name; the corpus is not read."""
     for name, seed in (("a", 1), ("b", 2)):
         evaluated(home, name, seed=seed)
         run = tracking.attach(tracking.find(store_in(home), name))
@@ -104,7 +104,7 @@ def test_a_comparison_says_who_knows_the_segments_and_needs_no_files_of_the_corp
 
 @pytest.mark.slow
 def test_cross_validations_of_all_tasks_and_of_some_are_compared(linear_home: Path) -> None:
-    """On the tasks that both have learned."""
+    """On the tasks that both have learned; the others are named."""
     done = run_here("compare", "runs=[cv-folds-42,part-folds-42]", "split=folds", cwd=linear_home)
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())

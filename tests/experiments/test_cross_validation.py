@@ -1,4 +1,4 @@
-"""Cross-validation and learning curves: parts of a corpus by article, and what the commands make of
+"""Cross-validation and learning curves: parts of a corpus by article, and the commands that use
 them.
 """
 
@@ -33,7 +33,7 @@ def articles(segments: list[Segment] | tuple[Segment, ...]) -> set[str]:
 
 @pytest.mark.parametrize("folds", [2, 3, 5, 10])
 def test_the_held_out_parts_are_together_the_whole_corpus(folds):
-    """Each segment is held out exactly once, and the parts are about equal."""
+    """Each segment is held out exactly once, and parts have about the same size."""
     corpus = tiny.segments(200, articles=50)
     tests = [KFold(folds, fold).split(corpus, tiny.scheme())["test"] for fold in range(1, folds + 1)]
     assert Counter(segment.id for test in tests for segment in test) == Counter(segment.id for segment in corpus)
@@ -41,7 +41,7 @@ def test_the_held_out_parts_are_together_the_whole_corpus(folds):
 
 
 def test_no_fold_tears_an_article_apart():
-    """An article is in train, in dev or in test."""
+    """All segments of an article are in the same split."""
     for fold in range(1, 6):
         splits = KFold(5, fold).split(tiny.segments(200, articles=40), tiny.scheme())
         homes = [articles(splits[name]) for name in ("train", "dev", "test")]
@@ -50,7 +50,7 @@ def test_no_fold_tears_an_article_apart():
 
 
 def test_each_label_keeps_its_share_in_each_fold():
-    """Rare ones too, over both tasks at once."""
+    """Including rare labels, for both tasks at once."""
     corpus = [
         Segment(f"s{n}", "x", {"topic": TOPICS[n % 10 > 0], "stance": ("warning", "support", "neutral")[n % 3]}, article=str(n // 2))
         for n in range(400)
@@ -62,7 +62,7 @@ def test_each_label_keeps_its_share_in_each_fold():
 
 
 def test_the_parts_depend_on_the_seed_alone():
-    """Not on the size of dev; another seed makes others."""
+    """Not on the size of dev; another seed gives other parts."""
     corpus = tiny.segments(100, articles=50)
     first, other_dev, other_seed = (
         {segment.id for segment in kind.split(corpus, tiny.scheme())["test"]} for kind in (
@@ -83,14 +83,14 @@ def test_the_parts_depend_on_the_seed_alone():
     ],
 )
 def test_impossible_folds_are_refused_in_one_sentence(kind, count, message):
-    """The message has the allowed values."""
+    """The message names the allowed values."""
     with pytest.raises(UserError, match=message):
         kind.split(tiny.segments(count), tiny.scheme())
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_smaller_part_of_train_lies_inside_a_larger_one(seed):
-    """Whole articles, about the size asked for; the whole is the split itself."""
+    """Parts have whole articles and the requested size; share 1 is the split itself."""
     corpus = tiny.segments(400, articles=80)
     parts = [subsample(corpus, share, seed) for share in (0.125, 0.25, 0.5, 1)]
     for smaller, larger in pairwise(parts):
@@ -103,7 +103,7 @@ def test_a_smaller_part_of_train_lies_inside_a_larger_one(seed):
 
 @pytest.mark.parametrize("share", [0, -0.5, 1.5])
 def test_a_share_outside_0_to_1_is_refused(share):
-    """The message has the allowed range."""
+    """The message names the allowed range."""
     with pytest.raises(UserError, match="above 0 and at most 1"):
         subsample(tiny.segments(4), share, 1)
 
@@ -118,7 +118,7 @@ def _scored(ids: tuple[str, ...], seed: int) -> ScoredSplit:
 
 
 def test_parts_put_together_are_sorted_and_keep_their_rows():
-    """Each row's probabilities stay with its id, and segments without an article stay alone."""
+    """Probabilities stay with their ids, and each segment without an article is its own group."""
     one, two = _scored(("d", "b"), 1), _scored(("c", "a"), 2)
     whole = joined([one, two])
     assert whole.ids == ("a", "b", "c", "d")
@@ -128,7 +128,7 @@ def test_parts_put_together_are_sorted_and_keep_their_rows():
 
 
 def test_mean_and_spread_over_folds_are_those_of_their_metrics():
-    """Each fold counts the same."""
+    """All folds have the same weight."""
     folds = [evaluate(_scored(tuple(f"{seed}-{n}" for n in range(size)), seed)) for seed, size in ((1, 40), (2, 60), (3, 50))]
     values = [fold.tasks["stance"].macro_f1 for fold in folds]
     spread = over_folds(folds).tasks["stance"]["macro_f1"]
@@ -138,7 +138,7 @@ def test_mean_and_spread_over_folds_are_those_of_their_metrics():
 
 @pytest.mark.slow
 def test_folds_give_out_of_fold_predictions_of_the_whole_corpus(linear_home: Path):
-    """In a parent run, with metrics over all of them and mean and spread over the folds."""
+    """They are stored in a parent run, with metrics over all of them and means over folds."""
     record = tracking.find(store_in(linear_home), "cv-folds-42")
     scored = read_predictions(tracking.artifact(record, "evaluation/folds/predictions.parquet"))
     ids = [json.loads(line)["id"] for line in (linear_home / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -159,7 +159,7 @@ def test_folds_give_out_of_fold_predictions_of_the_whole_corpus(linear_home: Pat
 
 @pytest.mark.slow
 def test_a_share_of_train_is_a_run_of_its_own(linear_home: Path):
-    """Named after the share; dev stays the same, so that the points of a curve can be compared."""
+    """Its name has the share; dev is the same, so that points of a curve can be compared."""
     store = store_in(linear_home)
     parts = [*tracking.children(tracking.find(store, "plain-0.5")), tracking.find(store, "plain-1")]
     assert [part.name for part in parts] == ["plain-0.5-1", "plain-0.5-2", "plain-1"]
@@ -171,7 +171,7 @@ def test_a_share_of_train_is_a_run_of_its_own(linear_home: Path):
 
 @pytest.mark.slow
 def test_labels_in_doubt_come_from_folds_alone(linear_home: Path):
-    """Of a cross-validated run; another one has learned from the labels that it would judge."""
+    """Other runs are refused, since they have learned from the labels that they would judge."""
     done = run_here("issues", "run=cv-folds-42", "n=5", "output=doubts", cwd=linear_home)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in (linear_home / "doubts").iterdir()} == {"issues.html", "issues.xlsx", "issues.jsonl"}

@@ -1,5 +1,5 @@
-"""A student of a trained model, on the command line: what it is trained from, what its run and its
-bundle say of that, and which teachers are refused.
+"""Distillation on the command line: training a student, the record of its teacher in run and
+bundle, and teachers that are refused.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from haltung.models.spec import LinearSpec, NetworkSpec
 from haltung.tracking import Store
 from haltung.training.recipe import Training
 
-# Linear models, which are trained in a second.
+# Linear models, since their training takes a second.
 TEACHERS = ("train", *CORPUS, "model=linear", "model.min_count=1")
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], Store]) -> Path:
-    """A folder with a trained teacher, and with two seeds of another one."""
+    """A folder with a trained teacher, and two seeds of another one."""
     folder = tmp_path_factory.mktemp("distil")
     write_corpus(folder)
     new_store(folder)
@@ -45,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], S
 
 @pytest.mark.slow
 def test_a_student_has_half_the_layers_and_names_its_teacher(home: Path, deep_bert: Path) -> None:
-    """In its run and in its bundle; the training that has ended is not repeated."""
+    """Run and bundle name the teacher; resuming the finished training does nothing."""
     words = recipe(deep_bert, "experiment=distil", "teacher=teacher-42", "name=student", "training.epochs=1")
     done = run_here(*words, cwd=home)
     assert done.returncode == 0, done.stderr
@@ -64,8 +64,8 @@ def test_a_student_has_half_the_layers_and_names_its_teacher(home: Path, deep_be
 
 @pytest.mark.slow
 def test_what_the_teacher_answers_is_what_the_student_learns(home: Path, bert: Path) -> None:
-    """Without a teacher, with one, and with one alone the first losses differ, and the gold labels
-    have no part in the last; processes that share the batches have the same one.
+    """The first loss is the mean of those on gold labels and on the teacher's probabilities, also
+    if two processes share the batches.
     """
 
     def first_loss(*words: str) -> float:
@@ -94,7 +94,7 @@ def test_what_the_teacher_answers_is_what_the_student_learns(home: Path, bert: P
     ],
 )
 def test_a_teacher_that_can_not_teach_is_refused(home: Path, words: tuple[str, ...], named: tuple[str, ...]) -> None:
-    """In one sentence, before a run begins."""
+    """In one sentence, before a run starts."""
     before = set((home / "experiments/runs").iterdir())
     done = run_here("train", *CORPUS, "teacher=teacher-42", *words, cwd=home)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
@@ -106,8 +106,8 @@ def test_a_teacher_that_can_not_teach_is_refused(home: Path, words: tuple[str, .
 def test_a_teacher_that_knows_dev_from_elsewhere_is_refused(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unless that is allowed; one of this corpus knows dev as its student will, and one of another
-    scheme has nothing to say.
+    """Unless allowed; a teacher trained on the same corpus is accepted, one with another scheme is
+    not.
     """
     monkeypatch.chdir(home)
     corpus, store = load(home / "data/prepared/jsonl"), store_in(home)
@@ -134,7 +134,7 @@ def test_a_teacher_that_knows_dev_from_elsewhere_is_refused(
 
 @pytest.mark.slow
 def test_each_teacher_has_a_run_directory_of_its_own(home: Path, tmp_path: Path) -> None:
-    """And each weight; without one the weight says nothing, and older trainings can be resumed."""
+    """And each weight; without a teacher it is ignored, so that older trainings can be resumed."""
     corpus = load(home / "data/prepared/jsonl")
     plan = Plan("tiny", corpus, Encoder("tiny", "embedded"), NetworkSpec(), Training(), 1, {}, (), tmp_path)
     for name in ("a", "b"):
@@ -148,7 +148,7 @@ def test_each_teacher_has_a_run_directory_of_its_own(home: Path, tmp_path: Path)
 
 
 def test_a_teacher_is_a_part_of_the_recipe_and_its_weight_alone_is_none() -> None:
-    """Students of two teachers are no seeds of one recipe; runs of before there was the key are."""
+    """Students of different teachers have different recipes; runs older than the key do not."""
     before = {"training": {"epochs": 4}}
     now = {"training": {"epochs": 4, "teacher_weight": 0.5}, "teacher": None}
     students = [{**now, "teacher": name} for name in ("first", "second")]

@@ -1,4 +1,4 @@
-"""``evaluate``: whose models, on which split, and what a model already knows of it."""
+"""``evaluate``: the models, the split, and segments that a model has learned from."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from haltung.records import Dyad, Segment
 
 OLD_CONFIG = Path(__file__).parent / "stored_config.yaml"
 
-# The corpus as it was prepared for the trainings, named by the user.
+# The corpus of the trainings, given explicitly.
 NAMED = (*LINEAR[:4], "error_analysis=false")
 
 
 def test_known_segments_are_found_whatever_their_spaces_and_capitals(tmp_path: Path) -> None:
-    """With another target a text is another one; a bundle without a list says nothing. A student
-    knows what its teacher does, any model what all do that it was made of.
+    """A text with another target is another segment. A model knows all that the models it was made
+    of know; if a bundle has no list, the result is None.
     """
     segments = [Segment("1", "Die USA  warnen."), Segment("2", "Moskau droht.", target="Kiew")]
     assert bundle.known_segments(tmp_path, segments) is None
@@ -55,8 +55,8 @@ def test_known_segments_are_found_whatever_their_spaces_and_capitals(tmp_path: P
 def test_what_the_student_of_an_unlisted_teacher_knows_is_not_known(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], own_corpus: bool
 ) -> None:
-    """Its own list would look complete; a sentence says so of its own corpus too, since the teacher
-    may come from another one.
+    """Its own list is incomplete; a warning says so even for its own corpus, since the teacher may
+    be from another one.
     """
     rows = tiny.segments(40)
     model = fit(rows, tiny.scheme(), LinearSpec(min_count=1), seed=1)
@@ -69,7 +69,7 @@ def test_what_the_student_of_an_unlisted_teacher_knows_is_not_known(
 
 @pytest.mark.slow
 def test_seeds_added_later_are_evaluated_with_the_old_ones(linear_home: Path) -> None:
-    """All three count; their mean has an interval."""
+    """All three are included; their mean has an interval."""
     newest = max(_runs(linear_home, "plain"), key=lambda record: len(record.tags[tracking.MEMBERS].split()))
     assert [record.name for record in tracking.members(newest)] == ["plain-1", "plain-2", "plain-3"]
     done = run_here("evaluate", f"run={newest.id}", "error_analysis=false", cwd=linear_home)
@@ -88,7 +88,7 @@ def _runs(home: Path, name: str) -> list[tracking.RunRecord]:
 
 @pytest.mark.slow
 def test_a_run_with_the_old_names_of_classes_is_refused(linear_home: Path) -> None:
-    """One sentence names the class and the release that still reads it; nothing else changes."""
+    """One sentence names the class and a release that can read it; metrics don't change."""
     record = tracking.find(store_in(linear_home), "plain-2")
     metrics, current = record.metrics, tracking.artifact(record, "config.yaml").read_text(encoding="utf-8")
     old = yaml.safe_load(OLD_CONFIG.read_text(encoding="utf-8"))
@@ -106,7 +106,7 @@ def test_a_run_with_the_old_names_of_classes_is_refused(linear_home: Path) -> No
 
 @pytest.mark.slow
 def test_what_was_scored_is_what_is_stored(linear_home: Path) -> None:
-    """Predictions in memory and in the file are the same to the last digit."""
+    """Predictions in memory and in the file are exactly equal."""
     from haltung.corpus.store import load
 
     models = models_of(tracking.find(store_in(linear_home), "plain-1"))
@@ -121,7 +121,7 @@ def test_what_was_scored_is_what_is_stored(linear_home: Path) -> None:
 
 @pytest.mark.slow
 def test_texts_stand_beside_the_predictions_on_this_machine_alone(linear_home: Path) -> None:
-    """The file of the report has them, with the corpus's other columns; the run's has none."""
+    """The report's file has texts and other columns of the corpus, the tracked file has none."""
     import pyarrow.parquet as pq
 
     from haltung.corpus.store import load
@@ -142,9 +142,7 @@ def test_texts_stand_beside_the_predictions_on_this_machine_alone(linear_home: P
 
 @pytest.mark.slow
 def test_an_exported_bundle_is_evaluated_by_its_weights(linear_home: Path, tmp_path: Path) -> None:
-    """Its probabilities are those of the run to the last digit, which those of its graph are
-    not.
-    """
+    """Its probabilities equal those of the run exactly; those of its graph do not."""
     from haltung.corpus.store import load
     from haltung.export.write import ReferenceSplit, export
 
@@ -165,8 +163,8 @@ def test_an_exported_bundle_is_evaluated_by_its_weights(linear_home: Path, tmp_p
 @pytest.mark.slow
 @pytest.mark.parametrize(("finds", "labelled"), [(True, True), (True, False), (False, True)])
 def test_dyads_are_counted_by_phenomenon_where_model_and_gold_have_them(bert: Path, tmp_path: Path, finds: bool, labelled: bool) -> None:
-    """Gold is what the model says in both segments of the first pair and in one of the second; in
-    the others somebody who is not named. A model or a gold without dyads has no such metrics.
+    """Gold dyads are the model's in both segments of the first pair and one of the second, wrong in
+    the others. Without dyads of model and gold, there are no such metrics.
     """
     texts = ("Chile warnt Peru .", "Peru warnt Chile .", "Nepal lobt Malta .", "Malta lobt Nepal .", "Laos droht .", "Peru droht .")
     model = tiny.article_model(bert, dyads=True)
@@ -193,7 +191,7 @@ def test_dyads_are_counted_by_phenomenon_where_model_and_gold_have_them(bert: Pa
 
 @pytest.mark.slow
 def test_a_fold_is_evaluated_on_its_own_split_and_leaves_the_corpus_alone(linear_home: Path) -> None:
-    """The corpus as it was prepared for other trainings stays as it is."""
+    """The corpus that was prepared for other trainings does not change."""
     before = (linear_home / "data/prepared/jsonl/test.parquet").read_bytes()
     done = run_here("evaluate", "run=cv-fold-2-42", "error_analysis=false", cwd=linear_home)
     assert done.returncode == 0, done.stderr
@@ -202,7 +200,7 @@ def test_a_fold_is_evaluated_on_its_own_split_and_leaves_the_corpus_alone(linear
 
 @pytest.mark.slow
 def test_a_model_is_not_scored_on_its_training_data_unawares(linear_home: Path) -> None:
-    """Refused, and with seen=allow noted in run and comparison."""
+    """It is refused; with seen=allow, run and comparison note it."""
     words = ("evaluate", "run=cv-fold-1-42", *NAMED)
     refused = run_here(*words, cwd=linear_home)
     assert refused.returncode == 2, refused.stdout
@@ -220,7 +218,7 @@ def test_a_model_is_not_scored_on_its_training_data_unawares(linear_home: Path) 
 @pytest.mark.slow
 @pytest.mark.parametrize(("known", "refused"), [(0, False), (4, True)])
 def test_a_split_of_which_a_tenth_is_known_is_refused(linear_home: Path, known: int, refused: bool) -> None:
-    """Of another corpus, whose other texts are new."""
+    """A split of another corpus; without known segments, it is evaluated."""
     trained = [json.loads(line) for line in (linear_home / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
     learned = {segment.id for segment in _train_split(linear_home)}
     rows = [row | {"id": f"k{row['id']}", "split": "test"} for row in trained if row["id"] in learned][:known]
@@ -240,7 +238,7 @@ def test_a_split_of_which_a_tenth_is_known_is_refused(linear_home: Path, known: 
 
 @pytest.mark.slow
 def test_a_model_of_a_share_of_train_lists_that_share_and_dev_alone(linear_home: Path) -> None:
-    """The rest of the train split is new to it."""
+    """The rest of the train split is unknown to it."""
     from haltung.corpus.store import load
 
     corpus = load(linear_home / "data/prepared/jsonl")

@@ -1,5 +1,5 @@
-"""The words of a mistake: each is left out of its place, by any kind of model, and so are headline
-and neighbours.
+"""Explanations of mistakes by occlusion, for any kind of model: words, headline and neighbours are
+left out one by one.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ WEIGHTS = {"topic": [1.0, 0.5], "stance": [1.0, 0.5]}
 
 
 def mistake(own: Segment, label: str = "warning") -> Mistake:
-    """A segment that was taken for one with this stance."""
+    """Return a mistake: a segment for which this stance was predicted."""
     return Mistake("stance", own.id, own.article, ("neutral",), (label,), label, 0.9, 0.1, own.text, own.target, own.context)
 
 
 def shown(found: Mistake, part: str) -> list[str]:
-    """The words, or sentences, of a part that have weights."""
+    """Return the words, or sentences, of a part that have weights."""
     return [getattr(found, part)[word.start : word.end] for word in found.words if word.part == part]
 
 
 def together(bert: Path, first: Predictor) -> EnsembleModel:
-    """This model and a linear one that reads the context, as one."""
+    """Return an ensemble of this model and a linear one that reads the context."""
     linear = fit(tiny.segments(100), tiny.scheme(), LinearSpec(reads={"default": "context"}), 0)
     return EnsembleModel([Member("first", first), Member("linear", linear)], WEIGHTS, tiny.scheme())  # type: ignore[arg-type]
 
 
 def test_words_of_text_target_and_context_are_found_again(bert: Path) -> None:
-    """At their places in the segment's strings, each once and in order; a mark is no word."""
+    """At their positions in the segment's strings, each once and in order, without punctuation."""
     network = tiny.network(bert, reads={"default": "target+context"})
     for model in (network, together(bert, network)):
         (found,) = explained(model, [ONE], [mistake(ONE)])
@@ -74,7 +74,7 @@ def decided_by_warnt(model: NeuralModel) -> NeuralModel:
 
 
 def test_the_word_that_decides_weighs_most(bert: Path) -> None:
-    """By a network and by a linear model."""
+    """For a network and for a linear model."""
     rows = [row for row in tiny.segments(200) if "warnt" in row.text][:20]
     for model in (decided_by_warnt(tiny.network(bert)), fit(tiny.segments(200), tiny.scheme(), LinearSpec(), 0)):
         best = [max(found.words, key=lambda word: word.weight) for found in explained(model, rows, list(map(mistake, rows)))]
@@ -82,7 +82,7 @@ def test_the_word_that_decides_weighs_most(bert: Path) -> None:
 
 
 def test_a_neighbour_counts_what_the_label_loses_without_it(bert: Path) -> None:
-    """As if the article had never had it: headline, sentences before and after, each by itself."""
+    """The article is read without the headline, or without one preceding or following sentence."""
     model, rows = tiny.article_model(bert), ROWS[:4]
     (found,) = explained(model, rows, [mistake(rows[1], "support")])
     assert found.surroundings == f"{rows[0].headline} {rows[0].text} […] {rows[2].text} {rows[3].text}"
@@ -101,7 +101,7 @@ def test_a_neighbour_counts_what_the_label_loses_without_it(bert: Path) -> None:
 
 
 def test_three_neighbours_on_each_side_are_read(bert: Path) -> None:
-    """Of a model of articles, alone and beside one that reads the context."""
+    """For a model of articles, and for its ensemble with a model that reads the context."""
     reader = tiny.article_model(bert)
     for model in (reader, together(bert, reader)):
         (found,) = explained(model, [*reversed(ROWS), ONE], [mistake(ROWS[4])])
@@ -111,7 +111,7 @@ def test_three_neighbours_on_each_side_are_read(bert: Path) -> None:
 
 
 def test_a_sentence_of_no_article_has_the_words_of_its_context(bert: Path) -> None:
-    """Where there are neither neighbours nor headline, its own words are all."""
+    """Without neighbours, headline and context, only its own words have weights."""
     bare = [Segment("2", ONE.text), Segment("3", ONE.text, article="a", position=0), Segment("4", "")]
     first, *rest = explained(tiny.article_model(bert), [ONE, *bare], list(map(mistake, (ONE, *bare))))
     assert shown(first, "context") == ["Peru", "lobt", "den", "Zoll"]
@@ -120,7 +120,7 @@ def test_a_sentence_of_no_article_has_the_words_of_its_context(bert: Path) -> No
 
 
 def test_explaining_changes_nothing_in_the_model(bert: Path) -> None:
-    """Weights can be trained as before, answers are the same, and no actors are looked for."""
+    """Trainable parameters and answers don't change, and no actors are searched."""
     model = tiny.article_model(bert, tune="lora", dyads=True)
     wanted = [parameter.requires_grad for parameter in model.network.parameters()]
     before = model.probabilities(ROWS)["stance"]
@@ -132,12 +132,12 @@ def test_explaining_changes_nothing_in_the_model(bert: Path) -> None:
 
 
 def other_labels(answer: Prediction) -> dict[str, str]:
-    """Return a label of each task that was not predicted."""
+    """Return, for each task, a label that was not predicted."""
     return {task.name: next(label for label in task.ids if label != answer.labels[task.name]) for task in tiny.scheme()}
 
 
 def test_an_error_analysis_has_everything(bert: Path) -> None:
-    """Slices, sensitivity to names, and mistakes, of which as many are explained as were wanted."""
+    """Slices, sensitivity to names, and mistakes, as many of them explained as requested."""
     segments, rows = tiny.segments(60, articles=12), tiny.articles(12)
     reader = tiny.article_model(bert)
     cases = [(tiny.network(bert, reads={"default": "context"}), segments), (reader, rows), (together(bert, reader), rows)]

@@ -1,5 +1,5 @@
-"""What a model has learned goes with it: from teachers, from members, and from the model whose
-encoder a training began with, into every model that is made of them, and into what is exported.
+"""A model's list of training segments is passed on: from teachers, members and initial encoders to
+the models made of them, and to exported bundles.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from haltung.records import Segment
 
 pytestmark = pytest.mark.slow
 
-# What the first teacher has learned, and nobody else.
+# Segments that only the teacher has learned from.
 ELSEWHERE = [Segment(str(number), f"Peru lobt Haus {number} .") for number in range(5)]
 
 
 @pytest.fixture(scope="module")
 def made(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A student, a model that begins with the student's encoder, the ensemble of the two, and the
-    folder where they and the student's teacher are.
+    """A student, a model trained from the student's encoder, their ensemble, and the folder that
+    has them and the student's teacher.
     """
     home = tmp_path_factory.mktemp("known")
     write_corpus(home)
@@ -47,12 +47,12 @@ def made(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path
 
 @pytest.mark.parametrize("model", ["student", "again", "both"])
 def test_a_model_knows_what_those_have_learned_that_it_is_made_of(made: dict[str, Path], model: str) -> None:
-    """Also where it has never read it itself."""
+    """Even if it has not read the segments itself."""
     assert bundle.known_segments(made[model], [*ELSEWHERE, Segment("new", "Rom schweigt.")]) == [one.id for one in ELSEWHERE]
 
 
 def test_a_linear_model_takes_nothing_from_an_encoder_that_it_has_none_of(made: dict[str, Path]) -> None:
-    """Whatever ``encoder`` says."""
+    """Even if ``encoder`` is given."""
     words = ("train", *CORPUS, "model=linear", "model.min_count=1", "encoder=bundle", f"encoder.path={made['student']}", "name=linear")
     assert run_here(*words, cwd=made["home"]).returncode == 0
     (folder,) = made["home"].glob("experiments/runs/linear-*/bundle")
@@ -60,7 +60,7 @@ def test_a_linear_model_takes_nothing_from_an_encoder_that_it_has_none_of(made: 
 
 
 def test_an_exported_bundle_has_the_list_too(made: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same one, under its digest; and it says that the segments are known."""
+    """The list is the same; without it, ``verify`` fails."""
     teacher = made["home"] / "teacher"
     done = run_here("export", f"bundle={teacher}", *CORPUS, f"to={tmp_path / 'b'}", cwd=made["home"])
     assert done.returncode == 0, done.stderr

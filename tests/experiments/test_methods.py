@@ -1,4 +1,4 @@
-"""The methods section of a run: its numbers are the run's, in three formats and two languages."""
+"""The methods section of a run: its numbers are the run's; three formats and two languages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NUMBER = re.compile(r"(?<![\w.,-])−?\d+(?:[.,]\d+)*(?![\w-])")
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], Store]) -> Path:
     """A folder with two seeds and two cross-validations, evaluated and compared, and two trainings
-    whose test split was not opened, one of what two coders gave.
+    that were not evaluated on test, one with labels of two coders.
     """
     folder = tmp_path_factory.mktemp("methods")
     segments = map(json.loads, write_corpus(folder, 240).read_text(encoding="utf-8").splitlines())
@@ -59,7 +59,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], S
 
 
 def _leaves(value: object) -> Iterator[object]:
-    """Yield the values of nested data, the sums of counts and the sizes of lists and mappings."""
+    """Yield the values of nested data, the sums of counts, and the sizes of lists and mappings."""
     if isinstance(value, dict | list):
         members = list(value.values()) if isinstance(value, dict) else value
         yield len(members)
@@ -72,7 +72,7 @@ def _leaves(value: object) -> Iterator[object]:
 
 
 def _stored(home: Path, run: RunRecord) -> set[str]:
-    """Return all that is stored with a run, its parts and the comparisons, as papers write it."""
+    """Return all values stored with a run, its children and comparisons, as formatted in papers."""
     records = [run, *children(run)]
     folders = [home / "experiments/artifacts" / record.id for record in records]
     folders += [path.parents[1] for path in (home / "experiments/artifacts").rglob("comparison/comparison.json")]
@@ -91,7 +91,7 @@ def _stored(home: Path, run: RunRecord) -> set[str]:
 
 @pytest.mark.parametrize("name", ["own-1", "own", "cv-folds-42", "part-folds-42", "coded-42"])
 def test_every_number_is_stored_with_the_run(home: Path, name: str) -> None:
-    """Those of one training, of two seeds, of a cross-validation; references name their years."""
+    """For one training, two seeds and a cross-validation; years of references are excepted."""
     run = find_run(home, name)
     text, stored = methods(run), _stored(home, run)
     body = re.sub(r"\([^()]*(?:et al\.|[A-Z][a-z]+), (?:19|20)\d\d[^()]*\)", "", text.partition("## References")[0])
@@ -104,7 +104,7 @@ def test_every_number_is_stored_with_the_run(home: Path, name: str) -> None:
 
 
 def test_seeds_give_mean_and_spread_and_folds_their_own(home: Path) -> None:
-    """With the interval of the mean that the evaluation has stored."""
+    """For seeds, with the interval of the mean that the evaluation has stored."""
     assert re.search(r"\| Stance \| test \|.* ± \d\.\d{3} \[", methods(find_run(home, "own")), re.IGNORECASE)
     text = methods(find_run(home, "cv-folds-42"))
     assert "2-fold cross-validation" in text
@@ -115,7 +115,7 @@ def test_seeds_give_mean_and_spread_and_folds_their_own(home: Path) -> None:
 
 
 def test_dyads_of_several_runs_have_mean_and_deviation() -> None:
-    """One run has its interval; where a run found none, nothing is said."""
+    """A single run has an interval; if a run has no dyads, there is no result."""
     one, other, none = (SimpleNamespace(dyads=found and SimpleNamespace(parts={WHOLE: found})) for found in (*DYADS, None))
     assert _dyads([one]).interval == DYADS[0].interval
     assert (_dyads([one, other]).mean, _dyads([one, other]).interval) == (0.75, None)
@@ -123,7 +123,7 @@ def test_dyads_of_several_runs_have_mean_and_deviation() -> None:
 
 
 def test_the_source_of_each_split_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Texts beside the corpus too; an article of one segment is an article."""
+    """Including additional sources of train; articles with one segment count as articles."""
 
     def given(path: Path, kind: type, *more: object) -> object:
         found = read_record(path, kind, *more)
@@ -141,7 +141,7 @@ def test_the_source_of_each_split_is_said(home: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_the_agreement_of_coders_is_that_of_the_source(home: Path, language: str) -> None:
-    """Also of segments that were dropped since they differ; without coders it is to be added."""
+    """Including segments dropped for disagreement; without coders, the author has to add it."""
     done = run_here("agree", *CODED, "output=agreed", cwd=home)
     assert done.returncode == 0, done.stderr
     stored = json.loads((home / "agreed/agreement.json").read_text(encoding="utf-8"))["tasks"]["stance"]
@@ -171,7 +171,7 @@ def test_the_agreement_of_coders_is_that_of_the_source(home: Path, language: str
 def test_how_coders_are_settled_is_said(
     home: Path, found: dict[str, object], english: str, german: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By a decision first, if the source has any."""
+    """Recorded decisions come first, if the source has any."""
 
     def changed(path: Path, kind: type, *more: object) -> object:
         read = read_record(path, kind, *more)
@@ -187,14 +187,14 @@ def test_how_coders_are_settled_is_said(
 
 
 def test_a_test_split_that_was_not_opened_is_not_hidden(home: Path) -> None:
-    """Nor is that the figures on dev are optimistic."""
+    """The text also says that results on dev are optimistic."""
     text = methods(find_run(home, "fresh-42"))
     assert "The test set has not been evaluated" in text
     assert "results on it are optimistic" in text
 
 
 def test_german_has_commas_and_no_english(home: Path) -> None:
-    """The same figures, as German papers write them."""
+    """The figures are the same, with decimal commas."""
     run = find_run(home, "own-1")
     english, german = methods(run), methods(run, "de")
     table = re.findall(r"\| \d\.\d{3}", english)
@@ -206,7 +206,7 @@ def test_german_has_commas_and_no_english(home: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["md", "tex", "docx"])
 def test_the_command_writes_each_format(home: Path, ending: str) -> None:
-    """Each with the same figures."""
+    """Each has mean and standard deviation."""
     done = run_here("report", "run=own", f"output=methods.{ending}", cwd=home)
     assert done.returncode == 0, done.stderr
     path = home / f"methods.{ending}"
@@ -231,14 +231,14 @@ def test_the_command_writes_each_format(home: Path, ending: str) -> None:
     ],
 )
 def test_what_can_not_be_written_is_one_sentence(home: Path, words: tuple[str, ...], message: str) -> None:
-    """With exit code 2, and no file is left."""
+    """With exit code 2, and no file is written."""
     done = run_here("report", *words, cwd=home)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert message in done.stderr
 
 
 def test_a_run_that_says_less_is_one_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one of an earlier version may."""
+    """Runs of earlier versions may lack what the section needs."""
     describe = bundle.describe
     monkeypatch.setattr(bundle, "describe", lambda folder: {**describe(folder), "model": {}})
     with pytest.raises(UserError, match=r"fresh-42 \(\w{8}\) does not say all that the section tells"):
@@ -246,7 +246,7 @@ def test_a_run_that_says_less_is_one_sentence(home: Path, monkeypatch: pytest.Mo
 
 
 def test_the_citation_is_that_of_the_reports() -> None:
-    """CITATION.cff says the version, and who is cited for Haltung in a report."""
+    """CITATION.cff has the current version, and author, title and license as in reports."""
     from haltung import __version__
 
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""``haltung predict`` with files of any size: formats, windows, runs that are killed and go on."""
+"""``haltung predict`` with files of any size: formats, windows, killed and resumed runs."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported bundle: a graph that any runtime runs."""
+    """An exported bundle, whose graph any runtime can run."""
     return exported.write(tmp_path_factory.mktemp("exported") / "bundle")
 
 
 @pytest.fixture
 def predict(bundle: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command with the bundle in this process, in windows of 16 rows."""
+    """A function that runs the command on the bundle in this process, with windows of 16 rows."""
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         return run_here("predict", f"bundle={bundle}", "window=16", "runtime=onnxruntime", *words, cwd=tmp_path)
@@ -52,7 +52,7 @@ def predict(bundle: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedP
 
 
 def write(path: Path, rows: Sequence[dict[str, Any]], separator: str = ",") -> Path:
-    """Write rows in the format that the name asks for."""
+    """Write rows in the format of the file name."""
     if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(list(rows)), path)
         return path
@@ -68,7 +68,7 @@ def write(path: Path, rows: Sequence[dict[str, Any]], separator: str = ",") -> P
 
 
 def read(path: Path, separator: str = ",") -> list[dict[str, Any]]:
-    """Read what was written."""
+    """Return the rows of a file, in the format of its name."""
     if path.suffix == ".parquet":
         return list(pq.ParquetFile(path).read().to_pylist())
     with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8", newline="") as file:
@@ -76,7 +76,7 @@ def read(path: Path, separator: str = ",") -> list[dict[str, Any]]:
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, run: Callable[[], subprocess.CompletedProcess[str]], after: int) -> None:
-    """Run a command that is stopped after so many windows."""
+    """Run a command and interrupt it after this number of windows."""
     left = iter(range(after))
     predict = ExportedModel.predict
 
@@ -95,7 +95,7 @@ def interrupted(monkeypatch: pytest.MonkeyPatch, run: Callable[[], subprocess.Co
     [("a.csv", ","), ("a.csv", ";"), ("a.tsv", "\t"), ("a.csv.gz", ","), ("a.jsonl.gz", ""), ("a.parquet", "")],
 )
 def test_every_format_says_the_same_and_keeps_its_rows(predict: Callable[..., Any], tmp_path: Path, name: str, separator: str) -> None:
-    """As JSON Lines does, in the same order; the other columns stand before the new ones."""
+    """Labels and order are those of JSON Lines; input columns come before new ones."""
     write(tmp_path / "a.jsonl", ROWS)
     write(tmp_path / name, ROWS, separator)
     for given, output in (("a.jsonl", "expected.jsonl"), (name, f"out-{name}")):
@@ -114,7 +114,7 @@ def test_every_format_says_the_same_and_keeps_its_rows(predict: Callable[..., An
 
 
 def test_parquet_keeps_the_types_of_its_columns(predict: Callable[..., Any], tmp_path: Path) -> None:
-    """Also those that CSV could not hold, and nulls; rows without an id column are numbered."""
+    """Including nulls and types that CSV can't store; rows without an id column are numbered."""
     columns = {
         "text": pa.array([row["text"] for row in ROWS], pa.large_string()),
         "day": pa.array(range(len(ROWS)), pa.timestamp("ns", tz="Europe/Berlin")),
@@ -133,8 +133,8 @@ def test_parquet_keeps_the_types_of_its_columns(predict: Callable[..., Any], tmp
 
 
 def test_a_folder_or_pattern_becomes_a_folder(predict: Callable[..., Any], tmp_path: Path) -> None:
-    """A file for each, of the same name and kind, as if it were predicted alone; what holds no rows
-    is passed over and named.
+    """It has a file of the same name and format for each input, as if that were predicted alone;
+    files of other kinds are skipped with a warning.
     """
     news = tmp_path / "news"
     news.mkdir()
@@ -155,7 +155,7 @@ def test_a_folder_or_pattern_becomes_a_folder(predict: Callable[..., Any], tmp_p
 
 
 def test_a_file_of_another_name_holds_json_lines(predict: Callable[..., Any], tmp_path: Path) -> None:
-    """As it always did."""
+    """As in earlier versions."""
     write(tmp_path / "a.jsonl", ROWS[:3]).rename(tmp_path / "texts")
     for output in ("b.jsonl", "c"):
         assert predict("input=texts", f"output={output}").returncode == 0
@@ -163,7 +163,7 @@ def test_a_file_of_another_name_holds_json_lines(predict: Callable[..., Any], tm
 
 
 def test_a_table_goes_to_the_terminal_too(predict: Callable[..., Any], tmp_path: Path) -> None:
-    """CSV as CSV."""
+    """CSV is printed as CSV."""
     write(tmp_path / "a.csv", ROWS[:20])
     done = predict("input=a.csv")
     assert [row["id"] for row in csv.DictReader(done.stdout.splitlines())] == [row["id"] for row in ROWS[:20]]
@@ -199,7 +199,7 @@ def test_a_table_goes_to_the_terminal_too(predict: Callable[..., Any], tmp_path:
 def test_a_mistake_is_one_sentence_and_leaves_nothing(
     predict: Callable[..., Any], tmp_path: Path, words: list[str], named: list[str]
 ) -> None:
-    """Exit code 2, before or after the model is loaded."""
+    """With exit code 2, before or after the model is loaded."""
     write(tmp_path / "a.csv", ROWS)
     write(tmp_path / "labelled.csv", [{"text": "Ja.", "stance": "support"}])
     write(tmp_path / "a.parquet", [{"texts": "Ja."}])
@@ -220,7 +220,7 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
 
 @pytest.mark.parametrize("foreign", ["a.jsonl.journal", "keep.txt", "c.csv.old"])
 def test_a_folder_of_something_else_is_no_place(predict: Callable[..., Any], tmp_path: Path, foreign: str) -> None:
-    """Though it holds the journal of a run; what this run has left is gone on with."""
+    """Even if it has the journal of a run; a folder with only files of a run is accepted."""
     (tmp_path / "news").mkdir()
     (tmp_path / "labels").mkdir()
     write(tmp_path / "news/c.csv", ROWS[:3])
@@ -234,7 +234,7 @@ def test_a_folder_of_something_else_is_no_place(predict: Callable[..., Any], tmp
 
 
 def test_a_packed_parquet_file_is_passed_over(predict: Callable[..., Any], tmp_path: Path) -> None:
-    """It is no Parquet; leftovers of another run are not named."""
+    """It is not in Parquet's format; leftovers of another run are skipped without a warning."""
     (tmp_path / "news").mkdir()
     write(tmp_path / "news/c.csv", ROWS[:3])
     (tmp_path / "news/d.parquet.gz").write_bytes(gzip.compress(write(tmp_path / "d.parquet", ROWS[:3]).read_bytes()))
@@ -247,7 +247,7 @@ def test_a_packed_parquet_file_is_passed_over(predict: Callable[..., Any], tmp_p
 
 
 def test_the_number_of_a_row_is_an_id_too(tmp_path: Path) -> None:
-    """Which no other row has, before it or behind it."""
+    """It must not be the id of another row, before or after it."""
     path = write(tmp_path / "a.jsonl", [{"id": "2", "text": "Ja."}, {"text": "Nein."}, {"text": "Doch."}, {"id": "3", "text": "Nie."}])
     (window,) = windows(rows_of(path), 8)
     assert [segment.id for segment in window.segments] == ["2", "3"]
@@ -258,7 +258,7 @@ def test_the_number_of_a_row_is_an_id_too(tmp_path: Path) -> None:
 
 
 def test_a_small_window_may_hold_nothing_sound(predict: Callable[..., Any], tmp_path: Path) -> None:
-    """The header is written with the first sound row; 256 unsound ones are refused."""
+    """The header is written with the first valid row; 256 invalid rows at the start are refused."""
     rows = [{**ROWS[n], "text": "" if n in (0, 3) else ROWS[n]["text"]} for n in range(6)]
     write(tmp_path / "a.csv", rows)
     done = predict("input=a.csv", "output=b.csv", "window=1")
@@ -270,14 +270,14 @@ def test_a_small_window_may_hold_nothing_sound(predict: Callable[..., Any], tmp_
 
 
 def test_one_row_is_counted_as_one(predict: Callable[..., Any], tmp_path: Path) -> None:
-    """Not as 1 rows."""
+    """Not as "1 rows"."""
     write(tmp_path / "a.csv", [ROWS[0], {**ROWS[1], "text": ""}])
     done = predict("input=a.csv", "output=b.csv")
     assert ("1 prediction written" in done.stdout, "1 row left out" in done.stderr) == (True, True), done.stderr
 
 
 def test_no_bar_of_a_window_is_asked_for_where_errors_go_to_a_file(tmp_path: Path) -> None:
-    """It would stand beside that of the rows."""
+    """The rows have a progress bar already."""
     asked = []
 
     def answer(segments: Sequence[Segment], progress: bool) -> list[dict[str, Any]]:
@@ -290,14 +290,14 @@ def test_no_bar_of_a_window_is_asked_for_where_errors_go_to_a_file(tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.csv.gz", "a.parquet"])
 def test_the_bar_knows_how_many_rows_come(tmp_path: Path, name: str) -> None:
-    """So that it can say how long it takes; a header and a last line without an end are counted."""
+    """So it can show the remaining time; a header and an unterminated last line are counted."""
     write(tmp_path / name, ROWS)
     more = {"jsonl": 1, "csv": 2, "parquet": 0}[name.split(".")[1]]
     assert most_rows(tmp_path / name) == len(ROWS) + more
 
 
 def test_the_rows_of_a_pipe_or_a_damaged_file_are_not_counted(tmp_path: Path) -> None:
-    """What is read of a pipe is gone."""
+    """A pipe can be read only once."""
     os.mkfifo(tmp_path / "pipe.jsonl")
     whole = write(tmp_path / "a.jsonl.gz", ROWS).read_bytes()
     (tmp_path / "cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])
@@ -307,7 +307,7 @@ def test_the_rows_of_a_pipe_or_a_damaged_file_are_not_counted(tmp_path: Path) ->
 
 @pytest.mark.parametrize("damage", [b"", b"x\n", b"[1]\n", b"\0" * 90, b'{"version": "0"}\n[1]\n', b"{}\n3\n"])
 def test_a_damaged_journal_is_one_sentence(predict: Callable[..., Any], tmp_path: Path, damage: bytes) -> None:
-    """And the run can begin anew."""
+    """The run can start again with resume=false."""
     write(tmp_path / "a.csv", ROWS[:3])
     for ending, content in ((".journal", damage), (".partial", b"id")):
         (tmp_path / f"b.csv{ending}").write_bytes(content)
@@ -320,7 +320,7 @@ def test_a_damaged_journal_is_one_sentence(predict: Callable[..., Any], tmp_path
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
-    """With what to do; another fault of writing has another remedy."""
+    """The message says what to do; other errors of writing have other advice."""
     found = r"b\.csv can't be written: the disk is full; make room, then go on"
     with pytest.raises(UserError, match=found), writing(tmp_path / "b.csv", ", then go on"):
         Path("/dev/full").write_text("x", encoding="utf-8")
@@ -336,7 +336,7 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
 def test_a_fault_of_the_model_is_no_fault_of_the_output(
     predict: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not said that the output can't be written."""
+    """The error is not reported as one of writing the output."""
     write(tmp_path / "a.csv", ROWS[:3])
 
     def failing(self: ExportedModel, *given: Any, **more: Any) -> list[Prediction]:
@@ -348,7 +348,7 @@ def test_a_fault_of_the_model_is_no_fault_of_the_output(
 
 
 def test_input_and_output_may_be_elsewhere(predict: Callable[..., Any], tmp_path: Path) -> None:
-    """By an address that Arrow knows; nothing is left here, and there is the same as here."""
+    """At addresses that Arrow supports: results are the same, and no local files are left."""
     there, news = tmp_path / "there", tmp_path / "there/news"
     news.mkdir(parents=True)
     write(news / "a.jsonl", [*ROWS, {"text": ""}])
@@ -376,7 +376,7 @@ def test_input_and_output_may_be_elsewhere(predict: Callable[..., Any], tmp_path
     ],
 )
 def test_what_is_not_elsewhere_is_named(predict: Callable[..., Any], tmp_path: Path, words: list[str], named: list[str]) -> None:
-    """And what is here is never lost."""
+    """Local files are never lost."""
     write(tmp_path / "a.csv", ROWS)
     done = predict(*words)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
@@ -386,7 +386,7 @@ def test_what_is_not_elsewhere_is_named(predict: Callable[..., Any], tmp_path: P
 
 
 def test_what_is_at_an_address_or_in_its_copy_is_never_replaced(predict: Callable[..., Any], tmp_path: Path) -> None:
-    """Neither an input that is an output, nor a user's folder with the name of the copy's."""
+    """Neither an input that is also the output, nor a user's folder with the name of the copy."""
     (tmp_path / "there").mkdir()
     (tmp_path / "own.jsonl.input").mkdir()
     (tmp_path / "own.jsonl.input/mine.txt").write_text("x", encoding="utf-8")
@@ -406,7 +406,7 @@ def test_what_is_at_an_address_or_in_its_copy_is_never_replaced(predict: Callabl
 
 
 def test_abstained_cells_are_open_and_several_labels_stand_in_one(tmp_path: Path) -> None:
-    """As in a table in Python; the probability is that of the label, or the least of several."""
+    """As in tables of the Python API; the probability of several labels is their minimum."""
     path = write(tmp_path / "a.csv", [{"text": "Ja."}, {"text": "Nein."}])
     probabilities = {"stance": {"support": 0.6, "neutral": 0.4}, "topic": {"tax": 0.8, "trade": 0.7, "war": 0.1}}
     answers = [
@@ -427,7 +427,7 @@ def test_abstained_cells_are_open_and_several_labels_stand_in_one(tmp_path: Path
 
 
 def test_the_rows_of_an_article_stay_in_one_window(tmp_path: Path) -> None:
-    """Which is longer then; the rows behind it begin the next one, and each row has its context."""
+    """The window is longer then, the next one starts after the article, and rows have contexts."""
     rows = [{"text": f"Satz {n}.", "article": f"a{n // 5}", "position": n % 5} for n in range(20)]
     found = list(windows(rows_of(write(tmp_path / "a.jsonl", rows)), 8))
     assert [len(window.segments) for window in found] == [10, 10]
@@ -436,7 +436,7 @@ def test_the_rows_of_an_article_stay_in_one_window(tmp_path: Path) -> None:
 
 
 def test_an_article_that_comes_back_is_refused_unless_all_rows_are_in_one_window(tmp_path: Path) -> None:
-    """In any order there; rows without a position are read alone, so theirs may come back."""
+    """In one window, rows may be in any order; rows without a position are read alone."""
     rows = [{"text": f"Satz {n}.", "article": f"a{n % 2}", "position": n // 2} for n in range(20)]
     path = write(tmp_path / "a.jsonl", rows)
     with pytest.raises(UserError, match=r"a\.jsonl, line 9: the article 'a0' comes back.*sort"):
@@ -449,7 +449,7 @@ def test_an_article_that_comes_back_is_refused_unless_all_rows_are_in_one_window
 
 @pytest.mark.slow
 def test_windows_change_no_prediction_of_an_article(article_bundle: Path, tmp_path: Path) -> None:
-    """Wherever the edges of windows would fall."""
+    """Wherever the boundaries between windows are."""
     rows = [{name: getattr(one, name) for name in ("id", "text", "article", "headline", "position")} for one in tiny.articles(12)]
     write(tmp_path / "a.jsonl", rows)
     for output, window in (("whole.jsonl", 4096), ("parts.jsonl", 7)):
@@ -463,7 +463,7 @@ def test_windows_change_no_prediction_of_an_article(article_bundle: Path, tmp_pa
 
 
 def test_broken_rows_go_to_a_side_file_and_the_rest_is_predicted(predict: Callable[..., Any], tmp_path: Path) -> None:
-    """With place, reason and the line; exit code 1. A duplicate is found across windows, too."""
+    """With place, reason and content, and exit code 1; duplicates are found across windows."""
     lines = [json.dumps(row, ensure_ascii=False).encode() for row in ROWS]
     lines[3], lines[50], lines[70], lines[90] = b'{"text": "Ja', lines[2], b"3", b'{"text": " ", "note": "\\ud83d"}'
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
@@ -480,7 +480,7 @@ def test_broken_rows_go_to_a_side_file_and_the_rest_is_predicted(predict: Callab
 
 
 def test_broken_rows_of_tables_are_kept_as_they_are(predict: Callable[..., Any], tmp_path: Path) -> None:
-    """By their columns, or their cells where these do not fit."""
+    """By column, or as a list of cells if their number is wrong."""
     (tmp_path / "a.csv").write_text('text,n\nJa.,1\n"Nein,\nnein.",2,3\n,4\n', encoding="utf-8")
     assert predict("input=a.csv", "output=b.csv").returncode == 1
     assert [row["row"] for row in read(tmp_path / "b.csv.broken.jsonl")] == [["Nein,\nnein.", "2", "3"], {"text": "", "n": "4"}]
@@ -490,7 +490,7 @@ def test_broken_rows_of_tables_are_kept_as_they_are(predict: Callable[..., Any],
 
 
 def test_what_breaks_a_file_ends_the_run_with_its_line(predict: Callable[..., Any], tmp_path: Path) -> None:
-    """Exit code 2; what was finished before stays, and the mended file is another input."""
+    """With exit code 2; results so far are kept, and the corrected file is another input."""
     lines = [json.dumps({**ROWS[n % 100], "id": f"r{n}"}, ensure_ascii=False).encode() for n in range(270)]
     (tmp_path / "a.jsonl").write_bytes(b"\n".join([*lines, '{"text": "Grüße"}'.encode("latin-1")]))
     done = predict("input=a.jsonl", "output=b.jsonl")
@@ -506,7 +506,7 @@ def test_what_breaks_a_file_ends_the_run_with_its_line(predict: Callable[..., An
 def test_what_is_left_of_a_stopped_run_is_neither_used_nor_deleted_unasked(
     predict: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sentence names both ways on; either ends with the same bytes as an unbroken run."""
+    """The message names both options; each ends with the same bytes as an uninterrupted run."""
     write(tmp_path / "a.csv", ROWS)
     assert predict("input=a.csv", "output=whole.csv").returncode == 0
     words = ("input=a.csv", "output=b.csv")
@@ -535,7 +535,7 @@ def test_what_is_left_of_a_stopped_run_is_neither_used_nor_deleted_unasked(
 def test_what_another_run_has_left_is_refused(
     predict: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, named: str
 ) -> None:
-    """By what differs, and they stay."""
+    """The message names the difference, and the files are kept."""
     write(tmp_path / "a.csv", ROWS)
     interrupted(monkeypatch, lambda: predict("input=a.csv", "output=b.csv"), after=2)
     more = ["window=8"] if change == "window" else []
@@ -560,7 +560,7 @@ def test_two_runs_never_write_one_output(predict: Callable[..., Any], tmp_path: 
 
 
 def test_a_partial_file_without_its_journal_is_left_alone(predict: Callable[..., Any], tmp_path: Path) -> None:
-    """It may be another run's, whose journal stands elsewhere."""
+    """It may belong to another run, whose journal is elsewhere."""
     write(tmp_path / "a.csv", ROWS)
     (tmp_path / "b.csv.partial").write_text("x", encoding="utf-8")
     for how in ([], ["resume=true"], ["resume=false"]):
@@ -569,7 +569,7 @@ def test_a_partial_file_without_its_journal_is_left_alone(predict: Callable[...,
     assert (tmp_path / "b.csv.partial").read_text(encoding="utf-8") == "x"
 
 
-# A process that kills itself when a file is to get its name.
+# A process that kills itself before it renames an output file.
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -591,7 +591,7 @@ sys.exit(main(sys.argv[2:]))
 def test_a_run_that_was_killed_in_its_last_steps_is_finished(
     predict: Callable[..., Any], bundle: Path, tmp_path: Path, name: str, after: int
 ) -> None:
-    """While the files get their names: the first, or the second."""
+    """The run is killed while it renames its files: before the first, or the second."""
     write(tmp_path / name, [*ROWS[:40], {**ROWS[1], "text": ""}, *ROWS[50:]])
     assert predict(f"input={name}", f"output=whole-{name}").returncode == 1
     words = ("predict", f"bundle={bundle}", "window=16", "runtime=onnxruntime", f"input={name}", f"output=b-{name}")
@@ -607,7 +607,7 @@ def test_a_run_that_was_killed_in_its_last_steps_is_finished(
 def test_a_folder_goes_on_with_the_file_it_was_stopped_in(
     predict: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those before are not read again, and a folder of another model is refused."""
+    """Finished files are not read again, and other settings are refused."""
     (tmp_path / "news").mkdir()
     for name in ("a.csv", "b.jsonl", "c.parquet"):
         write(tmp_path / "news" / name, ROWS)
@@ -636,7 +636,7 @@ def test_a_folder_goes_on_with_the_file_it_was_stopped_in(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv.gz", "a.parquet"])
 def test_a_run_that_is_killed_again_and_again_ends_the_same(bundle: Path, tmp_path: Path, name: str) -> None:
-    """SIGKILL at random moments: at the start, between windows, while Parquet is put together."""
+    """SIGKILL at random moments: at the start, between windows, while Parquet files are merged."""
     rows = [{**row, "id": f"{row['id']}-{n}"} for n in range(30) for row in ROWS]
     rows[1000]["text"] = ""
     write(tmp_path / name, rows)
@@ -662,14 +662,14 @@ def test_a_run_that_is_killed_again_and_again_ends_the_same(bundle: Path, tmp_pa
 
 
 def read_rows(journal: Path) -> int:
-    """How many rows a run has done, by the last whole line of its journal."""
+    """Return the number of rows that a run has done, by the last complete line of its journal."""
     lines = journal.read_bytes().split(b"\n") if journal.exists() else []
     return int(json.loads(lines[-2])[1]["rows"]) if len(lines) > 2 else 0
 
 
 def test_many_texts_are_read_by_the_preferred_runtime(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few texts are read by the one that loads sooner; which one it was stands in the journal, so
-    that no output is begun with one runtime and ended with another.
+    """Few texts are read by the runtime that loads faster. The journal has the runtime, so that a
+    resumed run uses the same one.
     """
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     write(tmp_path / "few.jsonl", ROWS)
@@ -689,7 +689,7 @@ def test_many_texts_are_read_by_the_preferred_runtime(bundle: Path, tmp_path: Pa
 
 
 def test_an_exported_bundle_predicts_files_without_torch(bundle: Path, tmp_path: Path) -> None:
-    """In a process that can't import it."""
+    """In a process that can import neither torch nor transformers."""
     write(tmp_path / "a.jsonl", ROWS)
     program = (
         "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\nfrom haltung.cli import main; sys.exit(main(sys.argv[1:]))"
@@ -700,7 +700,7 @@ def test_an_exported_bundle_predicts_files_without_torch(bundle: Path, tmp_path:
     assert len(read(tmp_path / "b.jsonl")) == len(ROWS)
 
 
-# The largest memory of a process that predicts a file with a predictor that costs nothing.
+# Prints the peak memory in KiB of a process that predicts a file with a trivial predictor.
 _MEASURED = """
 import re, sys
 from pathlib import Path
@@ -719,7 +719,7 @@ print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no /proc")
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, ending: str, root: Path) -> None:
-    """Ten times the rows take a few bytes more for each article, and no more."""
+    """Ten times the rows take only a few bytes more per article."""
     peaks = []
     for count in (20_000, 200_000):
         rows = [
@@ -728,7 +728,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, ending: str, root: P
         ]
         path = write(tmp_path / f"{count}.{ending}", rows)
         words = [sys.executable, "-c", _MEASURED, str(path), str(tmp_path / f"out-{count}.{ending}")]
-        # Arrow's own pools keep what is free, more or less of it from run to run.
+        # Arrow's own memory pools keep freed memory, in varying amounts.
         env = {"ARROW_DEFAULT_MEMORY_POOL": "system", "PYTHONPATH": f"{root / 'src'}:{root / 'tests'}"}
         done = subprocess.run(words, capture_output=True, text=True, check=False, env=env)
         assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The primer beside a model's other metrics."""
+"""The primer, in addition to a model's other metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from haltung.records import Prediction, Segment
 
 
 class Fixed:
-    """Gives every sentence with "warn" a warning, and all others no stance."""
+    """A predictor that labels sentences with "warn" as warning, all others as neutral."""
 
     def __init__(self, scheme: Scheme) -> None:
         self.scheme = scheme
@@ -35,7 +35,7 @@ def scheme(root: Path) -> Scheme:
 
 
 def test_right_sentences_are_counted_by_stance(scheme: Scheme) -> None:
-    """All neutral sentences are right, most warnings, and nothing else."""
+    """All neutral sentences and at least half of the warnings are right, no others."""
     result = primer_of(Fixed(scheme))  # type: ignore[arg-type]
     assert result is not None
     right = {one.label: one.correct for one in result.stance.labels}
@@ -49,7 +49,7 @@ def test_right_sentences_are_counted_by_stance(scheme: Scheme) -> None:
 
 
 def test_the_sentence_names_the_stances_found_least(scheme: Scheme) -> None:
-    """Counts, share with interval, in both languages."""
+    """Counts, and accuracy with interval, in both languages."""
     result = primer_of(Fixed(scheme))  # type: ignore[arg-type]
     assert result is not None
     english, german = (result.sentence(scheme["stance"], language) for language in ("en", "de"))

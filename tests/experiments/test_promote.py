@@ -1,4 +1,4 @@
-"""Promotion: the champion is replaced only by what is not found worse, in a database of one's own
+"""Promotion: the champion is replaced only by a model that is not found worse, in a local database
 and on a real server.
 """
 
@@ -31,15 +31,15 @@ from scored_runs import OTHER_SCHEME, SCHEME, scored_split
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported bundle; what it answers does not matter here, for runs are compared by their
-    stored predictions.
+    """An exported bundle; its answers don't matter, since runs are compared by their stored
+    predictions.
     """
     return exported.write(tmp_path_factory.mktemp("promote") / "bundle", SCHEME.to_dict())
 
 
 @pytest.fixture(scope="module")
 def home(bundle: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], tracking.Store]) -> Path:
-    """A folder with runs, evaluated and exported; ``mixed`` is poor at one of two tasks."""
+    """A folder with evaluated and exported runs; ``mixed`` is poor at one of two tasks."""
     folder = tmp_path_factory.mktemp("home")
     store, good, poor = new_store(folder), scored_split(0.85, 1), scored_split(0.6, 10)
     for name, given in {
@@ -82,13 +82,13 @@ def _promoted(store: tracking.Store, run: str, **more: object) -> promotion.Prom
 
 
 def _champion(store: tracking.Store) -> str:
-    """The name of the run whose version is the champion."""
+    """Return the name of the run whose version is the champion, "" if there is none."""
     found = version_of_alias(tracking.open_store(store), "champion")
     return tracking.find(store, found.run).name if found else ""
 
 
 def test_the_first_champion_is_set_at_once(clean: Path) -> None:
-    """There is nothing to compare with, as a note says; tags of its version say when and why."""
+    """A note says that there is nothing to compare with; the version's tags say when and why."""
     store = store_in(clean)
     found = _promoted(store, "unscored")
     assert (found.old, found.comparison) == (None, None)
@@ -100,7 +100,7 @@ def test_the_first_champion_is_set_at_once(clean: Path) -> None:
 
 
 def test_what_is_not_worse_becomes_champion(clean: Path) -> None:
-    """A better one, and one that can't be distinguished."""
+    """A better model, and one that is not distinguishable."""
     store = store_in(clean)
     _promoted(store, "poor")
     better = _promoted(store, "like")
@@ -114,14 +114,14 @@ def test_what_is_not_worse_becomes_champion(clean: Path) -> None:
 
 
 def test_every_task_counts(clean: Path) -> None:
-    """A multi-label one too, which compare leaves out unless it is named."""
+    """Including multi-label tasks."""
     store = store_in(clean)
     _promoted(store, "good")
     assert promotion.consider(store, "poor", "champion").worse == ("stance", "themes")
 
 
 def test_one_worse_task_is_enough_to_be_refused(clean: Path) -> None:
-    """Though the other is as good as the champion's."""
+    """Even if the other task is as good as the champion's."""
     store = store_in(clean)
     _promoted(store, "good")
     plan = promotion.consider(store, "mixed", "champion")
@@ -132,7 +132,7 @@ def test_one_worse_task_is_enough_to_be_refused(clean: Path) -> None:
 
 
 def test_what_is_worse_is_refused_and_nothing_is_changed(clean: Path) -> None:
-    """Unless it is forced."""
+    """Unless forced."""
     store = store_in(clean)
     _promoted(store, "good")
     found = promotion.consider(store, "poor", "champion")
@@ -168,7 +168,7 @@ def test_the_champion_itself_needs_no_comparison(clean: Path) -> None:
     ],
 )
 def test_what_cannot_be_promoted_is_refused_by_name(clean: Path, champion: str, run: str, message: str) -> None:
-    """In one sentence that says what to do, and the champion stays."""
+    """The message says what to do, and the champion does not change."""
     store = store_in(clean)
     _promoted(store, champion)
     with pytest.raises(UserError, match=message):
@@ -177,7 +177,7 @@ def test_what_cannot_be_promoted_is_refused_by_name(clean: Path, champion: str, 
 
 
 def test_force_goes_ahead_without_a_comparison(clean: Path) -> None:
-    """A note has what could not be compared."""
+    """A note says why there was no comparison."""
     store = store_in(clean)
     _promoted(store, "good")
     assert _promoted(store, "unscored", forced=True).note.startswith("not compared: the run unscored")
@@ -185,7 +185,7 @@ def test_force_goes_ahead_without_a_comparison(clean: Path) -> None:
 
 
 def test_a_champion_without_a_run_is_refused(clean: Path) -> None:
-    """Somebody has registered it by hand."""
+    """Such a version was registered by hand."""
     store = store_in(clean)
     connection = tracking.open_store(store)
     made = connection.client.create_model_version("haltung", source=str(clean / "experiments/artifacts"))
@@ -195,7 +195,7 @@ def test_a_champion_without_a_run_is_refused(clean: Path) -> None:
 
 
 def test_without_a_name_nothing_can_be_registered(home: Path, bundle: Path) -> None:
-    """The message has the key."""
+    """The message names the key."""
     store = dataclasses.replace(store_in(home), model=None)
     with pytest.raises(UserError, match=r"tracking\.model is null"):
         promotion.consider(store, "good", "champion")
@@ -206,8 +206,8 @@ def test_without_a_name_nothing_can_be_registered(home: Path, bundle: Path) -> N
 def test_the_command_says_the_verdict_and_what_has_changed(
     clean: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """0 where the alias points to the run's version, 1 where it was refused, and with dry=true
-    nothing happens.
+    """Exit code 0 if the alias points to the run's version, 1 if it was refused; dry=true changes
+    nothing.
     """
     monkeypatch.chdir(clean)
 
@@ -233,7 +233,7 @@ def test_the_command_says_the_verdict_and_what_has_changed(
 
 @pytest.fixture
 def server(tmp_path: Path, mlflow_database: Path) -> Iterator[str]:
-    """The address of a real MLflow server with its own database and artifacts."""
+    """The address of an MLflow server with a new database and folder of artifacts."""
     shutil.copy(mlflow_database, tmp_path / "server.db")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -264,7 +264,7 @@ def _until(answers: Callable[[], None], process: subprocess.Popen[bytes], log: P
 
 @pytest.mark.slow
 def test_a_server_holds_the_champion_too(server: str, bundle: Path, tmp_path: Path) -> None:
-    """The same over HTTP: first, better, worse."""
+    """Over HTTP: the first model, a better one, a worse one."""
     store = tracking.Store(server, artifacts=None)
     _run(store, tmp_path, bundle, "poor", scored_split(0.6, 10))
     _run(store, tmp_path, bundle, "good", scored_split(0.85, 1))

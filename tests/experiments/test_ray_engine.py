@@ -1,4 +1,4 @@
-"""``engine=ray``: a cluster of two nodes on this machine says what one process says, also while it
+"""``engine=ray``: a cluster of two nodes on this machine has the results of one process, even if it
 loses workers.
 """
 
@@ -37,7 +37,7 @@ ROWS = [
 
 
 def title(process: psutil.Process) -> str:
-    """The command line of a process, "" for one that has ended."""
+    """Return the command line of a process, "" if it has ended."""
     try:
         return " ".join(process.cmdline())
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
@@ -45,7 +45,7 @@ def title(process: psutil.Process) -> str:
 
 
 def workers_of(process: psutil.Process) -> list[psutil.Process]:
-    """Those that hold the model, of the processes below one."""
+    """Return the descendants of a process that hold the model."""
     return [one for one in process.children(recursive=True) if "MapWorker" in title(one)]
 
 
@@ -54,17 +54,17 @@ class Node:
 
     def __init__(self, *words: str) -> None:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus=1", *words]
-        # Somebody who has a token of Ray's here gets a cluster that asks for it. A lost node is
-        # missed after five of these periods, which take a quarter of a minute otherwise.
+        # If the user has a token for Ray, the cluster would ask for it. A lost node is noticed
+        # after five of these periods, which by default take a quarter of a minute.
         environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_health_check_period_ms": "500"}
         self.process = psutil.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def workers(self) -> list[psutil.Process]:
-        """The processes that hold the model."""
+        """Return the processes that hold the model."""
         return workers_of(self.process)
 
     def kill(self) -> None:
-        """Pull the plug."""
+        """Kill all processes of the node."""
         every = [self.process, *self.process.children(recursive=True)] if self.process.is_running() else []
         for one in every:
             one.kill()
@@ -73,7 +73,7 @@ class Node:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported bundle: a graph that any runtime runs."""
+    """An exported bundle, whose graph any runtime can run."""
     return exported.write(tmp_path_factory.mktemp("exported") / "bundle")
 
 
@@ -94,14 +94,14 @@ def cluster() -> Iterator[tuple[str, Node, Node]]:
 
 
 def answers(address: str) -> bool:
-    """Whether somebody listens there."""
+    """Return whether a server listens at this address."""
     host, _, port = address.partition(":")
     with socket.socket() as asking:
         return asking.connect_ex((host, int(port))) == 0
 
 
 def wait(done: Callable[[], object], seconds: float = 240) -> None:
-    """Wait until something has happened."""
+    """Wait until ``done()`` is true; fail after this number of seconds."""
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end, "nothing happened"
@@ -109,7 +109,7 @@ def wait(done: Callable[[], object], seconds: float = 240) -> None:
 
 
 def write(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write rows in the format that the name asks for."""
+    """Write rows in the format of the file name."""
     table = pd.DataFrame(rows)
     if path.suffix == ".jsonl":
         table.to_json(path, orient="records", lines=True)
@@ -120,23 +120,23 @@ def write(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def rows_in(path: Path) -> int:
-    """Return how many rows a run has written so far."""
+    """Return the number of lines in a file, 0 if there is none."""
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def predict(bundle: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command with the bundle, on a cluster in a process of its own."""
+    """Run the command on the bundle; with ``engine=ray``, in a separate process."""
     run = haltung if "engine=ray" in words else run_here
     return run("predict", f"bundle={bundle}", *words, cwd=folder)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return what the files of a folder hold."""
+    """Return the content of each file in a folder."""
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_a_cluster_writes_what_one_process_writes(bundle: Path, cluster: tuple[str, Node, Node], tmp_path: Path) -> None:
-    """Byte for byte, in order, file by file, with the broken rows; the cluster is not stopped."""
+    """All files are equal byte for byte, including broken rows; the cluster keeps running."""
     (tmp_path / "news").mkdir()
     for name in ("a.jsonl", "b.csv.gz", "c.parquet"):
         write(tmp_path / "news" / name, [{**row, "text": row["text"] if n % 99 else ""} for n, row in enumerate(ROWS[:400])])
@@ -151,7 +151,7 @@ def test_a_cluster_writes_what_one_process_writes(bundle: Path, cluster: tuple[s
 
 
 def test_what_breaks_a_file_ends_the_run_behind_what_was_done(bundle: Path, cluster: tuple[str, Node, Node], tmp_path: Path) -> None:
-    """With one sentence that names the line; what is done stays, to go on with."""
+    """With one sentence that names the line; results so far are kept, so it can be resumed."""
     write(tmp_path / "a.jsonl", ROWS[:400])
     with (tmp_path / "a.jsonl").open("ab") as file:
         file.write('{"text": "Grüße"}'.encode("latin-1"))
@@ -161,7 +161,7 @@ def test_what_breaks_a_file_ends_the_run_behind_what_was_done(bundle: Path, clus
 
 
 def test_killed_workers_and_a_lost_node_change_no_byte(bundle: Path, cluster: tuple[str, Node, Node], tmp_path: Path) -> None:
-    """SIGKILL to the worker of one node in the middle of the run, and to all of the other node."""
+    """During the run, SIGKILL ends the worker of one node, and all processes of the other node."""
     address, head, other = cluster
     write(tmp_path / "a.jsonl", ROWS)
     assert predict(bundle, tmp_path, "input=a.jsonl", "output=local.jsonl", "window=10").returncode == 0
@@ -180,13 +180,13 @@ def test_killed_workers_and_a_lost_node_change_no_byte(bundle: Path, cluster: tu
 
 
 def test_one_process_goes_on_with_what_a_cluster_left(bundle: Path, tmp_path: Path) -> None:
-    """A cluster made for the run ends with it, when it is killed too; the file ends the same."""
+    """A cluster started for the run ends with it, even if killed; the resumed file is the same."""
     write(tmp_path / "a.csv", ROWS[:1000])
     assert predict(bundle, tmp_path, "input=a.csv", "output=local.csv", "window=10").returncode == 0
     command = [sys.executable, "-m", "haltung", "predict", f"bundle={bundle}", "input=a.csv", "output=b.csv", "window=10"]
     with psutil.Popen([*command, "engine=ray", "ray.workers=2"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         wait(lambda: running.poll() is not None or rows_in(tmp_path / "b.csv.partial") > 100)
-        # Its two agents, which hold nothing of ours, notice it a minute later.
+        # The cluster's two agents, which hold no data of the run, end a minute later.
         processes = [one for one in running.children(recursive=True) if "Agent" not in title(one)]
         assert len(processes) > len(workers_of(running))
         workers = workers_of(running)
@@ -202,7 +202,7 @@ def test_one_process_goes_on_with_what_a_cluster_left(bundle: Path, tmp_path: Pa
 
 
 def test_events_of_a_cluster_are_those_of_one_process(bundle: Path, cluster: tuple[str, Node, Node], tmp_path: Path) -> None:
-    """Table, JSON Lines, page and failures, with an actor of the user's own."""
+    """Table, JSON Lines, page and failures, with an actor defined by the user."""
     (tmp_path / "own").mkdir()
     (tmp_path / "own/companies.csv").write_text("name,code\nNordwerft,DEU-BUS\n", encoding="utf-8")
     texts = [f"Vertrag {number}\nDie USA warnen Russland. Die Nordwerft begrüßt den Vertrag {number}." for number in range(150)]
@@ -252,7 +252,7 @@ def test_a_mistake_is_one_sentence(bundle: Path, tmp_path: Path, words: list[str
 
 
 def test_without_ray_a_sentence_says_what_to_install(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And other commands need none."""
+    """Without ``engine=ray``, the command works."""
     write(tmp_path / "a.csv", ROWS[:5])
     monkeypatch.setitem(sys.modules, "ray", None)
     words = ("predict", f"bundle={bundle}", "input=a.csv", "output=b.csv")

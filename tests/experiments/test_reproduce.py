@@ -1,4 +1,4 @@
-"""``reproduce``: a run trained anew from its record, what is compared, and what is refused."""
+"""``reproduce``: training a run again from its record, what is compared, and what is refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tiny import segments
 
 @contextmanager
 def _tagged(home: Path, name: str, values: Mapping[str, str]) -> Iterator[None]:
-    """Give a run other tags within the block."""
+    """Replace tags of a run within the block."""
     record = tracking.find(store_in(home), name)
     try:
         tracking.attach(record).tags(values)
@@ -32,7 +32,7 @@ def _tagged(home: Path, name: str, values: Mapping[str, str]) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_a_run_is_reproduced_to_the_bit(linear_home: Path) -> None:
-    """Trained anew on its share of train, by a run that names it and holds the comparison."""
+    """A new run on the same share of train names the old one and stores the comparison."""
     done = run_here("reproduce", "run=plain-0.5-1", cwd=linear_home)
     assert done.returncode == 0, done.stderr + done.stdout
     old, new = (tracking.find(store_in(linear_home), name) for name in ("plain-0.5-1", "plain-0.5-again-1"))
@@ -47,7 +47,7 @@ def test_a_run_is_reproduced_to_the_bit(linear_home: Path) -> None:
 
 @pytest.mark.slow
 def test_figures_that_are_not_those_of_the_training_are_found(linear_home: Path) -> None:
-    """A figure that was changed in the store; where other code is allowed, it is told of."""
+    """A metric was changed in the store; with anyway=true, other code is allowed but reported."""
     record = tracking.find(store_in(linear_home), "plain-0.5-2")
     figure = record.metrics["dev/stance_macro_f1"]
     try:
@@ -82,7 +82,7 @@ def test_other_data_are_refused_by_their_digests(linear_home: Path) -> None:
 
 @pytest.mark.slow
 def test_other_code_is_refused_with_its_commit(linear_home: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """By a process with as many threads as the run had; here they are others."""
+    """In a process with the run's number of threads, which is not the current one here."""
     other = {"haltung.code": "0" * 64, "haltung.hardware.threads": "3", "haltung.git.commit": "1" * 40, "haltung.git.dirty": "false"}
     with _tagged(linear_home, "plain-2", other):
         done = run_here("reproduce", "run=plain-2", cwd=linear_home)
@@ -94,7 +94,7 @@ def test_other_code_is_refused_with_its_commit(linear_home: Path, capfd: pytest.
 
 @pytest.mark.slow
 def test_seeds_and_folds_are_their_trainings_and_other_runs_are_refused(linear_home: Path) -> None:
-    """Part by part; what holds no training of its own is named with its kind."""
+    """Their trainings are found one by one; the message for other runs names their kind."""
     store = store_in(linear_home)
     parents = (tracking.find(store, "cv-folds-42"), list_runs(store, kind="seeds")[-1])
     names = [[one.name for one in trainings(parent)] for parent in parents]
@@ -105,7 +105,7 @@ def test_seeds_and_folds_are_their_trainings_and_other_runs_are_refused(linear_h
 
 @pytest.mark.slow
 def test_a_fold_is_made_anew_in_the_language_asked_for(linear_home: Path) -> None:
-    """On the same rows as in the cross-validation; table, numbers and verdict are German."""
+    """On the rows of the cross-validation; table, numbers and verdict are in German."""
     done = run_here("reproduce", "run=part-fold-2-42", "language=de", cwd=linear_home)
     assert done.returncode == 0, done.stderr + done.stdout
     old, new = (tracking.find(store_in(linear_home), name) for name in ("part-fold-2-42", "part-fold-2-again-42"))
@@ -117,7 +117,7 @@ def test_a_fold_is_made_anew_in_the_language_asked_for(linear_home: Path) -> Non
 
 @pytest.mark.slow
 def test_a_sheet_is_read_again_by_the_scheme_that_was_drafted_from_it(tmp_path: Path, new_store: Callable[[Path], Store]) -> None:
-    """With a further row it is another corpus."""
+    """With an additional row, it is another corpus."""
     new_store(tmp_path)
     sheet, rows = tmp_path / "sheet.csv", [f"{one.text};{one.labels['stance']};{one.article}" for one in segments(80, articles=20)]
     sheet.write_text("\n".join(["Satz;Haltung;Artikel", *rows]), encoding="utf-8")
@@ -140,7 +140,7 @@ def test_a_sheet_is_read_again_by_the_scheme_that_was_drafted_from_it(tmp_path: 
     ],
 )
 def test_a_tolerance_is_no_negative_number(word: str, told: str, tmp_path: Path) -> None:
-    """It is looked at before the store is."""
+    """It is checked before the store is opened."""
     done = run_here("reproduce", "run=x", word, cwd=tmp_path)
     assert (done.returncode, told in done.stderr, list(tmp_path.iterdir())) == (2, True, []), done.stderr
 
@@ -149,6 +149,6 @@ def test_a_tolerance_is_no_negative_number(word: str, told: str, tmp_path: Path)
     ("now", "tolerance", "within"), [(0.5, 0.0, False), (0.5, 0.01, True), (0.52, 0.01, False), (float("nan"), 0.01, False)]
 )
 def test_a_tolerance_is_for_figures_and_for_other_weights(now: float, tolerance: float, within: bool) -> None:
-    """Without one, other weights are not what was to be made, whatever the figures."""
+    """Without a tolerance, other weights are not reproduced, whatever the figures."""
     result = Reproduction("new", "old", {}, ("a", "b"), {"dev/stance_macro_f1": (0.5, now)}, {})
     assert result.within(tolerance) is within

@@ -1,4 +1,4 @@
-"""Sheets that `predict` and `events` have labelled: the same table, new columns, figures."""
+"""Sheets labelled by `predict` and `events`: the same table with new columns, and figures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def rows_of(count: int = 12) -> list[tuple[Any, ...]]:
-    """Return rows with an umlaut, a formula, a negative number and a name in their notes."""
+    """Return rows whose notes include a formula, a handle, a negative number and an umlaut."""
     notes = ("=1+1", "+49 30 123", "@Bund", "-5 Prozent", "-7", "Übergröße; so")
     return [
         (number, one.text, one.labels["stance"], f"A{number // 2}", dt.datetime(2025, 2, 1 + number % 28), notes[number % 6])  # noqa: DTZ001 -- a day
@@ -37,7 +37,7 @@ def rows_of(count: int = 12) -> list[tuple[Any, ...]]:
 
 
 def written(path: Path, rows: list[tuple[Any, ...]], head: tuple[str, ...] = HEAD) -> Path:
-    """Write rows as the kind of sheet that the name says; CSV as a German Excel does."""
+    """Write rows as a sheet in the format of the file name; CSV as German Excel writes it."""
     import pandas as pd
 
     frame = pd.DataFrame(rows, columns=list(head))
@@ -70,20 +70,20 @@ def pages_of(path: Path) -> dict[str, list[list[Any]]]:
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported bundle: a graph that any runtime runs."""
+    """An exported bundle, whose graph any runtime can run."""
     return exported.write(tmp_path_factory.mktemp("exported") / "bundle")
 
 
 @pytest.fixture
 def predict(bundle: Path, tmp_path: Path) -> Run:
-    """Run the command with the bundle in this process."""
+    """A function that runs the command on the bundle in this process."""
     return lambda *words: run_here("predict", f"bundle={bundle}", "runtime=onnxruntime", *words, cwd=tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["xlsx", "csv", "parquet"])
 @pytest.mark.parametrize("to", ["xlsx", "csv", "tsv", "parquet"])
 def test_the_table_is_the_same_with_columns_behind_it(kind: str, to: str, predict: Run, tmp_path: Path) -> None:
-    """Whatever it came as, and goes to."""
+    """For any format of input and output."""
     written(tmp_path / f"a.{kind}", rows_of())
     done = predict(f"table=a.{kind}", f"output=b.{to}")
     assert done.returncode == 0, done.stderr
@@ -99,7 +99,7 @@ def test_the_table_is_the_same_with_columns_behind_it(kind: str, to: str, predic
 
 
 def test_no_cell_becomes_a_formula(predict: Run, tmp_path: Path) -> None:
-    """In a workbook it is text; in CSV a quote stands before it, but not before a number."""
+    """In workbooks it is text; in CSV it gets a quote, unless it is a number."""
     written(tmp_path / "a.xlsx", rows_of())
     assert predict("table=a.xlsx", "output=b.xlsx").returncode == predict("table=a.xlsx", "output=b.csv").returncode == 0
     with zipfile.ZipFile(tmp_path / "b.xlsx") as book:
@@ -123,12 +123,12 @@ def test_no_cell_becomes_a_formula(predict: Run, tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_cells_of_csv_are_what_excel_reads_rightly(cell: object, separator: str, text: str) -> None:
-    """Decimal commas beside semicolons, days without hours; the user's own text is unchanged."""
+    """Decimal commas with semicolons, dates without time; text that is no formula is unchanged."""
     assert _plain(cell, separator) == text
 
 
 def test_the_figures_count_what_the_sheet_shows(predict: Run, tmp_path: Path) -> None:
-    """In German, and with metrics where the sheet has labels; others do not count."""
+    """In German, with metrics if the sheet has labels; unknown labels don't count."""
     rows = rows_of(40)
     rows[3] = (*rows[3][:2], "quer", *rows[3][3:])
     written(tmp_path / "a.xlsx", rows)
@@ -149,7 +149,7 @@ def test_the_figures_count_what_the_sheet_shows(predict: Run, tmp_path: Path) ->
 
 
 def test_a_column_of_the_tasks_own_name_is_gold(predict: Run, tmp_path: Path) -> None:
-    """It is kept; the prediction stands beside it. A sheet that is labelled already is refused."""
+    """It is kept, and the prediction gets another column. Sheets labelled before are refused."""
     written(tmp_path / "a.csv", rows_of(), ("Nr", "Satz", "stance", "Artikel", "Datum", "Notiz"))
     assert "stance against stance" in predict("table=a.csv", "output=b.csv").stdout
     found = read(tmp_path / "b.csv")
@@ -164,7 +164,7 @@ def test_a_column_of_the_tasks_own_name_is_gold(predict: Run, tmp_path: Path) ->
 
 @pytest.mark.parametrize("column", ["stance_abstained", "dyads"])
 def test_a_taken_column_is_told_before_the_labelling(column: str, predict: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One text has been labelled by then; a column that is not to be written may be there."""
+    """Only one text has been labelled by then; columns that are not written may exist."""
     written(tmp_path / "a.csv", rows_of(), (*HEAD[:-1], column))
     assert predict("table=a.csv", "output=b.csv").returncode == 0
     labelled, said = list[object](), sheets._said
@@ -175,7 +175,7 @@ def test_a_taken_column_is_told_before_the_labelling(column: str, predict: Run, 
 
 
 def test_a_label_with_quotes_is_coloured(tmp_path: Path) -> None:
-    """Inside a formula each stands twice."""
+    """In a formula, quotes are doubled."""
     import pandas as pd
 
     write_workbook(tmp_path / "a.xlsx", {"a": pd.DataFrame({"ton": ["b"]})}, {"ton": {'„gut"': "#FFF2CC"}})
@@ -184,7 +184,7 @@ def test_a_label_with_quotes_is_coloured(tmp_path: Path) -> None:
 
 
 def test_rows_without_text_keep_their_place(predict: Run, tmp_path: Path) -> None:
-    """They are named, and the exit code is 1; ids that come twice do not matter."""
+    """They are reported with exit code 1; repeated ids don't matter."""
     rows = rows_of()
     rows[4] = (*rows[4][:1], None, *rows[4][2:])
     written(tmp_path / "a.xlsx", [(7, *row[1:]) for row in rows], ("ID", *HEAD[1:]))
@@ -197,14 +197,14 @@ def test_rows_without_text_keep_their_place(predict: Run, tmp_path: Path) -> Non
 
 
 def test_one_row_is_enough(predict: Run, tmp_path: Path) -> None:
-    """And a text that looks like a formula is one."""
+    """Even if its text looks like a formula."""
     written(tmp_path / "a.csv", [("=1+1",)], ("Satz",))
     assert predict("table=a.csv", "output=b.xlsx").returncode == 0
     assert read(tmp_path / "b.xlsx")[0]["Satz"] == "=1+1"
 
 
 def test_a_workbook_may_be_the_input(predict: Run, tmp_path: Path) -> None:
-    """Then it is read as with table=."""
+    """With input= it is read as with table=."""
     written(tmp_path / "a.xlsx", rows_of())
     assert predict("input=a.xlsx", "output=b.xlsx").returncode == predict("table=a.xlsx", "output=c.xlsx").returncode == 0
     assert pages_of(tmp_path / "b.xlsx") == pages_of(tmp_path / "c.xlsx")
@@ -230,7 +230,7 @@ def test_a_workbook_may_be_the_input(predict: Run, tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_sentence(words: tuple[str, ...], message: str, predict: Run, tmp_path: Path) -> None:
-    """And nothing is written."""
+    """Nothing is written."""
     written(tmp_path / "a.xlsx", rows_of())
     for name, text in {
         "leer": "Satz;Note\n", "schief": "Satz;Note\nJa.;1\nNein.\n", "ohne": "Satz;Note\n;1\n", "lang": f"Satz;Note\nJa.;{'x' * 40_000}\n",
@@ -245,7 +245,7 @@ def test_a_mistake_is_one_sentence(words: tuple[str, ...], message: str, predict
 
 
 def test_the_raw_cells_are_those_of_the_file(tmp_path: Path) -> None:
-    """Numbers and days, not their text."""
+    """Numbers and dates, not strings."""
     rows, columns = Sheet(str(written(tmp_path / "a.xlsx", rows_of(2)))).opened()
     assert columns == {"text": "Satz", "article": "Artikel", "date": "Datum", "stance": "Haltung"}
     assert list(rows)[1].raw == dict(zip(HEAD, rows_of(2)[1], strict=True)) | {"Datum": dt.datetime(2025, 2, 2)}  # noqa: DTZ001 -- a day
@@ -253,7 +253,7 @@ def test_the_raw_cells_are_those_of_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_events_of_a_sheet_of_articles(tmp_path: Path) -> None:
-    """Counted and named in it, listed on a sheet of their own; also as JSON Lines."""
+    """The table has their number and dyads; an additional sheet lists them."""
     text = "Die USA haben Russland kritisiert. Russland wies die Kritik der USA zurück."
     written(tmp_path / "a.xlsx", [("a1", text, "14.01.2025", "taz"), ("a1", None, "", "FAZ")], ("ID", "Volltext", "Datum", "Zeitung"))
     done = run_here("events", "table=a.xlsx", "output=b.xlsx", cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""Small corpora: held out in turn, then trained on as a whole; calibrated where that is no luck."""
+"""Small corpora: cross-validation, then training on all rows; calibration if data suffices."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from scored_runs import scored_split
 
 
 def _too_sure(count: int) -> ScoredSplit:
-    """Predictions that are right in 0.7 of the segments, with a probability of 0.96."""
+    """Return overconfident predictions: about 70 % accuracy with a probability of 0.96."""
     rng, scheme = np.random.default_rng(1), tiny.scheme().only(["stance"])
     gold = rng.integers(0, 3, count)
     likeliest = np.where(rng.random(count) < 0.7, gold, (gold + 1) % 3)
@@ -37,7 +37,7 @@ def _too_sure(count: int) -> ScoredSplit:
 
 
 def test_few_segments_get_neither_temperature_nor_thresholds() -> None:
-    """However wrong their probabilities are: from a few, that can't be told."""
+    """However wrong their probabilities are, since a few segments are too few to estimate it."""
     assert calibration_for(_too_sure(MIN_SEGMENTS - 1)) == Calibration()
     found = calibration_for(_too_sure(MIN_SEGMENTS))
     assert found.temperatures["stance"] > 1.3
@@ -46,7 +46,7 @@ def test_few_segments_get_neither_temperature_nor_thresholds() -> None:
 
 @pytest.mark.parametrize(("language", "word"), [("en", "No temperature"), ("de", "weder Temperatur")])
 def test_a_report_says_why_there_is_no_temperature_and_that_no_article_is_named(language: str, word: str) -> None:
-    """In both languages; the table has no number for it."""
+    """In both languages; the table has no temperature."""
     few = _too_sure(MIN_SEGMENTS - 1)
     result, calibration = evaluate(few), measure(few)
     told = tables.cautions(result, calibration, language)
@@ -58,21 +58,21 @@ def test_a_report_says_why_there_is_no_temperature_and_that_no_article_is_named(
 
 
 def test_fold_0_holds_out_nothing() -> None:
-    """All segments are for training, in their order."""
+    """All segments are train, in their order."""
     corpus = tiny.segments(20, articles=5)
     assert KFold(5, 0).split(corpus, tiny.scheme()) == {"train": tuple(corpus), "dev": (), "test": ()}
 
 
 @pytest.mark.parametrize("count", [4, 5, 6, 7, 9, 10, 12, 20])
 def test_each_fold_of_few_articles_has_all_three_parts(count: int) -> None:
-    """Down to four articles, of which two folds are made."""
+    """Down to four articles in two folds."""
     corpus, folds = tiny.segments(4 * count, articles=count), min(5, count // 2)
     for fold in range(1, folds + 1):
         assert all(KFold(folds, fold).split(corpus, tiny.scheme()).values()), f"fold {fold} of {folds}"
 
 
 def test_no_seeds_are_advised_for_a_model_without_randomness() -> None:
-    """Only the other one was trained once by luck."""
+    """Only the model with randomness gets the note that it was trained once."""
     systems = [System("linear", (scored_split(0.85, 1),), fixed=True), System("network", (scored_split(0.7, 2),))]
     (note,) = [note for note in report.notes(compare(systems)) if note.startswith("Trained once")]
     assert "network" in note
@@ -90,7 +90,7 @@ def test_no_seeds_are_advised_for_a_model_without_randomness() -> None:
     ],
 )
 def test_a_model_of_all_rows_needs_folds(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
-    """Refused in one sentence, before anything is trained."""
+    """It is refused in one sentence, before anything is trained."""
     write_corpus(tmp_path, 24)
     done = run_here("train", *LINEAR, *words, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
@@ -100,7 +100,7 @@ def test_a_model_of_all_rows_needs_folds(tmp_path: Path, words: tuple[str, ...],
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, new_store: object) -> Path:
-    """A folder with a corpus of five articles, trained on by no other wish."""
+    """A folder with a corpus of five articles and a training with default folds."""
     folder = tmp_path_factory.mktemp("small")
     write_corpus(folder, 20)
     new_store(folder)  # type: ignore[operator]
@@ -115,7 +115,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, new_store: object) -> Path:
 
 @pytest.mark.slow
 def test_a_small_corpus_is_held_out_in_turn_and_then_trained_on_as_a_whole(home: Path) -> None:
-    """The model of all rows has learned from them, and has the out-of-fold figures as its own."""
+    """The model of all rows has learned from each, and its metrics are the out-of-fold ones."""
     store = store_in(home)
     parent, final = tracking.find(store, "few-folds-42"), tracking.find(store, "few-42")
     assert [record.name for record in tracking.members(parent)] == ["few-42"]
@@ -138,7 +138,7 @@ def test_a_small_corpus_is_held_out_in_turn_and_then_trained_on_as_a_whole(home:
 
 @pytest.mark.slow
 def test_the_model_of_all_rows_is_found_compared_and_exported(home: Path) -> None:
-    """By the name of either run; on its own corpus nothing is left to score it on."""
+    """It is found by the name of either run; its own corpus has no rows left to score it on."""
     answers = [run_here("predict", f"run={run}", "text=Chile warnt die Marine .", cwd=home) for run in ("few-42", "few-folds-42")]
     assert [done.returncode for done in answers] == [0, 0]
     assert answers[0].stdout == answers[1].stdout

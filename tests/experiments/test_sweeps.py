@@ -1,4 +1,4 @@
-"""Sweeps: spaces, trials that are killed and repeated, the command from search to best recipe."""
+"""Sweeps: search spaces, killed and repeated trials, the command from search to best recipe."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SPACES = {
 
 
 def test_a_list_is_a_choice_and_a_mapping_a_range():
-    """Whole numbers stay whole, and one broken number makes a range of broken ones."""
+    """Integer bounds make a range of integers; one float makes a range of floats."""
     found = spaces_of({"a": ["none", 1, None, True], "b": {"low": 1, "high": 4}, "c": {"low": 0, "high": 0.5}, "d": {"low": 1e-5, "high": 1e-3, "log": True}})  # fmt: skip  # noqa: E501
     assert found == {
         "a": CategoricalDistribution(("none", 1, None, True)),
@@ -72,15 +72,15 @@ def test_a_space_of_a_wrong_form_is_refused_with_its_key(space, message):
 
 
 def test_an_empty_search_is_refused():
-    """There is nothing to try."""
+    """It has nothing to try."""
     with pytest.raises(UserError, match="search is empty"):
         spaces_of({})
 
 
 @pytest.mark.parametrize("startup", [0, 1, 3])
 def test_the_first_trial_is_the_recipe_as_it_stands(tmp_path: Path, startup: int):
-    """So that no search ends below it; what it does not have is drawn, and the next trial is
-    another one.
+    """So the best trial is never below it; values that it lacks are drawn, and the next trial
+    differs.
     """
     trials = replace(_trials(tmp_path / "s"), startup=startup, start={"training.rate": 0.02, "training.epochs": 3})
     _run(trials, stop_after=2)
@@ -100,14 +100,14 @@ def test_the_first_trial_is_the_recipe_as_it_stands(tmp_path: Path, startup: int
     ],
 )
 def test_a_space_knows_which_values_it_has(space, inside, outside):
-    """Whole numbers alone where its ends are, and those on its steps."""
+    """Only integers if its bounds are, and only values on its steps."""
     assert all(holds(space, value) for value in inside)
     assert not any(holds(space, value) for value in outside)
 
 
 def _run(trials: Trials, stop_after: int = 10_000) -> list[int]:
-    """Run trials without any training, as a worker does; stop like a killed one within the trial
-    ``stop_after``.
+    """Run trials as a worker does, but without training; stop within trial ``stop_after``, as if
+    killed. Return the requeued trials.
     """
     study, requeued = trials.open(), []
     for number in range(stop_after + 1):
@@ -124,8 +124,8 @@ def _trials(folder: Path, max_trials: int = 8) -> Trials:
 
 
 def test_a_stopped_sweep_goes_on_as_an_unbroken_one(tmp_path: Path):
-    """The killed trial is marked and repeated with its values, no other is, and all later ones are
-    the same.
+    """Only the killed trial is marked and repeated, with the same values; all later trials are the
+    same.
     """
     whole, broken = _trials(tmp_path / "whole"), _trials(tmp_path / "broken")
     assert _run(whole) == []
@@ -139,7 +139,7 @@ def test_a_stopped_sweep_goes_on_as_an_unbroken_one(tmp_path: Path):
 
 
 def test_more_trials_go_on_where_a_sweep_has_ended(tmp_path: Path):
-    """What has been tried stays."""
+    """Earlier trials are kept."""
     _run(_trials(tmp_path / "s", 3))
     before = ended(_trials(tmp_path / "s").open())
     _run(_trials(tmp_path / "s", 5))
@@ -147,8 +147,8 @@ def test_more_trials_go_on_where_a_sweep_has_ended(tmp_path: Path):
 
 
 def test_a_sweep_of_the_version_before_goes_on(tmp_path: Path):
-    """Its config has the old paths of classes, and old keys of the corpus's reader, which the
-    digest covers.
+    """Its config has old paths of classes, and old keys of the corpus's reader, which the digest
+    covers; neither matters.
     """
     before = OmegaConf.to_container(OmegaConf.load(Path(__file__).parent / "stored_config.yaml"))
     now = json.loads(json.dumps(before).replace("haltung.model.spec", "haltung.models.spec").replace('"max_line_bytes"', '"max_bytes"'))
@@ -160,7 +160,7 @@ def test_a_sweep_of_the_version_before_goes_on(tmp_path: Path):
 
 
 def test_a_trial_that_kills_its_process_each_time_is_given_up(tmp_path: Path):
-    """After three deaths, and the others go on."""
+    """After three deaths; the other trials are still run."""
     trials = _trials(tmp_path / "s", 4)
     for _ in range(3):
         _run(trials, stop_after=0)
@@ -171,7 +171,7 @@ def test_a_trial_that_kills_its_process_each_time_is_given_up(tmp_path: Path):
 
 
 def test_a_running_trial_is_not_requeued(tmp_path: Path):
-    """Another worker leaves it alone while its lock is held."""
+    """Other workers skip it while its lock is held."""
     trials = _trials(tmp_path / "s")
     study, requeued = trials.open(), []
     with trials.next(study, requeued.append) as first, trials.next(trials.open(), requeued.append) as second:
@@ -187,7 +187,7 @@ training.batch_size: [8, 16]
 
 @pytest.fixture
 def home(tmp_path: Path, new_store: Callable[[Path], Store]) -> Path:
-    """A folder with a corpus, a store, and a search of one's own."""
+    """A folder with a corpus, a store, and a user's search."""
     write_corpus(tmp_path, 80)
     new_store(tmp_path)
     write_search(tmp_path, SEARCH)
@@ -225,7 +225,7 @@ def words(bert: Path, *more: str) -> tuple[str, ...]:
     ],
 )
 def test_a_wrong_search_is_refused_before_anything_is_trained(tmp_path: Path, bert: Path, search: str, more: tuple[str, ...], message: str):
-    """In one sentence, with the nearest right word."""
+    """In one sentence, which suggests the nearest valid word."""
     write_corpus(tmp_path, 8)
     write_search(tmp_path, search)
     done = run_here(*words(bert, *more), cwd=tmp_path)
@@ -244,8 +244,8 @@ def _trials_of(home: Path) -> list[dict]:
 
 @pytest.mark.slow
 def test_a_sweep_killed_in_its_second_trial_goes_on(home: Path, bert: Path):
-    """SIGKILL; the finished trial is not repeated, the killed one is marked failed and repeated,
-    and the best is trained at the end.
+    """After SIGKILL, the finished trial is not repeated, the killed one is marked failed and
+    repeated, and the best recipe is trained at the end.
     """
     command = [sys.executable, "-m", "haltung", *words(bert, "trials=3", "final_seeds=1,2")]
     with subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
@@ -288,10 +288,10 @@ def test_a_sweep_killed_in_its_second_trial_goes_on(home: Path, bert: Path):
 
 @pytest.mark.slow
 def test_a_sweep_says_whether_it_has_gained_anything(home: Path, bert: Path):
-    """The recipe as it stands hardly learns, a trial does; trials store their dev predictions, and
+    """The initial recipe hardly learns, but one trial does; trials store dev predictions, so they
     can be compared.
     """
-    # Of the three first trials one is the recipe, one repeats it, and one has the other rate.
+    # Of the first three trials, one is the recipe, one repeats it, and one has the other rate.
     write_corpus(home, 160)
     write_search(home, "training.head_rate: [1.0e-9, 1.0e-2]")
     recipe = ("encoder.head_rate=1e-9", "encoder.encoder_rate=1e-9", "training.epochs=4", "seed=2")
@@ -317,8 +317,8 @@ def test_a_sweep_says_whether_it_has_gained_anything(home: Path, bert: Path):
 
 
 def test_an_unknown_gain_is_explained(tmp_path: Path, new_store: Callable[[Path], Store]):
-    """The recipe is outside of the search, has failed, is alone, or was run by a version that
-    stored no predictions.
+    """The initial recipe is outside the search space, has failed, is the only trial, or has no
+    stored predictions.
     """
     spaces, start = {"a": CategoricalDistribution((1, 2)), "b": CategoricalDistribution((1, 2))}, {"a": 1, "b": 1}
     store = new_store(tmp_path)
@@ -336,7 +336,7 @@ def test_an_unknown_gain_is_explained(tmp_path: Path, new_store: Callable[[Path]
 
 
 def test_a_corpus_that_goes_is_no_fault_of_the_trial(home: Path, monkeypatch: pytest.MonkeyPatch):
-    """The sweep ends with what is missing, and goes on with the same values once it is back."""
+    """The sweep ends and names what is missing; it can be resumed with the same values later."""
     write_search(home, "model.C: [0.5, 1.0]")
     command = ("sweep", *LINEAR, "search=small", "name=s", "startup=1", "trials=2", "final_seeds=[]", "--config-dir", "mine")
     train_trial, away = search.train_trial, home / "away"
@@ -361,8 +361,8 @@ def test_a_corpus_that_goes_is_no_fault_of_the_trial(home: Path, monkeypatch: py
 
 @pytest.mark.slow
 def test_two_workers_share_the_trials_of_one_database(home: Path, bert: Path):
-    """Each trial is run once, and no more than ``trials``. They start at once with the same words,
-    as an array of jobs does: one begins the sweep, the other waits for that, and joins.
+    """Each trial is run once, and ``trials`` is not exceeded. Both start at the same time with the
+    same command, as in a job array: one begins the sweep, the other waits for it and joins.
     """
     told = words(bert, "trials=4", "final_seeds=[]", "resume=true")
     command = [sys.executable, "-m", "haltung", *told]
@@ -375,8 +375,8 @@ def test_two_workers_share_the_trials_of_one_database(home: Path, bert: Path):
     assert trials[0]["values"]["training.batch_size"] == 16
     children = tracking.children(find_run(home, "s"))
     assert sorted(child.tags["haltung.trial"] for child in children) == ["0", "1", "2", "3"]
-    # The command that it ends with trains the best recipe on the same corpus, with all words of the
-    # sweep.
+    # The command shown at the end trains the best recipe on the same corpus, with all arguments of
+    # the sweep.
     best = max(trials, key=lambda trial: (trial["score"], -trial["number"]))["values"]
     command = re.search(r"train it: +haltung (.*)", stdout)
     shown = OmegaConf.create(run_here(*shlex.split(command[1]), "--cfg", cwd=home).stdout)
@@ -386,15 +386,15 @@ def test_two_workers_share_the_trials_of_one_database(home: Path, bert: Path):
 
 @pytest.mark.slow
 def test_a_trial_that_cannot_win_is_given_up(home: Path, bert: Path):
-    """A rate that learns nothing loses to one that does: it is stopped early, Optuna calls it
-    PRUNED, and MLflow has the reason.
+    """A trial with a useless learning rate is stopped early; its state in Optuna is PRUNED, and
+    MLflow has the reason.
     """
     from optuna import load_study
     from optuna.trial import TrialState
 
     write_search(home, "training.head_rate: [1.0e-2, 1.0e-9]  # a good rate, and one of no use")
-    # The good rate comes first, being the recipe's own. With the encoder as it is, only the head
-    # can learn, which it does with this seed.
+    # The good rate comes first, since it is the recipe's. The encoder hardly changes, so only the
+    # head can learn, which it does with this seed.
     more = ("encoder.encoder_rate=1e-9", "training.epochs=4", "seed=2", "trials=6", "final_seeds=[]")
     done = run_here(*words(bert, *more), cwd=home)
     assert done.returncode == 0, done.stderr

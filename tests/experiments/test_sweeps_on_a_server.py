@@ -1,4 +1,4 @@
-"""Sweeps whose trials are in PostgreSQL: locks, workers of several machines, one of them killed."""
+"""Sweeps with trials in PostgreSQL: locks, workers on several machines, one of them killed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NEEDED = pytest.mark.system("initdb", "pg_ctl")
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[str]:
-    """The address of a PostgreSQL server; it lacks the name of a database."""
+    """The address of a PostgreSQL server, without the name of a database."""
     with database_server() as address:
         yield address
 
@@ -45,14 +45,14 @@ def _trials(folder: Path, server: str, count: int = 4) -> Trials:
     ],
 )  # fmt: skip
 def test_an_address_that_holds_no_trials_is_refused(tmp_path: Path, server: str) -> None:
-    """Another database, and a password, which every run would show; the message does not."""
+    """Other databases, and passwords, which every run would show; the message hides them."""
     with pytest.raises(UserError, match=r"postgresql://USER@HOST/DATABASE.*PGPASSWORD") as refused:
         _trials(tmp_path / "s", server).open()
     assert "secret" not in str(refused.value)
 
 
 def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """With what to correct."""
+    """The message says which key to correct."""
     with pytest.raises(UserError, match=r"postgresql://me@127.0.0.1:9/x can.t be read .*correct storage"):
         _trials(tmp_path / "s", "postgresql://me@127.0.0.1:9/x").open()
     url = _trials(tmp_path / "s", "postgresql://me@127.0.0.1:9/x?passfile=/a/b").url
@@ -74,15 +74,15 @@ _DIES = """
 @NEEDED
 @pytest.mark.slow
 def test_a_trial_of_a_killed_process_is_queued_again_on_another_machine(postgres: str, tmp_path: Path) -> None:
-    """With the same values; one that is still running is left alone, and sweeps of other names see
-    nothing of it.
+    """It has the same values; running trials are skipped, and sweeps with other names are not
+    affected.
     """
     server, tests = f"{postgres}/sweeps", str(Path(__file__).parents[1])
     code = textwrap.dedent(_DIES).format(tests=tests, folder=str(tmp_path / "a/locks"), server=server)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    # Another folder, as another machine has it; its name is that of the sweep.
+    # Another folder, as on another machine; its name is that of the sweep.
     trials, requeued = _trials(tmp_path / "b/locks", server), list[int]()
     study = trials.open()
     with trials.next(study, requeued.append) as again, trials.next(trials.open(), requeued.append) as other:
@@ -113,9 +113,9 @@ def _wait(process: subprocess.Popen[bytes], said: Path, until: Callable[[], obje
 @NEEDED
 @pytest.mark.slow
 def test_two_machines_share_a_sweep_and_one_of_them_dies(postgres: str, bert: Path, tmp_path: Path) -> None:
-    """Two folders stand for two machines. The one that began the sweep hangs in its second trial,
-    which the other one leaves alone while it runs others; then it is killed, and the trial is done
-    again. No result is lost; runs and files are in one MLflow server on PostgreSQL.
+    """Two folders simulate two machines. The one that began the sweep hangs in its second trial,
+    which the other one skips while it runs others; then the first is killed, and the trial is
+    repeated. No result is lost; runs and files are in one MLflow server on PostgreSQL.
     """
     machines, said = [tmp_path / "first", tmp_path / "second"], [tmp_path / "first.txt", tmp_path / "second.txt"]
     for machine in machines:
@@ -144,7 +144,7 @@ def test_two_machines_share_a_sweep_and_one_of_them_dies(postgres: str, bert: Pa
         trials = ended(Trials(machines[1] / "both", {}, 4, 42, 1, 1, server=server).open())
         assert [trial.state == "lost" for trial in trials] == [False, True, False, False, False]
         assert trials[1].values in [trial.values for trial in trials[2:]]
-        # Nobody is left who leads the sweep, so somebody goes on with it.
+        # The worker that led the sweep is gone, so the sweep is resumed.
         done = run_here(*command, "resume=true", cwd=machines[1])
         assert done.returncode == 0, done.stderr
         store = Store(address, artifacts=None)
@@ -156,6 +156,6 @@ def test_two_machines_share_a_sweep_and_one_of_them_dies(postgres: str, bert: Pa
         best = next(child for child in children if child.name == "both-best-1")
         assert best.metrics["dev/stance_macro_f1"] > 0
         assert (tracking.bundle_folder(best) / "model.safetensors").is_file()
-        # The files went to the server over HTTP, which has put them into a folder of its own.
+        # The files were sent over HTTP to the server, which stores them in its folder.
         assert best.connection.client.get_run(best.id).info.artifact_uri.startswith("mlflow-artifacts:/")
         assert list((tmp_path / "mlflow/files").rglob("model.safetensors"))

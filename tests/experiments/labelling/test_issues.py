@@ -1,4 +1,4 @@
-"""Labels that are likely wrong: which, why, and files that lead back into a corpus."""
+"""Labels that are probably wrong: which, why, and files to correct them in a corpus."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WRONG = 5
 
 @pytest.fixture
 def judged():
-    """Segments, one with a wrong stance, and predictions that are sure of the right one."""
+    """Segments, one with a wrong stance; confident correct predictions; the correct stance."""
     segments = tiny.segments(60)
     right = segments[WRONG].labels["stance"]
     tables = {task.name: np.full((60, len(task)), 0.05) for task in SCHEME}
@@ -41,7 +41,7 @@ def judged():
 
 
 def test_a_wrong_label_is_found_and_taken_out(judged, tmp_path):
-    """The page says what the model says; the sheet is the corpus without this label, on top."""
+    """The page shows the prediction; the sheet has the segment first, without its label."""
     segments, split, right = judged
     assert write(tmp_path / "issues", split, segments, 10, "en", {}, {}) == 1
     page = (tmp_path / "issues" / PAGE).read_text(encoding="utf-8")
@@ -58,7 +58,7 @@ def test_a_wrong_label_is_found_and_taken_out(judged, tmp_path):
 
 
 def test_the_words_that_spoke_for_the_models_label_are_shown(judged, tmp_path):
-    """By the model of the fold that has not learned from the segment, and by no other."""
+    """Only by the model of the fold that held the segment out."""
     segments, split, _ = judged
     others = [one for one in segments if one.id != segments[WRONG].id]
     own = bundle.save(fit(others, SCHEME, LinearSpec(), 0), tmp_path / "own")
@@ -72,7 +72,7 @@ def test_the_words_that_spoke_for_the_models_label_are_shown(judged, tmp_path):
 
 
 def test_neighbours_are_of_other_articles(judged, tmp_path):
-    """The model has learned from neither of the article's own sentences."""
+    """The model has not learned from sentences of the same article."""
     segments, split, _ = judged
     twin = replace(segments[WRONG], id="twin")
     here = [*segments, twin]
@@ -86,14 +86,14 @@ def test_neighbours_are_of_other_articles(judged, tmp_path):
 
 
 def test_another_corpus_is_refused(judged, tmp_path):
-    """Its labels are not those that were judged."""
+    """Its labels are not those of the run."""
     segments, split, _ = judged
     with pytest.raises(UserError, match="the corpus has changed since the run was made"):
         write(tmp_path / "issues", split, segments[1:], 10, "en", {}, {})
 
 
 def test_a_task_of_several_labels_is_not_passed_over_in_silence(tmp_path):
-    """The terminal says so, and the page."""
+    """Terminal and page say that it was not examined."""
     scheme = {"name": "themes", "tasks": {"themes": {"kind": "multi", "en": "Themes", "labels": ["heer", "zoll"]}}}
     rows = [
         {"id": one.id, "text": f"{one.text} {number}", "article": one.article, "themes": ["heer"] if number % 2 else ["zoll"]}

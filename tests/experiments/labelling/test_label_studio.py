@@ -1,6 +1,6 @@
-"""A real Label Studio: it takes our tasks and interface, two people label, we read its export.
+"""A real Label Studio: it imports our tasks and interface, two people label, we read its export.
 
-Installing it and making its database take minutes, so it runs by ``make label-studio`` alone.
+Installing it and creating its database take minutes, so only ``make label-studio`` runs this test.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ EXPORT = ("corpus=label_studio", "corpus.reader.path=export.json", "corpus.label
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a Label Studio with a database of its own, which reaches nothing outside."""
+    """The address of a Label Studio with a new database and without access to other hosts."""
     folder = tmp_path_factory.mktemp("label-studio")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -72,14 +72,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def asked(client: httpx.Client, method: str, path: str, **more: Any) -> Any:
-    """Return what the server answers, which has to be no error."""
+    """Return the JSON of a response; fail if it is an error."""
     answer = client.request(method, path, **more)
     assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
     return answer.json()
 
 
 def signed_up(address: str, invited: str, email: str) -> httpx.Client:
-    """Sign up by an invitation, as a colleague does, and return who asks in their name."""
+    """Sign up with an invitation, as a colleague does; return a client with their token."""
     with httpx.Client(base_url=address, trust_env=False, timeout=PATIENCE, follow_redirects=True) as person:
         person.get(invited)
         form = {"email": email, "password": PASSWORD, "csrfmiddlewaretoken": person.cookies["csrftoken"]}
@@ -89,7 +89,7 @@ def signed_up(address: str, invited: str, email: str) -> httpx.Client:
 
 
 def result(said: dict[str, list[str]]) -> list[dict[str, object]]:
-    """Return answers as Label Studio's interface sends them."""
+    """Return answers in the form that Label Studio's interface sends."""
     return [{"from_name": task, "to_name": "text", "type": "choices", "value": {"choices": chosen}} for task, chosen in said.items()]
 
 
@@ -111,8 +111,8 @@ def clicked(address: str, project: int, task: int) -> None:
 
 
 def test_what_two_people_label_in_label_studio_comes_back(server: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """Tasks and interface by ``suggest``, answers by click and by its API, its export by
-    ``prepare`` and ``agree``: the same segments, whose labels are those chosen, in their order.
+    """``suggest`` writes tasks and interface, people answer by clicks and the API, and ``prepare``
+    and ``agree`` read the export: segments and labels are the same, in the order of answers.
     """
     annotated.write(tmp_path, articles=12)
     done = run_here("suggest", *SOURCE, "n=100", "format=labelstudio", "language=de", "output=tasks.json", cwd=tmp_path)
@@ -128,7 +128,7 @@ def test_what_two_people_label_in_label_studio_comes_back(server: str, tmp_path:
     ben = signed_up(server, asked(anna, "GET", "/api/invite")["invite_url"], "ben@example.org")
     request.addfinalizer(ben.close)
 
-    # The last task first, so that the order of time is not that of rows; nobody answers the first.
+    # Starts with the last task, so that times are not in the order of rows; the first is left open.
     order = [item["data"]["id"] for item in given[:0:-1]]
     clicked(server, project, ids[order[0]])
     said = {order[0]: {"topic": ["security"], "themes": ["energy", "migration"], "stance": ["neutral"]}}

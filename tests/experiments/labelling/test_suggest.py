@@ -1,4 +1,4 @@
-"""What to label next: which segments, and files that tools take and readers read back."""
+"""Suggestions of segments to label next, and files that labelling tools and readers accept."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SEGMENTS = tiny.segments(6)
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], Store]) -> Path:
-    """A folder with a corpus of which half lacks labels, one that lacks all, and a model."""
+    """A folder with a half-labelled corpus, an unlabelled one, and a model."""
     folder = tmp_path_factory.mktemp("suggest")
     new_store(folder)
     rows = [json.loads(line) for line in write_corpus(folder, 160).read_text(encoding="utf-8").splitlines()]
@@ -52,7 +52,7 @@ def rows_of(path: Path) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("strategy", ["random", "diversity", "uncertainty", "rare"])
 def test_only_unlabelled_segments_of_train_are_suggested(home, strategy):
-    """Neither what has labels, nor anything of dev and test, whatever the strategy."""
+    """By no strategy labelled segments, or segments of dev and test."""
     done = run_here("suggest", *words("half"), "n=12", f"strategy={strategy}", "run=lin-42", f"output={strategy}.jsonl", cwd=home)
     assert (done.returncode, done.stdout.count("\n")) == (0, 2), done.stderr
     assert "12 segments of" in done.stdout
@@ -64,7 +64,7 @@ def test_only_unlabelled_segments_of_train_are_suggested(home, strategy):
 
 
 def test_an_ensemble_says_where_its_members_differ(home):
-    """First come the segments whose probabilities are the furthest apart."""
+    """Segments whose probabilities differ most between members come first."""
     assert run_here("prepare", *words("half"), "prepared=other", cwd=home).returncode == 0
     corpus = store.load(home / "other" / "jsonl")
     labelled = [one for one in corpus.segments("train") if one.labels["stance"]]
@@ -78,7 +78,7 @@ def test_an_ensemble_says_where_its_members_differ(home):
 
 
 def test_a_corpus_without_any_label_can_be_labelled(home):
-    """The first labels of a project: strategies that ask no model need none."""
+    """Strategies without a model need no labels."""
     done = run_here("suggest", *words("bare"), "n=5", "output=first.jsonl", cwd=home)
     assert (done.returncode, len(rows_of(home / "first.jsonl"))) == (0, 5), done.stderr
 
@@ -100,14 +100,14 @@ def test_a_mistake_gets_one_sentence(home, more, sentence):
 
 
 def test_an_answered_file_goes_back_into_prepare(tmp_path):
-    """Rows are the segments that they were, with labels, article and position."""
+    """Its rows are the same segments, with labels, article and position."""
     segments = tiny.articles(2)
     write(tmp_path / "next.jsonl", segments, tiny.scheme(), "jsonl")
     assert list(Jsonl(str(tmp_path / "next.jsonl")).read(tiny.scheme()).segments) == segments
 
 
 def test_label_studios_export_of_our_tasks_is_read(tmp_path):
-    """Answers are chosen from the config as Label Studio does, which writes a choice's alias."""
+    """Label Studio exports the aliases of choices, which the config sets to our labels."""
     segments = tiny.articles(1)
     tasks, config = write(tmp_path / "tasks.json", segments, tiny.scheme(), "labelstudio", "de")
     view = ElementTree.parse(config).getroot()
@@ -129,7 +129,7 @@ def test_label_studios_export_of_our_tasks_is_read(tmp_path):
 
 
 def test_doccanos_export_of_our_lines_is_read(tmp_path):
-    """It numbers the texts itself; ours keep their ids in a column of another name."""
+    """Doccano assigns its own ids; ours are in another column."""
     (path,) = write(tmp_path / "lines.jsonl", [labels_off(one) for one in SEGMENTS], tiny.scheme(), "doccano")
     lines = rows_of(path)
     for number, (line, segment) in enumerate(zip(lines, SEGMENTS, strict=True), 1):
@@ -146,25 +146,25 @@ def labels_off(segment):
 
 
 def test_the_uncertain_are_those_between_two_labels():
-    """1 less the margin, the mean over tasks; of several labels the one nearest to a half."""
+    """1 minus the margin, averaged over tasks; for multi-label tasks, of the label nearest 0.5."""
     single, multi = np.array([[0.5, 0.5, 0.0], [0.9, 0.1, 0.0]]), np.array([[0.9, 0.5], [0.9, 0.8]])
     assert uncertainty([single], ["single"]) == pytest.approx([1.0, 0.2])
     assert uncertainty([single, multi], ["single", "multi"]) == pytest.approx([1.0, 0.3])
 
 
 def test_the_rare_are_those_with_labels_that_few_have():
-    """A label without segments counts 1, one with nine a tenth."""
+    """A label with n segments counts 1 / (n + 1)."""
     assert rarity([np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])], [np.array([9, 0])]) == pytest.approx([0.1, 1.0, 0.55])
 
 
 def test_members_that_agree_have_nothing_to_say():
-    """Whatever they are sure of."""
+    """However confident they are."""
     sure, other = np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])
     assert disagreement([[sure], [other]]).tolist() == [0.0, 0.5]
 
 
 def test_whole_articles_are_chosen_by_their_means():
-    """The second article has the highest mean, although the first has the highest sentence."""
+    """The second article has the highest mean, although the first has the highest score."""
     scores, groups = np.array([1.0, 0.0, 0.6, 0.7, 0.1]), ["a", "a", "b", "b", "c"]
     assert ranked(scores, 2) == [0, 3]
     assert ranked(scores, 2, groups) == [2, 3]
@@ -172,7 +172,7 @@ def test_whole_articles_are_chosen_by_their_means():
 
 
 def test_diverse_texts_come_from_different_clusters():
-    """Of two kinds of sentences each gives one of the first two."""
+    """The first two suggestions are of different kinds of sentences."""
     texts = [f"Der Zoll auf Stahl steigt um {n} Prozent" for n in range(20)] + [f"Die Marine verlegt {n} Schiffe" for n in range(20)]
     first = ranked(diversity(texts, 2, seed=0), 2)
     assert Counter(row < 20 for row in first) == {True: 1, False: 1}
