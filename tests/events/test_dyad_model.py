@@ -33,7 +33,7 @@ TARGET: Roles = ({"itself": 0.02}, {"itself": 0.9})
 
 
 def answers(**roles: Roles) -> tuple[ActorAnswer, ...]:
-    """Return a model's answers for named actors; nobody gets the remaining probability."""
+    """Return a model's answers for named actors; "" (nobody) has the remaining probability."""
     left = [1 - sum(sum(one[side].values()) for one in roles.values()) for side in (0, 1)]
     nobody = ActorAnswer("", (), {"itself": left[0]}, {"itself": left[1]})
     named = [
@@ -68,7 +68,7 @@ def test_the_likeliest_pair_is_kept_though_it_is_unlikely() -> None:
 
 
 def test_nobody_is_a_side_where_no_candidate_is() -> None:
-    """The model gives its probability; `nobody` is a factor of it."""
+    """The model gives its probability, and `nobody` is a factor of that."""
     alone = sentence("warning", USA=SOURCE, RUS=({}, {"itself": 0.4}))
     assert found(alone) == [("USA", "", "warning")]
     assert found(alone, nobody=0.5) == [("USA", "RUS", "warning")]
@@ -189,7 +189,7 @@ def read(segments: Sequence[Segment], reader: Reader, stances_given: bool = Fals
 
 
 def test_tuning_finds_thresholds_that_are_better_on_dev() -> None:
-    """This model prefers nobody to the true target."""
+    """This model prefers "" (nobody) to the true target."""
     gold = read(articles(3), Reader(sure=0.5, CHL=SOURCE, PER=({}, {"itself": 0.45})))
     assert plain(gold.found_by(DyadModel())) != [list(row) for row in gold.dyads]
     best, f1 = scoring.best_thresholds(gold.dyads, gold.predictions)
