@@ -1,5 +1,5 @@
-"""Who is named in a sentence, with which code; the traps of German names; what an article carries
-along.
+"""Actors named in a sentence and their codes; pitfalls of German names; what a sentence takes from
+its article.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def actors() -> Actors:
 
 
 def _found(actors: Actors, text: str, date: str = "") -> list[tuple[str, str]]:
-    """What is found as (text, code), places marked by brackets around the code."""
+    """Return what is found as (text, code), with the codes of places in brackets."""
     return [(mention.text, f"({mention.code})" if mention.place else mention.code) for mention in actors.find(text, date)]
 
 
@@ -89,7 +89,7 @@ def test_states_are_found_in_every_form(actors: Actors, text: str, expected: str
     ],
 )
 def test_names_that_look_alike_are_told_apart(actors: Actors, text: str, expected: list[tuple[str, str]]) -> None:
-    """Neither a longer name nor a word that begins like one misleads."""
+    """Names are confused neither with longer names nor with words that begin like them."""
     assert _found(actors, text) == expected
 
 
@@ -130,7 +130,7 @@ def test_what_is_only_called_like_a_place_is_nobody(actors: Actors, text: str) -
     ],
 )
 def test_a_place_is_marked_and_a_government_is_not(actors: Actors, text: str, place: bool) -> None:
-    """A capital is a place behind "in", "nach" and in a dateline, and a government as subject or
+    """A capital is a place after "in" or "nach" and in a dateline, and a government as subject or
     partner.
     """
     mentions = actors.find(text)
@@ -267,9 +267,7 @@ def test_without_a_date_the_latest_office_counts(actors: Actors) -> None:
 
 
 def test_a_date_may_be_a_month_or_a_time(actors: Actors) -> None:
-    """What ISO writes shorter or longer than a day is read as its first day; what is no ISO date is
-    refused.
-    """
+    """A month means its first day, a time its day; anything that is not ISO is refused."""
     assert codes(actors.find("Merkel warnte.", "2005-11")) == ("DEU-OPP",)
     assert codes(actors.find("Merkel warnte.", "2005-11-22T08:00")) == ("DEU",)
     with pytest.raises(UserError, match=r"the date is '22\.11\.2005'; expected YYYY-MM-DD"):
@@ -287,9 +285,7 @@ def test_another_first_name_is_another_person(actors: Actors) -> None:
 
 
 def test_an_article_carries_its_persons_on(actors: Actors) -> None:
-    """Whom an article introduces by an office is found by the surname alone from then on, and not
-    before.
-    """
+    """A person introduced with an office is then found by the surname alone, but not before."""
     text = [
         "Kowaltschenko schweigt.",
         "Der georgische Verteidigungsminister Lewan Kowaltschenko drohte.",
@@ -299,24 +295,24 @@ def test_an_article_carries_its_persons_on(actors: Actors) -> None:
 
 
 def test_an_introduction_may_follow_the_name(actors: Actors) -> None:
-    """The office behind the name, "X, der russische Minister", introduces X as well."""
+    """An office after the name, "X, der russische Minister", introduces X as well."""
     text = ["Oleg Rjabuschkin, der russische Energieminister, drohte.", "Rjabuschkins Drohung verhallte."]
     assert [codes(mentions) for mentions in actors.article(text)] == [("RUS",), ("RUS",)]
 
 
 def test_the_headline_introduces_too(actors: Actors) -> None:
-    """What the headline says holds for the article."""
+    """A person introduced in the headline is known in the article."""
     assert codes(actors.article(["Obermoser widersprach."], headline="SPÖ-Klubobmann Karl Obermoser droht")[0]) == ("AUT-GOVPARTY",)
 
 
 def test_an_article_knows_its_person_better_than_the_table(actors: Actors) -> None:
-    """A namesake that the article introduces hides the one of the table."""
+    """A namesake introduced by the article hides the person in the table."""
     text = ["Der kanadische Botschafter Tom Obama kam.", "Obama lobte die Küche."]
     assert [codes(mentions) for mentions in actors.article(text, "2012-01-01")] == [("CAN",), ("CAN",)]
 
 
 def test_a_party_in_brackets_says_who_somebody_is(actors: Actors) -> None:
-    """One actor is "Häupl (SPÖ)"; an unknown person has the party's code."""
+    """The name "Häupl (SPÖ)" is one actor; an unknown person has the code of the party."""
     assert codes(actors.find("Bürgermeister Michael Häupl (SPÖ) kam.", "2015-01-01")) == ("AUT-REG",)
     assert [codes(m) for m in actors.article(["Karl Obermoser (FPÖ) kam.", "Obermoser ging."], "2015-01-01")] == [
         ("AUT-OPP",),
@@ -331,7 +327,7 @@ def test_a_role_without_a_state_has_the_article_s(actors: Actors) -> None:
 
 
 def test_a_role_alone_takes_no_state_from_two(actors: Actors) -> None:
-    """In a sentence by itself with two states the government could be either's."""
+    """In a single sentence with two states, the government could be that of either."""
     assert codes(actors.find("Die Regierung vermittelt zwischen Polen und Litauen.")) == ("POL", "LTU")
 
 
@@ -350,7 +346,7 @@ def test_the_president_of_something_else_is_not_the_state(actors: Actors) -> Non
 
 
 def test_codes_leave_places_out_where_an_actor_is_named() -> None:
-    """Places count only where nothing else is named, unless the caller wants them."""
+    """By default, places count only if nothing else is named."""
     place, actor = Mention(0, 6, "Moskau", "RUS", "capital", place=True), Mention(9, 15, "Merkel", "DEU", "person")
     assert codes([place, actor]) == ("DEU",)
     assert codes([place]) == ("RUS",)
@@ -359,9 +355,7 @@ def test_codes_leave_places_out_where_an_actor_is_named() -> None:
 
 
 def test_heads_name_what_a_mention_is_about(actors: Actors) -> None:
-    """The noun behind an adjective, the last part of a compound, and the office are given as
-    head.
-    """
+    """The head is the noun after an adjective, the last part of a compound, or the office."""
     mentions = actors.find("Die russische Gaspolitik, die Nordkorea-Frage, der türkische Außenminister.")
     assert [mention.head for mention in mentions] == ["Gaspolitik", "Frage", "Außenminister"]
 
@@ -397,8 +391,8 @@ def test_heads_name_what_a_mention_is_about(actors: Actors) -> None:
     | st.text(max_size=40)
 )
 def test_mentions_are_in_order_and_say_what_stands_there(text: str) -> None:
-    """Whatever the text: spans are ordered, do not overlap, hold their text, and have a kind and a
-    code that exist.
+    """For any text, spans are ordered, do not overlap, match their text, and have a valid kind and
+    code.
     """
     from haltung.actors.tables import is_code
 

@@ -1,5 +1,5 @@
-"""The tables of actors: what the shipped ones hold, how a name is spelled out, and how a mistake in
-a user's table is reported.
+"""The tables of actors: the content of the shipped ones, the forms of names, and the reports of
+mistakes in a user's table.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ def rows() -> list[ActorRow]:
 
 
 def _user_table(folder: Path, table: str, *lines: str) -> Path:
-    """Write a table of the user's with its right header."""
+    """Write a user's table with the correct header."""
     text = "\n".join((",".join(actors_tables.TABLES[table]), *lines))
     (folder / f"{table}.csv").write_text(text + "\n", encoding="utf-8")
     return folder
 
 
 def test_the_shipped_tables_are_sound(rows: list[ActorRow]) -> None:
-    """Keys are unique, codes known, dates ISO and in order, choices allowed: reading them checks
-    all this.
+    """Reading them checks that keys are unique, codes known, dates ISO and in order, values
+    allowed.
     """
     assert {row.table for row in rows} == set(actors_tables.TABLES)
     assert all(is_code(code) for row in rows if "code" in row.cells for code in row.many("code"))
 
 
 def test_every_state_of_the_united_nations_has_a_row(rows: list[ActorRow]) -> None:
-    """Babel's states with a German name are all there by their two-letter code; territories without
-    a government may be missing.
+    """There are at least 193 states, with the two-letter codes that Babel has for them; territories
+    without a government may be missing.
     """
     from babel.core import get_global
 
@@ -89,7 +89,7 @@ def test_the_periods_of_a_party_do_not_overlap(rows: list[ActorRow]) -> None:
     ],
 )
 def test_a_cell_spells_out_its_forms(name: str, expected: list[str]) -> None:
-    """Bars stand between spellings, slashes before endings, a tilde for an adjective's endings."""
+    """Bars separate spellings, slashes precede endings, a tilde means the endings of adjectives."""
     assert list(spellings(name)) == expected
 
 
@@ -103,14 +103,14 @@ def test_names_decline_by_rule() -> None:
 
 
 def test_an_own_table_adds_and_wins(tmp_path: Path) -> None:
-    """A user's row adds a name; where it has a form of a shipped row, it alone counts."""
+    """A user's row adds a name; if a shipped row has the same form, only the user's counts."""
     _user_table(tmp_path, "groups", "Wespen von Boddin,DEU-REB", "Hisbollah,SYR-REB")
     actors = Actors.load(extra=tmp_path)
     assert codes(actors.find("Die Wespen von Boddin drohten der Hisbollah.")) == ("DEU-REB", "SYR-REB")
 
 
 def test_own_persons_have_dates(tmp_path: Path) -> None:
-    """A term of office in a user's table counts in its time."""
+    """A term of office in a user's table applies within its dates."""
     _user_table(tmp_path, "persons", "Ada Quint,,LUX,head of government,2030-05,2031,yes")
     actors = Actors.load(extra=tmp_path)
     assert codes(actors.find("Quint drohte.", "2030-05-01")) == ("LUX",)
@@ -120,8 +120,8 @@ def test_own_persons_have_dates(tmp_path: Path) -> None:
 
 
 def test_the_first_and_the_last_day_of_a_period_belong_to_it(tmp_path: Path) -> None:
-    """In office on both days, unknown the day before, and one of the people the day after; a party
-    changes its role overnight.
+    """A person is in office on both days, unknown before and a civilian afterwards; a party changes
+    its role overnight.
     """
     _user_table(tmp_path, "persons", "Ada Quint,,LUX,minister,2030-05-04,2031-10,yes")
     _user_table(tmp_path, "parties", "Kressepartei,LUX-GOVPARTY,2030-05-04,2031-10-31", "Kressepartei,LUX-OPP,2031-11-01,")
@@ -159,14 +159,14 @@ def test_a_mistake_is_told_with_file_and_line(tmp_path: Path, table: str, lines:
 
 
 def test_wrong_columns_are_named(tmp_path: Path) -> None:
-    """A header in another order is no header."""
+    """The order of columns matters."""
     (tmp_path / "groups.csv").write_text("code,name\nDEU-REB,Wespen\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"line 1: the columns are code, name; expected name, code"):
         actors_tables.read(tmp_path, extra=True)
 
 
 def test_a_broken_quote_in_the_header_is_told(tmp_path: Path) -> None:
-    """A quote that nothing closes."""
+    """A quote that is never closed."""
     (tmp_path / "groups.csv").write_text('"name,code\nWespen,DEU-REB\n', encoding="utf-8")
     with pytest.raises(UserError, match=r"groups\.csv, line \d: "):
         actors_tables.read(tmp_path, extra=True)
@@ -188,7 +188,7 @@ def test_an_unknown_table_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there_or_empty_is_named(tmp_path: Path) -> None:
-    """No folder, no table, or not all tables where all are needed."""
+    """There is no folder, no table in it, or not every table if all are needed."""
     with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
         actors_tables.read(tmp_path / "nowhere")
     with pytest.raises(UserError, match="holds no table"):
@@ -205,13 +205,13 @@ def test_another_encoding_is_told(tmp_path: Path) -> None:
 
 
 def test_a_table_may_have_a_byte_order_mark_and_comments(tmp_path: Path) -> None:
-    """As spreadsheets save it."""
+    """As saved by spreadsheets."""
     (tmp_path / "groups.csv").write_text("\ufeffname,code\n# ours\n\nWespen,DEU-REB\n", encoding="utf-8")
     assert [row["name"] for row in actors_tables.read(tmp_path, extra=True)] == ["Wespen"]
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message has the line to type."""
+    """The message has the command that installs it."""
     from haltung.actors.matching import automaton
 
     monkeypatch.setitem(sys.modules, "ahocorasick", None)

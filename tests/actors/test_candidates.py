@@ -1,4 +1,4 @@
-"""Candidates: who may be a side of a sentence's dyads, in which order, and what is known of it."""
+"""Candidates for the sides of a sentence's dyads: which, in which order, and with which cues."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ TEXT = "Die USA warnen Russland vor Moskaus Plan."
 
 
 def named(start: int, text: str, code: str, kind: str = "state", place: bool = False) -> Mention:
-    """A mention, as the matcher of actors gives it."""
+    """Return a mention as the matcher of actors does."""
     return Mention(start, start + len(text), text, code, kind, place)
 
 
 def mention(word: str, code: str, text: str = TEXT, kind: str = "state", place: bool = False) -> Mention:
-    """The mention of a word in a text."""
+    """Return the mention of a word in a text."""
     return named(text.index(word), word, code, kind, place)
 
 
@@ -24,22 +24,22 @@ MENTIONS = [mention("USA", "USA"), mention("Russland", "RUS"), mention("Moskaus"
 
 
 def of(article: list[list[Mention]], number: int, most: int = 6, texts: list[str] | None = None) -> tuple[Candidate, ...]:
-    """The candidates of a sentence, where its words do not matter."""
+    """Return the candidates of a sentence; by default each text is ``TEXT``."""
     return candidates(texts or [TEXT] * len(article), article, number, most)
 
 
 def codes(article: list[list[Mention]], number: int, most: int = 6) -> list[str]:
-    """Their codes, "" for nobody."""
+    """Return their codes, "" for nobody."""
     return [one.code for one in of(article, number, most)]
 
 
 def cues(text: str, name: str, code: str = "RUS") -> set[str]:
-    """The cues of the one actor of a sentence."""
+    """Return the cues of a sentence's only actor."""
     return set(of([[mention(name, code, text)]], 0, texts=[text])[1].cues)
 
 
 def test_nobody_comes_first_and_an_actor_named_twice_is_one_candidate() -> None:
-    """It has the spans of all of its words, in order."""
+    """That candidate has the spans of all its mentions, in order."""
     nobody, usa, russia = of([MENTIONS], 0)
     assert (nobody.code, nobody.spans, nobody.before) == ("", (), None)
     assert (usa.code, usa.spans) == ("USA", ((4, 7),))
@@ -47,13 +47,13 @@ def test_nobody_comes_first_and_an_actor_named_twice_is_one_candidate() -> None:
 
 
 def test_where_nobody_is_named_there_is_no_candidate() -> None:
-    """Not even nobody: nothing is to be decided."""
+    """Not even nobody, since there is nothing to decide."""
     assert of([[], []], 1) == ()
 
 
 def test_those_named_before_the_sentence_come_last() -> None:
-    """From the nearest on: the sentence before, the lead, what stands between; and no more than
-    there is room for.
+    """First those of the previous sentence, then of the lead, then of the others, nearest first; at
+    most ``most`` of all.
     """
     lead, middle, before = [mention("USA", "FRA")], [mention("USA", "ITA")], [named(0, "China", "CHN"), named(6, "Japan", "JPN")]
     article = [lead, middle, before, MENTIONS]
@@ -62,7 +62,7 @@ def test_those_named_before_the_sentence_come_last() -> None:
 
 
 def test_the_last_place_before_that_names_a_candidate_is_known() -> None:
-    """With the number of its sentence; also of one that the sentence itself names."""
+    """With the number of its sentence, also for candidates that the sentence itself names."""
     article = [[named(0, "Moskau", "RUS")], [named(0, "China", "CHN"), named(9, "Peking", "CHN")], MENTIONS]
     before = {one.code: one.before for one in of(article, 2)}
     assert before == {"": None, "USA": None, "RUS": (0, (0, 6)), "CHN": (1, (9, 15))}
@@ -73,7 +73,7 @@ def test_the_last_place_before_that_names_a_candidate_is_known() -> None:
 
 
 def test_what_comes_later_is_no_candidate_but_for_the_main_state() -> None:
-    """What the article is mostly about may act in a sentence that does not say so."""
+    """The state that an article is mostly about may act in a sentence that does not name it."""
     later = [named(0, "Peru", "PER"), named(9, "Peru", "PER"), named(20, "Chile", "CHL")]
     _, only = of([[], later], 0)
     assert (only.code, only.before, only.spans) == ("PER", None, ())
@@ -81,7 +81,7 @@ def test_what_comes_later_is_no_candidate_but_for_the_main_state() -> None:
 
 
 def test_the_main_state_keeps_the_last_place() -> None:
-    """However many others the sentence names; an organisation is no state."""
+    """Even if the sentence names many others; an organisation is no state."""
     mentions = [mention(letter, f"{letter}{letter}{letter}", "A B C") for letter in "ABC"]
     home = [named(0, "x", "AUT")] * 4 + [named(0, "x", "UN", "organisation")] * 5
     assert codes([mentions, home], 0, most=3) == ["", "AAA", "BBB", "AUT"]
@@ -95,7 +95,7 @@ def test_a_mere_place_gives_way_to_an_actor() -> None:
 
 
 def test_rank_kind_and_role_are_cues() -> None:
-    """As is how many there are; nobody has its own."""
+    """So is the number of actors; the candidate "" (nobody) has cues of its own."""
     nobody, usa, russia = of([MENTIONS], 0)
     assert {"nobody", "nobody among 2"} <= set(nobody.cues)
     assert {"of 2", "rank 1", "rank 1 of 2", "role state", "kind state", "named 1"} <= set(usa.cues)
@@ -109,7 +109,7 @@ def test_rank_kind_and_role_are_cues() -> None:
 
 
 def test_word_order_and_the_sentence_before_are_cues() -> None:
-    """Who acts by the order of words, who is acted on, and who acted last before."""
+    """Who acts and who is acted on by word order, and who acted last before the sentence."""
     first, second = "Chile warnt.", "Peru sagte es."
     mentions = [[mention("Chile", "CHL", first)], [mention("Peru", "PER", second)], []]
     texts = [first, second, "Das reiche nicht."]
@@ -133,18 +133,18 @@ def test_word_order_and_the_sentence_before_are_cues() -> None:
     ],
 )
 def test_preposition_article_and_neighbours_are_cues(text: str, expected: set[str]) -> None:
-    """Those of the three words before the name, and the one on each side."""
+    """From the three words before the name, and the word on each side of it."""
     name = next(word for word in ("Russland", "Türkei", "USA", "Peru") if word in text)
     assert expected <= cues(text, name)
 
 
 def test_a_name_at_the_very_edge_has_no_neighbour() -> None:
-    """There is no cue for what is not there."""
+    """What does not exist has no cue."""
     assert not any(cue.startswith(("left", "right")) for cue in cues("Peru", "Peru", "PER"))
 
 
 def test_who_is_spoken_of_in_a_quotation_is_known() -> None:
-    """Whoever speaks stands outside of it."""
+    """The speaker is outside the quotation."""
     text = "„Wir trauen Russland nicht mehr“, sagte der Minister in Kiew."
     assert {"quoted", "quotes"} <= cues(text, "Russland")
     assert "quoted" not in cues(text, "Kiew", "UKR")
@@ -155,22 +155,22 @@ def test_who_is_spoken_of_in_a_quotation_is_known() -> None:
     ("text", "opening"), [("Er warnte Peru.", "begins Er"), ("„Ihre Pläne nützen Peru.“", "begins Ihre"), ("Erst im Mai tagt Peru.", "")]
 )
 def test_an_opening_that_refers_back_is_a_cue(text: str, opening: str) -> None:
-    """A pronoun stands for somebody who was named before; nobody is told so too."""
+    """A pronoun refers to somebody named before; the candidate "" has a cue for it too."""
     nobody, peru = of([[mention("Peru", "PER", text)]], 0, texts=[text])
     assert [cue for cue in peru.cues if cue.startswith("begins")] == ([opening] if opening else [])
     assert [cue for cue in nobody.cues if "begins" in cue] == ([f"nobody {opening}"] if opening else [])
 
 
 def test_two_actors_of_one_state_know_of_each_other() -> None:
-    """A government and its opposition."""
+    """Such as a government and its opposition."""
     text = "Chile streitet mit der Opposition und Peru."
     mentions = [mention("Chile", "CHL", text), mention("Opposition", "CHL-OPP", text), mention("Peru", "PER", text)]
     assert [one.code for one in of([mentions], 0, texts=[text]) if "same state" in one.cues] == ["CHL", "CHL-OPP"]
 
 
 def test_who_acts_inside_a_state_is_found_by_its_candidate() -> None:
-    """Itself, the opposition, and the state of a group, each by the first candidate of the state; a
-    stranger, and an ending that no role has, are missed.
+    """A candidate's own code is ``itself``; others are roles of their state's first candidate;
+    unknown actors and suffixes are missed.
     """
     named = [Candidate(""), Candidate("USA"), Candidate("PSE-REB"), Candidate("USA-OPP")]
     assert gold_roles(named, ["USA", "PSE"]) == ([(1, "itself"), (2, "state")], [])
@@ -181,7 +181,7 @@ def test_who_acts_inside_a_state_is_found_by_its_candidate() -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_candidates_code_in_a_role_is_the_one_that_gold_has(role: str) -> None:
-    """So that what is learned is what is found: each role leads to a code, and the code back."""
+    """Each role leads to a code and the code back to it, so that training and prediction agree."""
     host = "CHL-XYZ" if role == "state" else "CHL"
     code = code_as(host, role)
     assert code == {"itself": "CHL", "state": "CHL"}.get(role, f"CHL-{ENDINGS.get(role)}")

@@ -1,4 +1,4 @@
-"""Where a text names a state, and in which form."""
+"""Mentions of states in a text, and their grammatical forms."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def test_every_form_of_every_state_is_found_as_a_whole() -> None:
     ],
 )
 def test_a_mention_has_its_form(text: str, forms: list[StateForm]) -> None:
-    """A swap has to find the same form of another state; a name of another gender than its state's
-    has its own.
+    """A swap needs the same form of another state; a name whose gender differs from its state's has
+    its own gender.
     """
     assert [mention.form for mention in state_mentions(text)] == forms
 

@@ -29,25 +29,25 @@ def folder(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> haltung.LoadedModel:
-    """The same, loaded."""
+    """The same model, loaded."""
     return haltung.load(folder)
 
 
 def test_importing_it_imports_nothing_heavy() -> None:
-    """Names are imported when they are used."""
+    """Names are imported on first use."""
     code = "import haltung, sys; dir(haltung); print({'torch', 'pandas', 'mlflow', 'hydra'} & {*sys.modules}, 'load' in dir(haltung))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set() True\n"
 
 
 def test_an_unknown_name_is_told_apart() -> None:
-    """With the names that are there."""
+    """The message lists the names that exist."""
     with pytest.raises(AttributeError, match=r"no attribute 'lode'; it has .*load"):
         haltung.lode  # noqa: B018
 
 
 def test_a_text_gives_labels_probabilities_and_dyads(model: haltung.LoadedModel, folder: Path) -> None:
-    """Those of the bundle, by name, and readable."""
+    """They equal those of the bundle, are accessed by task, and are shown readably."""
     result = model.predict(TEXTS[0])
     (expected,) = bundle.load(folder).predict([Segment("1", TEXTS[0])])
     assert result["stance"] == expected.labels["stance"]
@@ -61,7 +61,7 @@ def test_a_text_gives_labels_probabilities_and_dyads(model: haltung.LoadedModel,
 
 
 def test_texts_are_escaped_in_a_notebook(model: haltung.LoadedModel) -> None:
-    """A text with markup stays a text."""
+    """Markup in a text stays text."""
     assert "<b>" not in model.predict("<b>Chile</b> warnt .")._repr_html_()
 
 
@@ -73,7 +73,7 @@ def test_a_list_gives_a_list(model: haltung.LoadedModel) -> None:
 
 
 def test_a_table_keeps_rows_index_and_columns(model: haltung.LoadedModel) -> None:
-    """Labels, probabilities and dyads stand behind the table's own columns."""
+    """Labels, probabilities and dyads follow the table's own columns."""
     table = pd.DataFrame({"text": TEXTS, "n": [1.0, None, 3.0]}, index=[7, 3, 9])
     labelled = model.predict(table)
     assert labelled[["text", "n"]].equals(table)
@@ -88,7 +88,7 @@ def test_a_table_keeps_rows_index_and_columns(model: haltung.LoadedModel) -> Non
 
 
 def test_polars_and_datasets_come_back_as_themselves(model: haltung.LoadedModel) -> None:
-    """With the same answers as from pandas."""
+    """With the same answers as for pandas."""
     table = pd.DataFrame({"text": TEXTS, "article": [1, 1, 2], "position": [0, 1, 0]})
     expected = model.predict(table)
     polars = model.predict(pl.from_pandas(table))
@@ -101,14 +101,14 @@ def test_polars_and_datasets_come_back_as_themselves(model: haltung.LoadedModel)
 
 
 def test_texts_of_an_article_are_read_together(model: haltung.LoadedModel) -> None:
-    """Given the columns article and position, as ``haltung predict`` does."""
+    """Given the columns article and position, as in ``haltung predict``."""
     alone = model.predict(pd.DataFrame({"text": TEXTS}))
     together = model.predict(pd.DataFrame({"text": TEXTS, "article": "a", "position": [0, 1, 2], "headline": "Das Heer"}))
     assert (alone["topic_probability"] != together["topic_probability"]).all()
 
 
 def test_missing_values_are_no_text(model: haltung.LoadedModel) -> None:
-    """Numbers of articles become floats in pandas where one is missing."""
+    """If an article number is missing, pandas turns the others into floats."""
     table = pd.DataFrame({"text": TEXTS, "article": [1, None, 2], "position": [0, None, 0], "headline": [None, "Das Heer", None]})
     whole = table.assign(article=["1", "", "2"], headline=["", "Das Heer", ""])
     assert model.predict(table)["topic_probability"].tolist() == model.predict(whole)["topic_probability"].tolist()
@@ -170,7 +170,7 @@ def test_an_article_is_read_sentence_by_sentence(model: haltung.LoadedModel) -> 
 
 
 def test_a_headline_is_found_or_given(model: haltung.LoadedModel) -> None:
-    """A short first line with an empty line behind it; it is no sentence then."""
+    """A short first line followed by an empty line is the headline, and no sentence."""
     found, given = model.read(f"Streit um das Heer\n\n{TEXT}"), model.read(TEXT, headline="Streit um das Heer")
     assert found.events.article.headline == given.events.article.headline == "Streit um das Heer"
     assert found.to_frame()["stance_probability"].tolist() == pytest.approx(given.to_frame()["stance_probability"].tolist())
@@ -189,8 +189,8 @@ def test_a_model_says_what_it_is(model: haltung.LoadedModel) -> None:
 
 
 def test_a_model_is_a_table_in_a_notebook(model: haltung.LoadedModel, article_bundle: Path, tmp_path: Path) -> None:
-    """Labels by their names in either language, macro-F1 of what was exported; a name with markup
-    stays a name.
+    """Label names in either language, and the macro-F1 of an exported model; markup in a name is
+    escaped.
     """
     assert "<td>Security, Economy</td>" in model._repr_html_()
     assert "<td>Sicherheit, Wirtschaft</td>" in model.to_html("de")
@@ -204,7 +204,7 @@ def test_a_model_is_a_table_in_a_notebook(model: haltung.LoadedModel, article_bu
 
 
 def test_an_unknown_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it was looked for stands in the message."""
+    """The message says where it was looked for."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(haltung.UserError, match="no run has been tracked here"):
         haltung.load("nix")

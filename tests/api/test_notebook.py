@@ -1,4 +1,4 @@
-"""Python in a notebook, by a kernel of its own."""
+"""The Python interface in a notebook, with a kernel of its own."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ done = finetune(train, dev, tiny.scheme(), encoder, NetworkSpec(max_length=32), 
 
 
 def test_a_training_shows_one_bar(root: Path, bert: Path, tmp_path: Path) -> None:
-    """That of the terminal, with our line per epoch, and no table of transformers beside it; a
-    widget where there is ipywidgets, text and no advice where there is none.
+    """That of the terminal, with our line per epoch and without the table of transformers; a widget
+    if ipywidgets is installed, otherwise text without a warning.
     """
     code = TRAINING.format(tests=str(root / "tests"), bert=str(bert))
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])

@@ -36,13 +36,13 @@ def first(home: Path) -> haltung.TrainedRun:
 
 @pytest.fixture
 def there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes the folder the working directory."""
+    """Make the folder the working directory."""
     monkeypatch.chdir(home)
 
 
 @pytest.mark.usefixtures("there")
 def test_a_training_is_that_of_the_command(first: haltung.TrainedRun, home: Path) -> None:
-    """The same run, found by its name, with the same figures as ``haltung train`` reaches."""
+    """It is found by its name, and has the same metrics as a run of ``haltung train``."""
     assert find_run(home, "first-42").id == first.id  # type: ignore[attr-defined]
     words = ("corpus=jsonl", "corpus.name=texts", "corpus.reader.path=texts.jsonl", "corpus.labels=scheme.yaml", "corpus.rules.near=0")
     assert run_here("train", *words, "model=linear", "name=other", "folds=1", cwd=home).returncode == 0
@@ -63,7 +63,7 @@ def test_a_trained_model_predicts(first: haltung.TrainedRun) -> None:
 
 @pytest.mark.usefixtures("there")
 def test_runs_are_evaluated_and_compared(first: haltung.TrainedRun) -> None:
-    """On dev at once, on test after their evaluation; with a sentence for each pair."""
+    """On dev at once, on test after their evaluation; with a sentence for each pair and task."""
     second = haltung.train("texts.jsonl", labels="scheme.yaml", model="linear", name="second", settings={**LINEAR, "model.kind": "svc"})
     compared = haltung.compare([first, second], split="dev")
     assert len(compared.verdicts) == 2
@@ -80,7 +80,7 @@ def test_runs_are_evaluated_and_compared(first: haltung.TrainedRun) -> None:
 
 @pytest.mark.usefixtures("there")
 def test_a_file_with_tabs_is_a_corpus(home: Path) -> None:
-    """By its ending; the newest run is found by that word."""
+    """Its suffix says so; ``newest`` stands for the newest run."""
     pd.read_json(home / "texts.jsonl", lines=True).drop(columns="split").to_csv(home / "texts.tsv", sep="\t", index=False)
     run = haltung.train("texts.tsv", labels="scheme.yaml", model="linear", name="tabs", settings=LINEAR)
     text = "Chile warnt die Marine in Peru am 3. Mai ."
@@ -89,9 +89,9 @@ def test_a_file_with_tabs_is_a_corpus(home: Path) -> None:
 
 @pytest.mark.usefixtures("there")
 def test_a_table_is_a_corpus(home: Path) -> None:
-    """Of any library; its columns are those of a file, and the same table is the same corpus."""
+    """Of any library; its columns are those of a file, and equal tables are the same corpus."""
     rows = [json.loads(line) for line in (home / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
-    # Whole numbers beside a missing one, of which pandas makes floats, which are refused.
+    # Integers next to a missing value, which pandas turns into floats, which would be refused.
     rows = [{**row, "article": number // 4 if number else None} for number, row in enumerate(rows)]
     run = haltung.train(pd.DataFrame(rows), labels="scheme.yaml", model="linear", name="table", seed=[1, 2], settings=LINEAR)
     assert run.name == "table"

@@ -1,4 +1,4 @@
-"""What the tests of events share: the commands, run in this process."""
+"""Fixtures of the tests of events: commands that run in this process."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from haltung.cli import main
 
 @pytest.fixture
 def haltung(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run a command in a folder and return its exit code and output, without a process of its
-    own.
-    """
+    """Return a function that runs a command in this process; it returns exit code and output."""
 
     def run(*words: str, cwd: Path, given: bytes = b"") -> subprocess.CompletedProcess[str]:
         monkeypatch.chdir(cwd)

@@ -1,4 +1,4 @@
-"""An archive of events that is read back and selected from."""
+"""Archives of events: reading and selection."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from haltung.events.archive.read import find, read, select
 
 
 def test_the_lines_give_the_events_and_all_articles(tmp_path: Path) -> None:
-    """Those without an event too, so that a quiet month is not one that nobody read."""
+    """Articles without an event too, so that a quiet month differs from one without articles."""
     archive = read([lines(tmp_path / "e.jsonl")])
     assert archive.events == EVENTS
     assert "a-2020-05-01" in archive.articles
 
 
 def test_an_event_in_two_files_of_a_folder_counts_once(tmp_path: Path) -> None:
-    """And a note says so; what is no ``*.jsonl`` stays unread."""
+    """A note reports it; files other than ``*.jsonl`` are not read."""
     lines(tmp_path / "e.jsonl")
     lines(tmp_path / "f.jsonl")
     (tmp_path / "e.csv").write_text("date,source\n", encoding="utf-8")
@@ -34,7 +34,7 @@ def test_an_event_in_two_files_of_a_folder_counts_once(tmp_path: Path) -> None:
 
 
 def test_an_event_that_a_file_has_twice_counts_twice(tmp_path: Path) -> None:
-    """It was read twice."""
+    """Only duplicates in different files are dropped."""
     assert len(read([lines(tmp_path / "e.jsonl", [EVENTS[0], EVENTS[0]])]).events) == 2
 
 
@@ -49,7 +49,7 @@ def test_an_event_that_a_file_has_twice_counts_twice(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_line_is_told_with_file_and_line(tmp_path: Path, name: str, content: str, message: str) -> None:
-    """And with what was expected."""
+    """Together with what is wrong or what was expected."""
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=re.escape(message)):
         read([tmp_path / name])
@@ -68,7 +68,7 @@ def test_a_broken_line_is_told_with_file_and_line(tmp_path: Path, name: str, con
     ],
 )
 def test_a_wrong_value_of_an_event_is_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    """With file and line too."""
+    """The message names the file and the line too."""
     row = {"id": "a", "events": [asdict(EVENTS[0]) | change]}
     (tmp_path / "a.jsonl").write_text(json.dumps(row), encoding="utf-8")
     with pytest.raises(UserError, match=re.escape(message)):
@@ -76,28 +76,28 @@ def test_a_wrong_value_of_an_event_is_refused(tmp_path: Path, change: dict[str, 
 
 
 def test_a_line_separator_inside_a_sentence_ends_no_line(tmp_path: Path) -> None:
-    """Some editors show it as one."""
+    """Some editors display it as a line break."""
     odd = [replace(EVENTS[0], text="eins\u2028zwei\x85drei, vier")]
     assert read([lines(tmp_path / "e.jsonl", odd)]).events[0].text == odd[0].text
 
 
 def test_a_file_name_that_is_no_unicode_is_read_back(tmp_path: Path) -> None:
-    """An article's id comes from its file's name; the odd byte is an escape in JSON."""
+    """An article's id comes from its file's name; JSON escapes the undecodable byte."""
     row = json.dumps({"id": "stra\udcdfe", "events": [asdict(EVENTS[0]) | {"article": "stra\udcdfe"}]})
     (tmp_path / "a.jsonl").write_text(row, encoding="utf-8")
     assert read([tmp_path / "a.jsonl"]).events[0].article == "stra\udcdfe"
 
 
-# ---- choosing
+# ---- selection
 
 
 def test_an_event_without_source_or_target_is_in_no_picture() -> None:
-    """There is no arrow for it."""
+    """It can't be drawn as an arrow."""
     assert select(EVENTS) == list(EVENTS[:-1])
 
 
 def test_filters_hold_together() -> None:
-    """Days are inclusive, and several topics or stances widen the choice."""
+    """All of them apply; dates are inclusive; several topics or stances widen the selection."""
     wanted: dict[str, Any] = {"since": "2020-01-20", "until": "2020-04-06", "min_probability": 0.5, "topics": ["security", "energy"]}
     assert [one.stance for one in select(EVENTS, **wanted, stances=["warning", "coercion"])] == ["coercion", "warning"]
 
@@ -120,6 +120,6 @@ def test_the_least_probability_is_inclusive() -> None:
     ],
 )
 def test_filters_that_leave_nothing_are_named(wanted: dict[str, Any], message: str) -> None:
-    """With how many events there were before."""
+    """Together with the number of events before filtering."""
     with pytest.raises(UserError, match=re.escape(message)):
         select(EVENTS, **wanted)

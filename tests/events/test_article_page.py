@@ -1,6 +1,4 @@
-"""Articles with arrows as one HTML file: what it holds, what it leaves out, and what the command
-refuses.
-"""
+"""Articles with arrows as one HTML file: what it contains and omits, what the command refuses."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def read(text: str, headline: str = "Streit am Meer", **given: Any) -> ArticleEvents:
-    """Return an article of which each sentence is a warning."""
+    """Return an article whose sentences are all classified as warnings."""
 
     def classify(segments: Any) -> list[Prediction]:
         shares = {"topic": {"security": 0.75, "economy": 0.25}, "stance": {"warning": 0.912345678, "support": 0.05, "neutral": 0.04}}
@@ -40,7 +38,7 @@ def read(text: str, headline: str = "Streit am Meer", **given: Any) -> ArticleEv
 
 
 def given(page: str) -> dict[str, Any]:
-    """Return what the page shows, as a browser reads it."""
+    """Return the data embedded in a page, decoded as in a browser."""
     match = re.search(r'<script type="application/json" id="given">(.*?)</script>', page, re.DOTALL)
     assert match
     return json.loads(match[1])  # type: ignore[no-any-return]
@@ -48,12 +46,12 @@ def given(page: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle that knows a warning, a support and neutral ones by their verbs."""
+    """A bundle that classifies sentences as warning, support or neutral by their verbs."""
     return bundle.save(fit(tiny.segments(300), tiny.scheme(), LinearSpec(), seed=1), tmp_path_factory.mktemp("model") / "bundle")
 
 
 def test_the_page_holds_what_was_read() -> None:
-    """Sentences, events, what was removed, notes, the text itself, and the labels' names."""
+    """Sentences, events, removed text, notes, the text itself, and the names of labels."""
     events = read("Chile warnt Peru.\n\nAnzeige\n\nEs regnet.", date="2026-05-21")
     data = given(article_page.page([events], tiny.scheme(), "de"))
     (article,) = data["articles"]
@@ -76,7 +74,7 @@ def test_what_was_read_is_left_as_it_was() -> None:
 
 
 def test_markup_in_a_text_stays_text() -> None:
-    """Neither in the data nor in the title can a text end the element that it stands in."""
+    """No text can close the element that contains it, neither in the data nor in the title."""
     text = "Chile </script><script>alert(1)</script> warnt <!-- Peru & <img src=x onerror=alert(1)>."
     page = article_page.page([read(text, headline="</title><script>alert(2)</script>")], tiny.scheme(), "de")
     assert given(page)["articles"][0]["text"] == text
@@ -86,7 +84,7 @@ def test_markup_in_a_text_stays_text() -> None:
 
 
 def test_the_page_asks_nobody() -> None:
-    """No address is in it but the name of SVG, and its security policy allows no request."""
+    """Its only URL is SVG's namespace, and its security policy allows no request."""
     page = article_page.page([read("Chile warnt Peru.")], tiny.scheme(), "de")
     assert set(re.findall(r"https?://[^\s\"'`)]+", page)) == {"http://www.w3.org/2000/svg"}
     assert "default-src 'none'" in page
@@ -94,7 +92,7 @@ def test_the_page_asks_nobody() -> None:
 
 
 def test_no_module_is_left_out_of_the_script() -> None:
-    """What the page of the server imports stands in the file, and no import is left."""
+    """The file contains every module that the server's page imports, and no import statement."""
     page = article_page.page([read("Chile warnt Peru.")], tiny.scheme(), "de")
     script = page.partition('<script type="module">')[2]
     assert not re.search(r"^(?:import|export) ", script, re.MULTILINE)
@@ -102,7 +100,7 @@ def test_no_module_is_left_out_of_the_script() -> None:
 
 
 def test_only_the_first_articles_are_shown() -> None:
-    """And the page knows how many there are."""
+    """The page also states the total number."""
     events = read("Chile warnt Peru.")
     many = [replace(events, article=replace(events.article, id=f"a{number}")) for number in range(article_page.MOST + 3)]
     data = given(article_page.page(many, tiny.scheme(), "en"))
@@ -111,7 +109,7 @@ def test_only_the_first_articles_are_shown() -> None:
 
 
 def test_the_command_writes_the_page(haltung: Command, tmp_path: Path, model: Path) -> None:
-    """Beside the other outputs; what could not be read is reported and is not in it."""
+    """In addition to the other outputs; unreadable files are reported and omitted."""
     folder = tmp_path / "texte"
     folder.mkdir()
     (folder / "a.txt").write_text("Belgien warnt die Marine in Chile .", encoding="utf-8")
@@ -125,7 +123,7 @@ def test_the_command_writes_the_page(haltung: Command, tmp_path: Path, model: Pa
 
 
 def test_the_command_says_what_the_page_leaves_out(haltung: Command, tmp_path: Path, model: Path) -> None:
-    """Two hundred articles are enough for eyes."""
+    """The page is for human readers, so it shows at most 200 articles."""
     rows = [json.dumps({"text": f"Belgien warnt die Marine in Chile {number} ."}) for number in range(article_page.MOST + 2)]
     (tmp_path / "a.jsonl").write_text("\n".join(rows), encoding="utf-8")
     done = haltung("events", f"bundle={model}", "input=a.jsonl", "page=p.html", cwd=tmp_path)
@@ -146,7 +144,7 @@ def test_the_command_says_what_the_page_leaves_out(haltung: Command, tmp_path: P
 def test_a_page_that_cannot_be_written_is_refused_before_the_work(
     haltung: Command, tmp_path: Path, model: Path, words: tuple[str, ...], message: str
 ) -> None:
-    """In one sentence, and nothing is written."""
+    """The message is one sentence, and nothing is written."""
     (tmp_path / "ordner").mkdir()
     (tmp_path / "a.txt").write_text("Belgien warnt die Marine in Chile .", encoding="utf-8")
     done = haltung("events", f"bundle={model}", "input=a.txt", *words, cwd=tmp_path)
@@ -157,7 +155,7 @@ def test_a_page_that_cannot_be_written_is_refused_before_the_work(
 
 
 def test_a_page_of_nothing_says_so(haltung: Command, tmp_path: Path, model: Path) -> None:
-    """Where no article could be read there is a page all the same, as there is an empty table."""
+    """If no article could be read, the page is still written, as an empty table is."""
     (tmp_path / "a.txt").write_bytes(b"")
     done = haltung("events", f"bundle={model}", "input=a.txt", "page=p.html", cwd=tmp_path)
     assert done.returncode == 1
@@ -166,7 +164,7 @@ def test_a_page_of_nothing_says_so(haltung: Command, tmp_path: Path, model: Path
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a file's name is Unicode")
 def test_a_file_whose_name_is_no_unicode_loses_nothing(haltung: Command, tmp_path: Path, model: Path) -> None:
-    """Its article stands in every output, under its name with the odd bytes escaped."""
+    """Every output has its article, with the undecodable bytes of its name escaped."""
     folder = tmp_path / "texte"
     folder.mkdir()
     (folder / os.fsdecode(b"stra\xdfe.txt")).write_text("Belgien warnt die Marine in Chile .", encoding="utf-8")

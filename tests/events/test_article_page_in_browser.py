@@ -1,5 +1,5 @@
-"""The file of articles with arrows in a real browser: from the right words to the right words, on
-every screen, whatever the text is.
+"""The HTML file of articles in a real browser: arrows connect the right words, on every screen and
+for any text.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ LONG = (
     "viele Beobachter teilnahmen, die Regierungen von Peru und Nepal sowie alle anderen, die an der Küste bauen wollen, vor Island."
 )
 
-# Where an arrow's line runs, but for its ends, and the words of its sentence, each smaller than its
-# box by the space around letters.
+# The words that lines of arrows cross. The 10 px at both ends of a line don't count, nor the 3 px
+# above and below the letters in a word's box.
 CROSSED = """sentence => {
   const words = [], walker = document.createTreeWalker(sentence.querySelector('.words'), NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) for (const word of walker.currentNode.data.matchAll(/\\S+/g)) {
@@ -70,7 +70,7 @@ CROSSED = """sentence => {
   return crossed;
 }"""
 
-# Which elements an arrow begins and ends at.
+# The texts of the elements at which an arrow begins and ends.
 ENDS = """arrow => {
   const line = arrow.querySelector('.line'), sentence = arrow.closest('.sentence');
   const frame = sentence.querySelector('.arrows').getBoundingClientRect();
@@ -85,7 +85,7 @@ ENDS = """arrow => {
 
 
 class Every:
-    """Takes each pair of a sentence's actors for a dyad, so that there is much to draw."""
+    """Finds a dyad for each pair of a sentence's actors, so that many arrows are drawn."""
 
     def __call__(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
         """Return the pairs of each segment."""
@@ -99,7 +99,7 @@ class Every:
 
 
 def read(text: str, headline: str = "", dyads: Any = None, name: str = "a") -> ArticleEvents:
-    """Read an article, with stances by its verbs."""
+    """Return the events of an article; ``WORDS`` gives the stances of its sentences."""
 
     def classify(segments: Any) -> list[Prediction]:
         rows = []
@@ -124,8 +124,8 @@ Opened = Callable[..., Page]
 
 @pytest.fixture
 def opened(browser: Browser, tmp_path: Path) -> Iterator[Opened]:
-    """What opens a page of articles from the disk; at the end it has requested nothing
-    and logged nothing.
+    """Return a function that opens a page of articles from disk; fail at the end if a page made a
+    request or logged anything.
     """
     contexts, requested, complaints = [], [], []
     path = tmp_path / "page.html"
@@ -150,7 +150,7 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Opened]:
 
 
 def test_an_arrow_leads_from_the_words_of_the_source_to_those_of_the_target(opened: Opened) -> None:
-    """In the stance's colour, with its name on it, and the probability when it is pointed at."""
+    """It has the stance's colour and name; the probability appears on hover and selection."""
     page = opened(read("Am Abend warnte Chile die Regierung von Peru."))
     arrow = page.locator(".arrow")
     expect(arrow).to_have_count(1)
@@ -168,7 +168,7 @@ def test_an_arrow_leads_from_the_words_of_the_source_to_those_of_the_target(open
 
 
 def test_who_is_not_named_stands_beside_the_sentence(opened: Opened) -> None:
-    """The source before it, the target behind it; nobody is a dash."""
+    """The source precedes it, the target follows it; a dash stands for nobody."""
     page = opened(read("Chile warnt Peru. Man warnt vor dem Bau."))
     second = page.locator(".sentence").nth(1)
     assert second.locator(".who").all_text_contents() == ["CHL", "–"]
@@ -178,7 +178,7 @@ def test_who_is_not_named_stands_beside_the_sentence(opened: Opened) -> None:
 
 
 def test_what_is_mutual_is_one_arrow_with_two_heads(opened: Opened) -> None:
-    """And two rows of the table."""
+    """The table has two rows for it."""
     page = opened(read("Chile und Peru vereinbarten Gespräche."))
     assert page.locator(".arrow").count() == 1
     assert page.locator(".arrow .head").get_attribute("d").count("M") == 2  # type: ignore[union-attr]
@@ -186,7 +186,7 @@ def test_what_is_mutual_is_one_arrow_with_two_heads(opened: Opened) -> None:
 
 
 def test_who_acts_towards_itself_has_an_arrow_too(opened: Opened) -> None:
-    """From the words back to them."""
+    """It starts and ends at the same words."""
 
     class Itself:
         def __call__(self, article: LabelledArticle) -> list[list[ScoredDyad]]:
@@ -199,7 +199,7 @@ def test_who_acts_towards_itself_has_an_arrow_too(opened: Opened) -> None:
 
 @pytest.mark.parametrize("width", [1400, 1000, 700])
 def test_no_arrow_crosses_a_word(opened: Opened, width: int) -> None:
-    """However many there are and however long, on every width, and after the window has changed."""
+    """For many long arrows, at every width, and after the window is resized."""
     page = opened(read(LONG, dyads=Every()), read(LONG), viewport={"width": width, "height": 900})
     sentence = page.locator(".sentence")
     expect(sentence.locator(".arrow")).to_have_count(10)
@@ -211,7 +211,7 @@ def test_no_arrow_crosses_a_word(opened: Opened, width: int) -> None:
 
 
 def test_names_on_arrows_do_not_cover_each_other(opened: Opened) -> None:
-    """Each has a lane where it overlaps none."""
+    """Each name is in a lane in which it overlaps no other."""
     page = opened(read(LONG, dyads=Every()))
     boxes = page.locator(".arrows .name").evaluate_all(
         "all => all.map(it => it.getBoundingClientRect()).map(({x, y, width}) => [x, y, width])"
@@ -222,14 +222,14 @@ def test_names_on_arrows_do_not_cover_each_other(opened: Opened) -> None:
 
 
 def test_rare_characters_shift_no_arrow(opened: Opened) -> None:
-    """Emoji, letters beyond 16 bits, combined ones and Arabic before an actor's name."""
+    """Emoji, joined emoji, letters outside the BMP, and Arabic before an actor's name."""
     page = opened(read("🎉🎉👩‍👩‍👧 𝕬 é مرحبا warnt Chile bald Peru."))
     assert page.locator(".named").all_text_contents() == ["Chile", "Peru"]
     assert page.locator(".arrow").evaluate(ENDS) == ["Chile", "Peru"]
 
 
 def test_markup_in_an_article_stays_text(opened: Opened) -> None:
-    """In sentences, headlines, what was removed, and the list of articles."""
+    """In sentences, headlines and the list of articles."""
     evil = "</script><img src=x onerror=alert(1)>"
     page = opened(read(f"Chile {evil} warnt Peru.", f"{evil}<b>fett</b>"), read("Chile warnt Peru.", evil))
     assert page.locator("main img, main b, main script").count() == 0
@@ -239,14 +239,14 @@ def test_markup_in_an_article_stays_text(opened: Opened) -> None:
 
 
 def test_a_text_from_right_to_left_is_written_so(opened: Opened) -> None:
-    """And its arrows lead to the same words."""
+    """Its arrows connect the same words."""
     page = opened(read("מרחבא Chile warnt Peru מרחבא."))
     assert page.locator(".text p").evaluate("it => getComputedStyle(it).direction") == "rtl"
     assert page.locator(".arrow").evaluate(ENDS) == ["Chile", "Peru"]
 
 
 def test_what_was_removed_is_shown_and_said(opened: Opened) -> None:
-    """Where it was, struck through, with the kind it was taken for."""
+    """In its original place, struck through, with its kind."""
     page = opened(read("Chile warnt Peru.\n\nAnzeige\n\nEs regnet."))
     parts = page.locator(".text p")
     assert parts.nth(1).locator("s").text_content() == "Anzeige"
@@ -255,13 +255,13 @@ def test_what_was_removed_is_shown_and_said(opened: Opened) -> None:
 
 
 def test_the_notes_of_an_article_are_shown(opened: Opened) -> None:
-    """What a reader of its events should know."""
+    """For example that it is in English."""
     page = opened(read("Belgium praised the new customs union on Friday. The minister said that he would support the plan of the bank."))
     expect(page.locator(".remark").first).to_contain_text("This article is in English")
 
 
 def test_a_headline_in_the_text_is_not_shown_twice(opened: Opened) -> None:
-    """Where the text's first line is its headline, it stands above the article."""
+    """If it is the text's first line, it is shown only above the text."""
     text = "Streit am Meer\n\nChile warnt Peru."
     events = events_of(
         Article("a", text, "Streit am Meer", body=16),
@@ -273,8 +273,8 @@ def test_a_headline_in_the_text_is_not_shown_twice(opened: Opened) -> None:
 
 
 def test_the_table_tells_what_the_arrows_show(opened: Opened) -> None:
-    """Sentence, source, target, stance, probability and event; a click on the sentence's number
-    chooses it.
+    """A row has sentence, source, target, stance, probability and event; a click on the sentence's
+    number selects the sentence.
     """
     page = opened(read("Es regnet. Chile warnt Peru."))
     page.get_by_text("1 Dyade als Tabelle").click()
@@ -286,7 +286,7 @@ def test_the_table_tells_what_the_arrows_show(opened: Opened) -> None:
 
 
 def test_several_articles_are_chosen_from_a_list(opened: Opened) -> None:
-    """By keyboard too; a line says what is left out; one article has no list."""
+    """Also by keyboard; a line counts omitted articles; a single article has no list."""
     page = opened(read("Chile warnt Peru.", "Erster"), read("Ghana warnt Nepal.", "Zweiter", name="b"), count=812)
     picker = page.get_by_label("Artikel wählen")
     expect(page.get_by_text("Gezeigt sind die ersten 2 von 812 gelesenen Artikeln.")).to_be_visible()
@@ -298,7 +298,7 @@ def test_several_articles_are_chosen_from_a_list(opened: Opened) -> None:
 
 
 def test_the_page_speaks_german_and_english(opened: Opened) -> None:
-    """It opens in the requested one, and the other is a click away."""
+    """It opens in the requested language, and one click switches to the other."""
     page = opened(read("Chile warnt Peru."), language="en")
     name = page.locator(".arrows .name")
     assert (page.locator("html").get_attribute("lang"), name.evaluate("it => it.firstChild.data")) == ("en", "Warning")
@@ -307,8 +307,8 @@ def test_the_page_speaks_german_and_english(opened: Opened) -> None:
 
 
 def test_a_phone_says_in_words_what_arrows_would_show(opened: Opened) -> None:
-    """Below the sentence, without sideways scrolling; turned to the side there is room for
-    arrows.
+    """The words are below the sentence, without horizontal scrolling; in landscape format arrows
+    fit again.
     """
     page = opened(read(LONG, dyads=Every()), viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
     assert page.locator(".arrow").count() == 0
@@ -320,7 +320,7 @@ def test_a_phone_says_in_words_what_arrows_would_show(opened: Opened) -> None:
 
 
 def test_paper_has_the_dyads_in_words_and_the_table(opened: Opened) -> None:
-    """Arrows are drawn for the screen's width, not the paper's."""
+    """Arrows are laid out for the width of the screen, not of the paper."""
     page = opened(read("Chile warnt Peru."))
     page.emulate_media(media="print")
     expect(page.locator(".arrows")).to_be_hidden()
@@ -329,14 +329,14 @@ def test_paper_has_the_dyads_in_words_and_the_table(opened: Opened) -> None:
 
 
 def test_an_article_without_a_sentence_and_no_article_are_told(opened: Opened) -> None:
-    """Instead of an empty page."""
+    """A message replaces the empty page."""
     expect(opened(read("Anzeige")).get_by_text("In diesem Artikel ist kein Satz, der gelesen wurde.")).to_be_visible()
     expect(opened().get_by_text("Kein Artikel konnte gelesen werden.")).to_be_visible()
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1200)])
 def test_axe_finds_no_fault(opened: Opened, scheme: str, width: int) -> None:
-    """With arrows, with a sentence chosen, filtered, and the table open; contrast included."""
+    """With arrows, a selected sentence, an open table and a filter; contrast is included."""
     from axe_playwright_python.sync_playwright import Axe
 
     articles = [read(f"{LONG}\n\nAnzeige\n\nMan warnt vor dem Bau.", "Streit", Every()), read("Chile warnt Peru.", name="b")]

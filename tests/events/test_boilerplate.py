@@ -1,4 +1,4 @@
-"""What is taken out of an article's page, and above all what is not."""
+"""Which boilerplate is removed from an article, and which sentences must stay."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def kinds(text: str) -> list[str]:
     ],
 )
 def test_boilerplate_is_removed_and_its_kind_told(text: str, kind: str) -> None:
-    """Between true sentences, which stay."""
+    """The sentences around it stay."""
     sentences, boilerplate = clean(split(f"Chile warnt Peru.\n\n{text}\n\nPeru lenkt ein."))
     assert [sentence.text for sentence in sentences] == ["Chile warnt Peru.", "Peru lenkt ein."]
     assert [(removed.text, removed.kind) for removed in boilerplate] == [(text, kind)]
@@ -71,19 +71,19 @@ def test_boilerplate_is_removed_and_its_kind_told(text: str, kind: str) -> None:
     ],
 )
 def test_a_true_sentence_is_never_removed(text: str) -> None:
-    """Though it has a word that boilerplate has."""
+    """Even if it contains a word that is typical of boilerplate."""
     assert kinds(text) == []
 
 
 def test_an_agencys_mark_is_cut_from_the_end_of_a_sentence() -> None:
-    """The sentence itself stays, with its positions."""
+    """The rest of the sentence stays; both parts have correct positions."""
     sentences, boilerplate = clean([Sentence(10, 34, "Peru lenkt ein (dpa/rtr)")])
     assert sentences == (Sentence(10, 24, "Peru lenkt ein"),)
     assert [(removed.start, removed.end, removed.text) for removed in boilerplate] == [(25, 34, "(dpa/rtr)")]
 
 
 def test_the_acceptance_article_loses_its_advertising_alone(shared: Path) -> None:
-    """One line of it, and none of its 13 segments."""
+    """One line is removed, and none of its 13 segments."""
     _, boilerplate = clean(split((shared / "seed/article.txt").read_text(encoding="utf-8")))
     assert [removed.text for removed in boilerplate] == ["Anzeige | Zum Weiterlesen scrollen"]
 
@@ -110,7 +110,7 @@ def test_of_labelled_news_nothing_but_agency_marks_is_removed(shared: Path) -> N
 
 
 def test_every_pattern_has_a_kind_and_takes_no_empty_text() -> None:
-    """A pattern that fits nothing at all would take out everything."""
+    """A pattern that matches the empty string could remove everything."""
     for kind, pattern in (*patterns("all"), *patterns("end")):
         assert kind
         assert not pattern.fullmatch("")

@@ -1,5 +1,5 @@
-"""Dyads on the command line: a training that learns them, and what it tunes; `haltung dyads`
-against gold; events and predictions that name them.
+"""Dyads on the command line: training and tuning, `haltung dyads` against gold, and the dyads of
+events and predictions.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ pytestmark = pytest.mark.slow
 
 Done = subprocess.CompletedProcess[str]
 STRICT = "source, target, stance"
-# Word order takes the first name for the source, which is wrong here.
+# Word order takes the first name as the source, which is wrong here.
 SECOND = "Den Zoll von Peru warnt Chile ."
 
 
 @pytest.fixture(scope="module")
 def trained_here(bert: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], Store]) -> tuple[Path, Done]:
-    """A folder in which a model of articles has learned dyads, and what the training printed."""
+    """A folder with a trained model of articles that finds dyads, and the training's output."""
     folder = tmp_path_factory.mktemp("dyads")
     acting.write(folder)
     new_store(folder)
@@ -47,29 +47,29 @@ def trained_here(bert: Path, tmp_path_factory: pytest.TempPathFactory, new_store
 
 @pytest.fixture(scope="module")
 def home(trained_here: tuple[Path, Done]) -> Path:
-    """The folder alone."""
+    """The folder of ``trained_here``."""
     return trained_here[0]
 
 
 def trained(home: Path) -> Path:
-    """The bundle of the run."""
+    """Return the folder of the run's bundle."""
     return next((home / "experiments/runs").glob("tiny-1-*/bundle"))
 
 
 def read(path: Path) -> Any:
-    """A JSON file."""
+    """Return the content of a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def scored(home: Path, *words: str) -> dict[str, Any]:
-    """What ``haltung dyads`` writes into ``dyads.json``."""
+    """Run ``haltung dyads`` and return the content of its ``dyads.json``."""
     done = run_here("dyads", *CORPUS, "output=out", *words, cwd=home)
     assert done.returncode == 0, done.stderr
     return read(home / "out/dyads.json")
 
 
 def test_a_training_tunes_the_thresholds_of_dyads_on_dev(home: Path) -> None:
-    """And writes them into its bundle, as MLflow has it too."""
+    """They are in its bundle, and MLflow has the same file."""
     content = read(trained(home) / "dyads.json")
     assert (content["corpus"], content["split"], content["command"].split()[:2]) == ("jsonl", "dev", ["haltung", "train"])
     assert content["f1"] > 0
@@ -79,17 +79,17 @@ def test_a_training_tunes_the_thresholds_of_dyads_on_dev(home: Path) -> None:
 
 
 def test_the_dyads_of_dev_are_printed_and_tracked(home: Path, trained_here: tuple[Path, Done]) -> None:
-    """They are those that `haltung dyads` finds end to end."""
+    """They agree with the end-to-end result of `haltung dyads`."""
     assert "dyads: 150 segments, 50 articles" in trained_here[1].stdout
     parts = scored(home, f"bundle={trained(home)}", "split=dev")["settings"]["end to end"]["systems"]["model"]["parts"]
     metrics = find_run(home, "tiny-1").metrics  # type: ignore[attr-defined]
-    # Read in bfloat16, in other batches, a pair may tip over.
+    # In bfloat16 and in other batches, a pair may cross a threshold.
     assert metrics["dev/dyads_f1"] == pytest.approx(parts[STRICT]["f1"], abs=0.02)
     assert metrics["dev/dyads_source_target_f1"] == pytest.approx(parts["source, target"]["f1"], abs=0.02)
 
 
 def test_an_evaluation_reports_dyads(home: Path) -> None:
-    """In terminal, report, `evaluation.json`, which is read again, and as metrics of the run."""
+    """In the terminal, the report, a readable `evaluation.json`, and the metrics of the run."""
     from haltung.evaluation.metrics import results
 
     done = run_here("evaluate", "run=tiny-1", "split=test", "output=reports", "language=de", "error_analysis=false", cwd=home)
@@ -103,7 +103,7 @@ def test_an_evaluation_reports_dyads(home: Path) -> None:
 
 
 def test_a_model_is_held_against_gold_and_against_word_order(home: Path) -> None:
-    """Where nothing or stances are given; it knows that the first name is not always the source."""
+    """End to end and with given stances; it has learned that the first name may be the target."""
     scores = scored(home, f"bundle={trained(home)}")
     settings = scores["settings"]
     assert list(settings) == ["end to end", "stances given"]
@@ -121,7 +121,7 @@ def test_a_model_is_held_against_gold_and_against_word_order(home: Path) -> None
 
 
 def test_the_dyads_of_each_segment_are_written(home: Path) -> None:
-    """Of gold, model and word order, with their probabilities."""
+    """Those of gold, model and word order; the model's have probabilities."""
     scores = scored(home, f"bundle={trained(home)}")
     found = [json.loads(line) for line in (home / "out/found.jsonl").read_text(encoding="utf-8").splitlines()]
     assert sum(len(row["gold"]) for row in found) == 100
@@ -132,21 +132,21 @@ def test_the_dyads_of_each_segment_are_written(home: Path) -> None:
 
 
 def test_the_tables_say_what_was_given(home: Path) -> None:
-    """And by how much the model is better."""
+    """They also compare the model with the rules."""
     done = run_here("dyads", *CORPUS, f"bundle={trained(home)}", "output=out", cwd=home)
     for words in ("articles, end to end", "articles, stances given", "the model against the rules"):
         assert words in done.stdout
 
 
 def test_word_order_is_scored_alone_where_the_model_finds_no_dyads(home: Path) -> None:
-    """With the stances of a linear model, and given ones; in German."""
+    """With the stances of a linear model and with given ones; in German."""
     done = run_here("dyads", "bundle=linear", *CORPUS, "output=alone", "language=de", cwd=home)
     assert done.returncode == 0, done.stderr
     assert "Regeln" in done.stdout
     assert "wer, wen, Haltung" in done.stdout
     assert "Modell" not in done.stdout
-    # The two ends are parted by a semicolon, since they have commas in them; a narrow terminal
-    # breaks the line there.
+    # A semicolon separates the bounds of an interval, since German numbers contain commas; a narrow
+    # terminal breaks the line there.
     assert re.search(r"\[\d,\d+;", done.stdout)
     scores = read(home / "alone/dyads.json")
     assert scores["settings"]["stances given"]["systems"]["rules"]["parts"][STRICT]["f1"] > 0.3
@@ -154,7 +154,7 @@ def test_word_order_is_scored_alone_where_the_model_finds_no_dyads(home: Path) -
 
 
 def events(home: Path, *words: str) -> list[dict[str, Any]]:
-    """The events of one article, whose second sentence names the target first."""
+    """Return the segments of an article whose second sentence names the target first."""
     (home / "articles.jsonl").write_text(json.dumps({"id": "x", "text": f"Die Bank kennt den Haushalt . {SECOND}"}), encoding="utf-8")
     done = run_here("events", "input=articles.jsonl", "output=events.jsonl", *words, cwd=home)
     assert done.returncode == 0, done.stderr
@@ -162,7 +162,7 @@ def events(home: Path, *words: str) -> list[dict[str, Any]]:
 
 
 def test_events_takes_the_dyads_of_a_model_that_finds_them(home: Path) -> None:
-    """By the thresholds of its bundle; of another bundle word order finds them."""
+    """They use the thresholds of its bundle; for other bundles, word order finds the dyads."""
     _, last = events(home, f"bundle={trained(home)}")
     assert [(one["source"], one["target"]) for one in last["dyads"]] == [("CHL", "PER")]
     _, last = events(home, "bundle=linear")
@@ -170,7 +170,7 @@ def test_events_takes_the_dyads_of_a_model_that_finds_them(home: Path) -> None:
 
 
 def test_the_users_own_actors_reach_the_model(home: Path) -> None:
-    """It finds dyads of the names that the pipeline finds."""
+    """It finds dyads of the actors that the pipeline finds."""
     (home / "own").mkdir()
     (home / "own/groups.csv").write_text("name,code\nChile,CHL-REB\nPeru,PER-OPP\n", encoding="utf-8")
     _, last = events(home, f"bundle={trained(home)}", "actors=own")
@@ -179,7 +179,7 @@ def test_the_users_own_actors_reach_the_model(home: Path) -> None:
 
 
 def test_broken_thresholds_stop_whoever_reads_them(home: Path, tmp_path: Path) -> None:
-    """With the file."""
+    """The message names the file."""
     copy = shutil.copytree(trained(home), tmp_path / "copy")
     (copy / "dyads.json").write_text("{}", encoding="utf-8")
     (home / "a.jsonl").write_text('{"text": "Chile warnt Peru ."}', encoding="utf-8")
@@ -190,7 +190,7 @@ def test_broken_thresholds_stop_whoever_reads_them(home: Path, tmp_path: Path) -
 
 
 def test_predictions_have_the_dyads_that_events_has(home: Path) -> None:
-    """For the same sentences of an article; a model that finds none has no such key."""
+    """For the same sentences of an article; without such a model there is no such key."""
     _, last = events(home, f"bundle={trained(home)}")
     rows = [{"id": str(n), "text": text, "article": "x", "position": n} for n, text in enumerate(("Die Bank kennt den Haushalt .", SECOND))]
     (home / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -234,7 +234,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(home: Path, words: tuple[str,
 
 
 def test_stances_that_are_no_events_are_refused(home: Path) -> None:
-    """Events are made of stances."""
+    """Events are derived from stances."""
     bundle.save(fit(tiny.segments(80), tiny.scheme().only(["topic"]), LinearSpec(), seed=1), home / "topics")
     done = run_here("dyads", "bundle=topics", *CORPUS, cwd=home)
     assert (done.returncode, "name a bundle with the task 'stance'" in done.stderr) == (2, True)

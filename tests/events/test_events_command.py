@@ -1,4 +1,4 @@
-"""``haltung events``: the whole way from files to events, with a tiny model and dyads by rules."""
+"""``haltung events`` from files to events, with a tiny model and dyads by word order."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle that knows a warning, a support and neutral ones by their verbs."""
+    """A bundle that classifies sentences as warning, support or neutral by their verbs."""
     return bundle.save(fit(tiny.segments(300), tiny.scheme(), LinearSpec(), seed=1), tmp_path_factory.mktemp("model") / "bundle")
 
 
 def labelled(stance: str, text: str, headline: str = "") -> list[tuple[str, str]]:
-    """The dyads of one sentence whose stance is given."""
+    """Return source and target of a text's events, if all its sentences have the given stance."""
 
     def classify(segments: Sequence[Segment]) -> list[Prediction]:
         return [Prediction(segment.id, {"stance": stance}, {"stance": {stance: 0.9}}) for segment in segments]
@@ -69,7 +69,7 @@ def test_rules_of_word_order_tell_who_acts_towards_whom(stance: str, text: str, 
 
 
 def test_an_event_leads_back_to_its_words() -> None:
-    """Places are those of the article's text, also of the actors' names, behind a headline and
+    """Positions of sentences and actors refer to the article's text, including headline and
     advertising.
     """
     text = "Streit am Meer\n\nAnzeige\n\nEs regnet heute.\n\nChile warnt Peru."
@@ -89,7 +89,7 @@ def test_an_event_leads_back_to_its_words() -> None:
 
 
 def test_an_article_becomes_a_table(haltung: Command, tmp_path: Path, model: Path) -> None:
-    """In the terminal, where no output file is named."""
+    """It is printed to the terminal if no output file is named."""
     (tmp_path / "a.txt").write_text("Belgien warnt die Marine in Chile .", encoding="utf-8")
     done = haltung("events", f"bundle={model}", "input=a.txt", "language=de", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -177,7 +177,7 @@ WRITTEN = ("e.jsonl", "e.csv", "e.jsonl.broken.jsonl", "e.html")
 
 
 def interrupted(monkeypatch: pytest.MonkeyPatch, run: Callable[[], subprocess.CompletedProcess[str]], after: int) -> None:
-    """Run a command that is stopped after so many windows."""
+    """Run a command and interrupt it after ``after`` records of its journal."""
     append, left = Journal.append, iter(range(after))
 
     def stopping(self: Journal, *given: Any, **counts: int) -> None:
@@ -198,7 +198,7 @@ def archive(folder: Path) -> None:
 
 
 def test_an_archive_goes_on_where_it_was_stopped(haltung: Command, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And ends with the same table, lines, page and broken rows; what is left is named first."""
+    """All outputs equal those of an uninterrupted run; without ``resume`` a new run is refused."""
     archive(tmp_path)
     words = ("events", f"bundle={model}", "input=a.jsonl", "output=e.jsonl", "table=e.csv", "page=e.html")
     done = haltung(*words, cwd=tmp_path)
@@ -247,7 +247,7 @@ def test_an_archive_that_is_killed_again_and_again_ends_the_same(haltung: Comman
 def test_a_sheet_goes_on_where_it_was_stopped(
     haltung: Command, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
-    """As JSON Lines do."""
+    """Like JSON Lines."""
     rows = pa.Table.from_pylist(ARCHIVE)
     (csv_file.write_csv if ending == "csv" else pq.write_table)(rows, tmp_path / f"a.{ending}")
     words = ("events", f"bundle={model}", f"input=*.{ending}", "output=e.jsonl")
@@ -260,7 +260,7 @@ def test_a_sheet_goes_on_where_it_was_stopped(
 
 
 def test_a_bundle_is_read_by_the_runtime_that_is_named(haltung: Command, tmp_path: Path) -> None:
-    """With the same stances, and a run goes on with the one alone that it began with."""
+    """Stances are the same; a run resumes only with the runtime that it began with."""
     bundle_folder = exported.write(tmp_path / "bundle")
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ARCHIVE[:20]), encoding="utf-8")
     words = ("events", f"bundle={bundle_folder}", "input=a.jsonl", "output=e.jsonl")
@@ -279,7 +279,7 @@ def test_a_bundle_is_read_by_the_runtime_that_is_named(haltung: Command, tmp_pat
 
 
 def test_a_table_is_one_run_s(haltung: Command, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While it is written, and after that run was stopped, whatever the other output is."""
+    """Others can't write it during that run or after its interruption, whatever else they write."""
     archive(tmp_path)
     words = ("events", f"bundle={model}", "input=a.jsonl", "table=t.csv")
     with Journal([tmp_path / "e.jsonl", tmp_path / "t.csv"], {}, None):
@@ -296,8 +296,8 @@ def test_a_table_is_one_run_s(haltung: Command, tmp_path: Path, model: Path, mon
 
 
 def test_a_folder_holds_its_own_results(haltung: Command, tmp_path: Path, model: Path) -> None:
-    """The next run reads neither them nor what was broken nor an older table, and another file of
-    the name is left.
+    """The next run reads neither these nor broken rows nor an older table, and does not overwrite
+    other files of these names.
     """
     archive(tmp_path)
     words = ("events", f"bundle={model}", "input=.", "output=e.jsonl", "table=e.csv", "page=e.html")
@@ -317,7 +317,7 @@ def test_a_folder_holds_its_own_results(haltung: Command, tmp_path: Path, model:
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that nobody can read, not even root")
 def test_a_file_that_cannot_be_read_fails_alone(haltung: Command, tmp_path: Path, model: Path) -> None:
-    """With output= as without."""
+    """With and without ``output=``."""
     (tmp_path / "texte").mkdir()
     (tmp_path / "texte/a.txt").write_text("Belgien warnt die Marine in Chile .", encoding="utf-8")
     (tmp_path / "texte/b.txt").symlink_to("/proc/self/mem")
@@ -327,7 +327,7 @@ def test_a_file_that_cannot_be_read_fails_alone(haltung: Command, tmp_path: Path
 
 
 def test_a_run_that_waits_for_standard_input_can_be_stopped(tmp_path: Path, model: Path) -> None:
-    """With Ctrl-C, though the other end of the pipe stays open."""
+    """With Ctrl-C, even if the other end of the pipe stays open."""
     words = [sys.executable, "-m", "haltung", "events", f"bundle={model}", "input=-", "output=e.jsonl"]
     with subprocess.Popen(words, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         assert running.stdin is not None
@@ -344,7 +344,7 @@ def test_a_run_that_waits_for_standard_input_can_be_stopped(tmp_path: Path, mode
 
 
 def test_what_standard_input_has_left_can_be_begun_anew(haltung: Command, tmp_path: Path, model: Path) -> None:
-    """As the message says; going on is impossible."""
+    """As the message says; it can't be resumed."""
     (tmp_path / "e.jsonl.journal").write_text("{}\n", encoding="utf-8")
     given = b"Belgien warnt die Marine in Chile ."
     words = ("events", f"bundle={model}", "input=-", "output=e.jsonl")
@@ -355,8 +355,8 @@ def test_what_standard_input_has_left_can_be_begun_anew(haltung: Command, tmp_pa
 
 
 def test_articles_of_a_sheet(haltung: Command, tmp_path: Path, model: Path) -> None:
-    """Are known by their rows, or by ids of a named column; a text in CSV is no formula; and what a
-    stopped run has left of a table beside a sheet can be begun anew.
+    """Their ids are row numbers or values of a named column; no CSV text is a formula; the leftover
+    of an interrupted table can be discarded.
     """
     text = "=Belgien warnt die Marine in Chile ."
     (tmp_path / "a.csv").write_text(f"ID;Text;Haltung;Stance\n1;{text};x;y\n1;{text};x;y\n", encoding="utf-8")
@@ -374,7 +374,7 @@ def test_articles_of_a_sheet(haltung: Command, tmp_path: Path, model: Path) -> N
 
 
 def test_what_is_no_file_is_never_replaced(haltung: Command, tmp_path: Path, model: Path) -> None:
-    """A pipe, as a device would be."""
+    """Such as a pipe or a device."""
     (tmp_path / "a.txt").write_text("Belgien warnt Chile.", encoding="utf-8")
     os.mkfifo(tmp_path / "pipe")
     for key in ("output", "table", "page"):
@@ -385,7 +385,7 @@ def test_what_is_no_file_is_never_replaced(haltung: Command, tmp_path: Path, mod
 
 @pytest.mark.parametrize("words", [["input=-", "output=e.jsonl"], ["input=a.jsonl"], ["input=a.jsonl", "page=e.html"]])
 def test_what_cannot_go_on_is_refused(haltung: Command, tmp_path: Path, model: Path, words: list[str]) -> None:
-    """Standard input is over when the run is, and the terminal and a page do not grow."""
+    """Standard input can't be read again, and terminal and page can't be appended to."""
     archive(tmp_path)
     done = haltung("events", f"bundle={model}", *words, "resume=true", cwd=tmp_path, given=b"Belgien warnt Chile .")
     assert (done.returncode, "resume=" in done.stderr) == (2, True), done.stderr

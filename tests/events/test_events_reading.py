@@ -52,7 +52,7 @@ def lines(path: Path, *rows: object) -> Path:
     ids=["utf-8", "bom", "utf-16", "utf-16 bare", "utf-32", "cp1252", "mixed", "mojibake"],
 )
 def test_a_text_is_read_in_any_encoding(raw: bytes, notes: tuple[str, ...]) -> None:
-    """And a note names it, except plain UTF-8."""
+    """A note names every encoding except UTF-8."""
     text, found = decode(raw)
     assert "Türkei warnt Österreich" in text
     assert found == notes
@@ -68,18 +68,18 @@ def test_a_text_is_read_in_any_encoding(raw: bytes, notes: tuple[str, ...]) -> N
     ],
 )
 def test_what_is_no_text_is_refused(raw: bytes, message: str) -> None:
-    """Rather than labelled."""
+    """It is not labelled."""
     with pytest.raises(Fault, match=message):
         decode(raw)
 
 
 def test_a_byte_that_is_lost_is_counted() -> None:
-    """The article is read all the same."""
+    """The article is still read."""
     assert decode(TEXT.encode("cp1252") + b"\x81")[1][-1] == "1 character can't be read, and \ufffd stands for them"
 
 
 def test_a_texts_first_line_is_its_headline_where_it_looks_like_one(tmp_path: Path) -> None:
-    """Then its sentences begin behind it; the text itself stays whole."""
+    """The sentences then begin after it; the text itself is unchanged."""
     path = tmp_path / "a.txt"
     path.write_text(f"Türkei warnt Österreich\n\n{TEXT}\n", encoding="utf-8")
     (article,) = read(path)
@@ -88,7 +88,7 @@ def test_a_texts_first_line_is_its_headline_where_it_looks_like_one(tmp_path: Pa
 
 
 def test_a_text_that_begins_with_a_sentence_has_no_headline(tmp_path: Path) -> None:
-    """Its first sentence is labelled as any other."""
+    """Its first sentence is labelled like any other."""
     path = tmp_path / "a.txt"
     path.write_text(f"{TEXT}\n\n{TEXT}\n", encoding="utf-8")
     (article,) = read(path)
@@ -109,7 +109,7 @@ def test_a_page_gives_its_main_text_title_and_date(tmp_path: Path) -> None:
 
 
 def test_a_page_without_a_main_text_is_a_failure(tmp_path: Path) -> None:
-    """In one sentence."""
+    """The reason is one sentence."""
     path = tmp_path / "leer.html"
     path.write_text("<html><body><nav><a href='/'>Start</a></nav></body></html>", encoding="utf-8")
     assert read(path) == [
@@ -118,7 +118,7 @@ def test_a_page_without_a_main_text_is_a_failure(tmp_path: Path) -> None:
 
 
 def test_json_lines_give_headline_date_and_source_under_either_name(tmp_path: Path) -> None:
-    """Title for headline, url for source; a date in German notation is understood."""
+    """``title`` means headline, ``url`` means source; German dates are understood."""
     path = lines(
         tmp_path / "a.jsonl",
         {"id": 7, "text": TEXT, "headline": "H", "date": "2026-05-21", "source": "Bote"},
@@ -148,7 +148,7 @@ def test_json_lines_give_headline_date_and_source_under_either_name(tmp_path: Pa
     ],
 )
 def test_a_broken_line_is_a_failure_with_its_line(tmp_path: Path, row: object, message: str) -> None:
-    """What was found, and what is expected."""
+    """The reason says what was found or expected."""
     (failure,) = read(lines(tmp_path / "a.jsonl", row))
     assert isinstance(failure, Failure)
     assert message in failure.reason
@@ -157,7 +157,7 @@ def test_a_broken_line_is_a_failure_with_its_line(tmp_path: Path, row: object, m
 
 @pytest.mark.parametrize(("encoding", "end"), [("utf-8-sig", "\n"), ("utf-8", "\r\n"), ("utf-8", "\r"), ("utf-16", "\n"), ("cp1252", "\n")])
 def test_json_lines_are_read_line_by_line_in_any_encoding(tmp_path: Path, encoding: str, end: str) -> None:
-    """The first article is there before the file is read to its end; U+2028 ends no line."""
+    """Each article has the number of its line; U+2028 ends no line."""
     path = tmp_path / "a.jsonl"
     mark = "\u2028" if encoding != "cp1252" else ""
     rows = [json.dumps({"id": str(n), "text": f"{TEXT}{mark} {n}"}, ensure_ascii=False) for n in range(3)]
@@ -168,7 +168,7 @@ def test_json_lines_are_read_line_by_line_in_any_encoding(tmp_path: Path, encodi
 
 
 def test_an_archive_of_articles_is_not_read_whole(tmp_path: Path) -> None:
-    """A line is in memory, and the name of each article."""
+    """Only one line and the ids of articles are held in memory."""
     path = tmp_path / "a.jsonl"
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps({"text": f"{n} {TEXT * 80}"}) + "\n" for n in range(2000))
@@ -181,7 +181,7 @@ def test_an_archive_of_articles_is_not_read_whole(tmp_path: Path) -> None:
 
 
 def test_a_failure_stops_nothing(tmp_path: Path) -> None:
-    """The lines and files behind it are read."""
+    """The lines and files after it are still read."""
     lines(tmp_path / "a.jsonl", {"text": TEXT}, "kaputt", {"id": "x", "text": TEXT}, {"id": "x", "text": TEXT})
     (tmp_path / "b.txt").write_bytes(b"")
     (tmp_path / "c.txt").write_text(TEXT, encoding="utf-8")
@@ -199,8 +199,8 @@ def test_a_failure_stops_nothing(tmp_path: Path) -> None:
 
 
 def test_a_folder_and_a_pattern_have_texts_and_sheets(tmp_path: Path) -> None:
-    """In the order of their names; what is wrong with a row or with a whole sheet is told among
-    them, and a sheet that is the only file has to be one.
+    """In the order of their names, with errors of rows and sheets among the articles; a faulty
+    sheet that is the only file is refused.
     """
     (tmp_path / "a.csv").write_text(f'Nr;Volltext\n1;"{TEXT}\n{TEXT}"\n2\n3;\n4;{TEXT}\n', encoding="utf-8")
     (tmp_path / "b.txt").write_text(TEXT, encoding="utf-8")
@@ -228,7 +228,7 @@ def test_a_folder_and_a_pattern_have_texts_and_sheets(tmp_path: Path) -> None:
 
 
 def test_an_article_of_5_mb_is_refused_with_the_limit(tmp_path: Path) -> None:
-    """It is an archive that was pasted into one file."""
+    """It is probably a whole archive in one file."""
     path = tmp_path / "a.txt"
     path.write_text(f"{TEXT} " * 41_000, encoding="utf-8")
     (failure,) = read(path)
@@ -256,12 +256,12 @@ def test_an_input_that_is_not_there_is_the_users_mistake(tmp_path: Path, name: s
     ],
 )
 def test_the_language_is_known_where_there_is_enough_text(text: str, code: str) -> None:
-    """A short text is left open rather than guessed at."""
+    """A short text gets no language instead of a guessed one."""
     assert language(text).code == code
 
 
 def test_all_wikinews_articles_are_read_split_and_german(tmp_path: Path, shared: Path) -> None:
-    """None fails, none is taken for a foreign one; a tenth of them is split too."""
+    """None fails or is taken for another language; every tenth is split too."""
     articles = read(shared / "wikinews/articles.jsonl")
     assert len(articles) == 998
     assert all(isinstance(article, Article) and article.text for article in articles)
@@ -272,7 +272,7 @@ def test_all_wikinews_articles_are_read_split_and_german(tmp_path: Path, shared:
 
 
 def test_files_of_several_folders_may_have_the_same_name(tmp_path: Path) -> None:
-    """Their articles are called by folder then; others by their name alone."""
+    """Only the ids of these articles are prefixed with their folders."""
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "01.txt").write_text("Peru warnt Chile.", encoding="utf-8")

@@ -33,7 +33,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def drawn(page: Path, part: str = "data") -> Any:
-    """What a page's script draws."""
+    """Return the data that a page's script draws."""
     match = re.search(rf'<script type="application/json" id="{part}">(.*?)</script>', page.read_text(encoding="utf-8"), re.DOTALL)
     assert match
     return json.loads(match[1])
@@ -48,7 +48,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_who_is_inside_a_state_becomes_the_state() -> None:
-    """And nobody else changes."""
+    """Other actors do not change."""
     pairs = {(one.source, one.target) for one in folded(EVENTS[:-1])}
     assert pairs == {("USA", "RUS"), ("RUS", "USA"), ("USA", "USA"), ("FRA", "DEU")}
 
@@ -57,13 +57,13 @@ def test_who_is_inside_a_state_becomes_the_state() -> None:
 
 
 def test_actors_are_ordered_by_their_events_with_others() -> None:
-    """What happens within one actor only decides between equals."""
+    """Events within one actor only break ties."""
     many = [event("DEU", "DEU", "criticism", f"2020-01-{day:02}") for day in range(1, 20)]
     assert network([*folded(EVENTS[:-1]), *many]).actors == ("USA", "RUS", "DEU", "FRA")
 
 
 def test_the_same_events_give_the_same_positions() -> None:
-    """For each number of actors that can be drawn, in a square, and no two at one point."""
+    """For each selectable number of actors; positions are distinct and lie in a square."""
     names = [f"A{number:02}" for number in range(50)]
     events = [event(names[number % 50], names[(number * 7 + 1) % 50]) for number in range(300)]
     first, second = network(events), network(list(reversed(events)))
@@ -75,12 +75,12 @@ def test_the_same_events_give_the_same_positions() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_few_actors_have_positions_too(count: int) -> None:
-    """Also where nobody has to do with anybody."""
+    """Even without events between them."""
     assert len(set(layout([f"A{number}" for number in range(count)], {}))) == count
 
 
 def test_an_archive_within_one_actor_says_how_to_draw_it() -> None:
-    """Where all is folded into one state, there is no arrow."""
+    """If all events are merged into one state, there is no arrow to draw."""
     with pytest.raises(UserError, match=r"each of 1 is within one actor; inside=keep"):
         network(folded([event("DEU-OPP", "DEU")]))
 
@@ -92,14 +92,14 @@ def test_fewest_that_no_arrow_has_names_the_largest() -> None:
 
 
 def test_three_letters_and_a_line_tell_every_stance() -> None:
-    """In both languages, since a colour alone must not."""
+    """In both languages, since colour must not be the only cue."""
     for language in ("en", "de"):
         assert len({label.name(language)[:3] for label in SCHEME.stance.labels}) == len(SCHEME.stance)
     assert sorted(FAMILIES) == sorted(SCHEME.stance.ids)
 
 
 def test_the_colours_are_those_of_the_page_of_haltung_serve() -> None:
-    """A stance has one colour everywhere."""
+    """Each stance except neutral has the same colour everywhere."""
     pattern = re.compile(r"\.is-(\w+) \{ --c: ([^}]*); \}")
     theme = resources.files("haltung.serving").joinpath("page", "theme.css").read_text(encoding="utf-8")
     ours = resources.files("haltung.events.archive").joinpath("assets", "page.css").read_text(encoding="utf-8")
@@ -112,7 +112,7 @@ def test_the_colours_are_those_of_the_page_of_haltung_serve() -> None:
 
 
 def test_every_actor_has_a_name_in_both_languages() -> None:
-    """States by CLDR, organisations and roles by ours; an unknown code is its own name."""
+    """States from CLDR, others from our tables; an unknown code is its own name."""
     codes = ("USA", "RUS-OPP", "UN", "XYZ")
     assert list(actors_tables.names(codes, "de").values()) == ["USA", "Russland: Opposition", "Vereinte Nationen", "XYZ"]
     assert list(actors_tables.names(codes, "en").values()) == ["United States", "Russia: opposition", "United Nations", "XYZ"]
@@ -123,7 +123,7 @@ def test_every_actor_has_a_name_in_both_languages() -> None:
 
 
 def test_every_word_exists_in_both_languages() -> None:
-    """With the same values filled in."""
+    """With the same placeholders."""
     english, german = words("en"), words("de")
     assert english.keys() == german.keys()
     assert {key for key in english if {*re.findall(r"\{\w+\}", english[key])} != {*re.findall(r"\{\w+\}", german[key])}} == set()
@@ -136,7 +136,7 @@ def test_every_word_exists_in_both_languages() -> None:
 
 
 def test_months_have_no_gap() -> None:
-    """Over the turn of a year."""
+    """Also across the turn of a year."""
     assert months(["2020-02-01", "", "2019-11-30"]) == ["2019-11", "2019-12", "2020-01", "2020-02"]
 
 
@@ -157,7 +157,7 @@ def test_a_series_counts_quad_classes_and_means_intensities(tmp_path: Path) -> N
 
 
 def test_a_series_goes_as_far_as_since_and_until(tmp_path: Path) -> None:
-    """Articles outside do not make it longer."""
+    """Articles outside this period do not extend it."""
     archive = read([lines(tmp_path / "e.jsonl")])
     selected = select(archive.events, since="2020-02-01", until="2020-04-30")
     of_three = series(selected, archive, ("RUS", "USA"), "2020-02-01", "2020-04-30")
@@ -172,7 +172,7 @@ def test_a_series_goes_as_far_as_since_and_until(tmp_path: Path) -> None:
     ],
 )
 def test_a_pair_without_a_series_is_refused(tmp_path: Path, pair: tuple[str, str], message: str) -> None:
-    """An unknown code with the nearest and the most frequent ones."""
+    """For an unknown code, the most similar and the most frequent ones are named."""
     archive = read([lines(tmp_path / "e.jsonl")])
     with pytest.raises(UserError, match=re.escape(message)):
         series(folded(select(archive.events)), archive, pair)
@@ -182,7 +182,7 @@ def test_a_pair_without_a_series_is_refused(tmp_path: Path, pair: tuple[str, str
 
 
 def test_the_page_has_every_event_and_fetches_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Data, style and script are inside, and nothing else may run."""
+    """Data, style and script are embedded, and the security policy allows nothing else."""
     assert main(["network", "input=events.jsonl", "output=n.html", "language=de"]) == 0
     assert capsys.readouterr().out == "7 events, 6 articles, Jan 15, 2020 to Jun 1, 2020: 4 actors, written to n.html\n".replace(
         "6 articles", "7 articles"
@@ -198,7 +198,7 @@ def test_the_page_has_every_event_and_fetches_nothing(here: Path, capsys: pytest
 
 
 def test_a_text_can_not_become_a_part_of_the_page(here: Path) -> None:
-    """Whatever an article's sentence, headline, medium or code is."""
+    """Whatever a sentence, medium, topic or code contains."""
     evil = "</script><img src=x onerror=alert(1)>&<!--"
     lines(here / "evil.jsonl", [event(evil, "RUS", text=evil, medium=evil, topic=evil, article=evil)])
     assert main(["network", "input=evil.jsonl", "output=n.html", "pair=RUS,X", "series=s.png", "inside=keep"]) == 2
@@ -210,13 +210,13 @@ def test_a_text_can_not_become_a_part_of_the_page(here: Path) -> None:
 
 
 def test_inside_keep_leaves_each_a_separate_actor(here: Path) -> None:
-    """The opposition stays apart."""
+    """The opposition is not merged into its state."""
     assert main(["network", "input=events.jsonl", "output=n.html", "inside=keep"]) == 0
     assert ["USA-OPP", "United States: opposition"] in drawn(here / "n.html")["actors"]
 
 
 def test_an_archive_without_dates_is_drawn_without_a_slider(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """And says so; its series is refused."""
+    """A message says so; a series of it is refused."""
     lines(here / "e.jsonl", [event("USA", "RUS", date=""), event("RUS", "USA", date="")], quiet=())
     assert main(["network", "input=e.jsonl", "output=n.html"]) == 0
     assert "no event has a date, so the page has no slider" in capsys.readouterr().err
@@ -227,7 +227,7 @@ def test_an_archive_without_dates_is_drawn_without_a_slider(here: Path, capsys: 
 
 
 def test_a_series_is_a_picture(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With or without its suffix; codes may be small."""
+    """With or without a suffix in its name; codes may be in lower case."""
     for name in ("s.png", "t"):
         assert main(["network", "input=events.jsonl", "pair=usa,rus", f"series={name}"]) == 0
     assert (here / "s.png").read_bytes() == (here / "t.png").read_bytes()
@@ -244,7 +244,7 @@ def test_what_a_series_can_not_show_is_counted_above_it(tmp_path: Path) -> None:
 
 
 def test_the_same_archive_gives_the_same_files(here: Path) -> None:
-    """Byte by byte, so that a changed picture means changed events."""
+    """Byte for byte, so that a changed picture means changed events."""
     arguments = ["network", "input=events.jsonl", "output=n.html", "pair=USA,RUS", "series=s"]
     assert main(arguments) == 0
     before = {path.name: path.read_bytes() for path in here.iterdir()}
@@ -253,7 +253,7 @@ def test_the_same_archive_gives_the_same_files(here: Path) -> None:
 
 
 def test_years_and_months_may_stand_for_days(here: Path) -> None:
-    """2020-04 is all of April, and a year of digits alone is no number."""
+    """2020-04 is all of April, and a year of digits alone is not parsed as a number."""
     assert main(["network", "input=events.jsonl", "output=n.html", "since=2020-04", "until=2020-04"]) == 0
     assert drawn(here / "n.html")["months"] == ["2020-04"]
     assert main(["network", "input=events.jsonl", "output=n.html", "since=2020", "until=2020"]) == 0
@@ -261,14 +261,14 @@ def test_years_and_months_may_stand_for_days(here: Path) -> None:
 
 
 def test_several_files_and_several_labels_are_given_with_commas(here: Path) -> None:
-    """Hydra would make two runs of it."""
+    """Hydra itself would start two runs."""
     lines(here / "more.jsonl", [event("CHN", "IND", "threat", "2020-07-01")])
     assert main(["network", "input=events.jsonl,more.jsonl", "output=n.html", "stance=threat,support"]) == 0
     assert [name for name, *_ in drawn(here / "n.html")["stances"]] == ["support", "threat"]
 
 
 def test_a_date_that_can_not_be_right_is_drawn(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One slip makes a calendar of centuries, as the printed days show."""
+    """A typo extends the calendar by centuries, which the printed dates reveal."""
     lines(here / "e.jsonl", [*EVENTS, event("USA", "RUS", date="0001-01-01")])
     assert main(["network", "input=e.jsonl", "output=n.html", "pair=USA,RUS", "series=s"]) == 0
     assert "Jan 1, 1 to Jun 1, 2020" in capsys.readouterr().out

@@ -1,5 +1,5 @@
-"""The pages of an archive in a real browser: arrows, actors, slider, filters, matrix and table, by
-hand and by keyboard.
+"""The page of an archive in a real browser: arrows, actors, slider, filters, matrix and table, by
+mouse and keyboard.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ EVENTS = (
 
 
 class Visit:
-    """Somebody who opens a file from the disk; records the page's errors and requests."""
+    """A browser context that opens a file from disk and records errors and requests."""
 
     def __init__(self, browser: Browser, file: Path, **options: Any) -> None:
         self.context = browser.new_context(**{"locale": "de-DE", "viewport": {"width": 1280, "height": 1000}, **options})
@@ -51,7 +51,7 @@ class Visit:
         self.page.goto(file.as_uri())
 
     def close(self) -> None:
-        """End the visit, which requested nothing but the file."""
+        """Close it and check that it requested nothing but the file."""
         self.context.close()
         assert self.complaints == []
         assert self.requests == [self.file.as_uri()]
@@ -59,7 +59,7 @@ class Visit:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The German page of the archive above."""
+    """A folder with the German page of ``EVENTS``."""
     folder = tmp_path_factory.mktemp("archive")
     archive = lines(folder / "events.jsonl", EVENTS, quiet=())
     assert main(["network", f"input={archive}", f"output={folder / 'network.html'}", "language=de"]) == 0
@@ -83,12 +83,12 @@ def page(browser: Browser, folder: Path) -> Iterator[Page]:
 
 
 def arrow(page: Page, name: str) -> Any:
-    """An arrow of the network by the beginning of its name for a screen reader."""
+    """Return the arrow of the network whose accessible name starts with ``name``."""
     return page.locator(f"#network .arrow[aria-label^='{name}']")
 
 
 def test_each_pair_is_an_arrow_of_its_most_frequent_stance(page: Page) -> None:
-    """Both directions apart, in words, marked by colour, dashes and three letters."""
+    """Both directions are separate; words, colour, dashes and three letters mark the stance."""
     expect(page.locator("#network .arrow")).to_have_count(6)
     towards = arrow(page, "USA → Russland")
     expect(towards).to_have_attribute("aria-label", "USA → Russland: 3 Ereignisse, meist Kritik (2)")
@@ -102,7 +102,7 @@ def test_each_pair_is_an_arrow_of_its_most_frequent_stance(page: Page) -> None:
 
 
 def test_no_actor_covers_another_and_all_are_inside(page: Page) -> None:
-    """Also under their full names."""
+    """Also with full names."""
     boxes = "all => all.map(it => it.getBBox()).map(({x, y, width, height}) => [x, y, x + width, y + height])"
     for _ in range(2):
         nodes = page.locator("#network .node rect").evaluate_all(boxes)
@@ -116,7 +116,7 @@ def test_no_actor_covers_another_and_all_are_inside(page: Page) -> None:
 
 
 def test_pointing_at_an_arrow_reads_its_sentences_the_surest_first(page: Page) -> None:
-    """With counts by stance, date and article; a text of the net stays text."""
+    """With counts by stance, date and article; markup in a text stays text."""
     arrow(page, "USA → Russland").dispatch_event("pointerover", {"pointerType": "mouse", "bubbles": True})
     panel = page.locator("#panel")
     expect(panel.locator(".bars li")).to_have_text(["Kritik2", "Zwang1"])
@@ -141,7 +141,7 @@ def test_a_click_keeps_an_arrow_and_escape_lets_go(page: Page) -> None:
 
 
 def test_a_click_on_an_actor_keeps_only_its_arrows(page: Page) -> None:
-    """In every picture, and a second click brings the others back."""
+    """In network and matrix; a second click restores the others."""
     node = page.locator("#network .node[aria-label^='Ukraine']")
     node.click()
     expect(page.locator("#network .arrow")).to_have_count(2)
@@ -153,7 +153,7 @@ def test_a_click_on_an_actor_keeps_only_its_arrows(page: Page) -> None:
 
 
 def test_the_legend_filters_by_stance(page: Page) -> None:
-    """One alone, then two together; the numbers are those of what is drawn."""
+    """One stance, then two; the counts are those of the drawn events."""
     page.locator("#legend button", has_text="Kritik").click()
     expect(page.locator("#network .arrow")).to_have_count(1)
     expect(arrow(page, "USA → Russland")).to_have_attribute("aria-label", "USA → Russland: 2 Ereignisse, nur Kritik")
@@ -164,7 +164,7 @@ def test_the_legend_filters_by_stance(page: Page) -> None:
 
 
 def test_the_slider_leaves_the_months_between_its_thumbs(page: Page) -> None:
-    """By keyboard, and what has no date is left out then."""
+    """By keyboard; events without a date are then omitted."""
     expect(page.locator("#period")).to_have_text("Jan. 2020 bis März 2020: 8 Ereignisse")
     page.get_by_label("Von", exact=True).focus()
     page.keyboard.press("ArrowRight")
@@ -180,7 +180,7 @@ def test_the_slider_leaves_the_months_between_its_thumbs(page: Page) -> None:
 
 
 def test_a_thumb_is_dragged_by_a_mouse(page: Page) -> None:
-    """Each of the two, though they are on one line."""
+    """Each of the two, even though they share a line."""
     line = page.locator(".time .line").bounding_box()
     assert line
     foot = line["y"] + line["height"] - 9
@@ -197,7 +197,7 @@ def test_a_thumb_is_dragged_by_a_mouse(page: Page) -> None:
 
 
 def test_the_window_moves_on_by_itself_and_stops_at_the_end(page: Page) -> None:
-    """Month by month, by a clock of the test's own: a busy machine sleeps through half a second."""
+    """Month by month, with a fake clock, since a busy machine may miss half a second."""
     page.clock.install(time="2026-01-01")
     page.clock.pause_at("2026-01-02")
     page.get_by_role("button", name="Abspielen").click()
@@ -209,7 +209,7 @@ def test_the_window_moves_on_by_itself_and_stops_at_the_end(page: Page) -> None:
 
 
 def test_topic_fewest_and_inside_narrow_and_widen(page: Page) -> None:
-    """And a line counts what is not drawn."""
+    """A line counts the events that are not drawn."""
     expect(page.locator("#status")).to_have_text(
         "8 Ereignisse in 6 Pfeilen gezeichnet. Nicht gezeichnet: 1 Ereignis innerhalb eines Akteurs."
     )
@@ -225,7 +225,7 @@ def test_topic_fewest_and_inside_narrow_and_widen(page: Page) -> None:
 
 
 def test_the_matrix_is_sorted_by_frequency(page: Page) -> None:
-    """Rows by who takes stances, columns by who is meant."""
+    """Rows by source, columns by target."""
     assert page.locator("#matrix tbody th").all_text_contents() == ["USA", "RUS", "DEU", "FRA", "UKR"]
     assert page.locator("#matrix thead th").all_text_contents()[0] == "RUS"
     expect(page.locator("#matrix button").first).to_have_text("3Kri 2")
@@ -247,7 +247,7 @@ def test_the_table_says_the_same_in_words(page: Page) -> None:
 
 
 def test_network_and_matrix_can_be_walked_through_by_keyboard(page: Page) -> None:
-    """One stop of the tabulator for arrows, actors and cells each; arrow keys move, Enter picks."""
+    """Arrows, actors and cells have one tab stop each; arrow keys move, Enter selects."""
     for selector in ("#network .arrow", "#network .node", "#matrix button"):
         assert page.locator(f"{selector}[tabindex='0']").count() == 1
     arrow(page, "USA → Russland").focus()
@@ -265,9 +265,7 @@ def test_network_and_matrix_can_be_walked_through_by_keyboard(page: Page) -> Non
 
 
 def test_a_number_that_is_chosen_keeps_the_focus_when_the_matrix_is_drawn_anew(page: Page) -> None:
-    """The matrix follows a choice a little later, as a new table; its stop of the tabulator stays
-    there too.
-    """
+    """A selection replaces the table after a short delay; the tab stop stays in place too."""
     page.locator("#matrix button[tabindex='0']").focus()
     page.keyboard.press("ArrowDown")
     page.evaluate("document.querySelector('#matrix table').dataset.old = ''")
@@ -278,7 +276,7 @@ def test_a_number_that_is_chosen_keeps_the_focus_when_the_matrix_is_drawn_anew(p
 
 
 def test_a_phone_needs_no_sideways_scrolling(browser: Browser, folder: Path) -> None:
-    """At 360 pixels; a tap selects an arrow, and the picture comes before its controls."""
+    """At 360 pixels; a tap selects an arrow, and the controls are hidden at first."""
     visit = Visit(browser, folder / "network.html", viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 360
     expect(visit.page.locator("#controls")).to_be_hidden()
@@ -290,9 +288,7 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Browser, folder: Path) -> 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_fault(browser: Browser, folder: Path, scheme: str) -> None:
-    """Neither at first nor with something chosen, filtered, and the table open; contrast
-    included.
-    """
+    """At first, with a selection, with a filter, and with the table open; contrast is included."""
     from axe_playwright_python.sync_playwright import Axe
 
     visit = Visit(browser, folder / "network.html", color_scheme=scheme, reduced_motion="reduce")
@@ -316,7 +312,7 @@ def test_axe_finds_no_fault(browser: Browser, folder: Path, scheme: str) -> None
 
 
 def test_five_thousand_events_of_a_hundred_and_fifty_actors_stay_fluent(browser: Browser, tmp_path: Path) -> None:
-    """The forty heaviest are drawn and the rest is counted; a step of the slider takes a
+    """The 40 actors with most events are drawn and the others counted; a step of the slider takes a
     fraction of a second even on a busy machine.
     """
     chance = random.Random(1)

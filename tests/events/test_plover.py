@@ -1,4 +1,4 @@
-"""From our stances to the events of PLOVER."""
+"""The crosswalk from stances to events of PLOVER."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_every_stance_maps_to_exactly_the_events_of_its_label() -> None:
 
 
 def test_every_row_is_in_plovers_range() -> None:
-    """A quad class of 1 to 4 that goes with its intensity's sign."""
+    """The quad class is 1 to 4 and agrees with the sign of the intensity."""
     for plover in (plover for of_stance in crosswalk.load().values() for plover, _ in of_stance):
         if plover.event:
             assert plover.quad in crosswalk.QUADS
@@ -72,14 +72,14 @@ def test_every_row_names_the_source_of_its_numbers() -> None:
 
 
 def test_an_event_has_one_quad_class_wherever_it_stands() -> None:
-    """And one intensity for each of its modes."""
+    """Each of its modes has one intensity."""
     seen: dict[tuple[str, str], Plover] = {}
     for plover in (plover for of_stance in crosswalk.load().values() for plover, _ in of_stance):
         assert seen.setdefault((plover.event, plover.mode), plover) == plover
 
 
 def test_quad_classes_and_intensities_are_those_of_the_manual() -> None:
-    """A changed number in the data file would change every series that is drawn of events."""
+    """A changed number in the data file would change every series of events."""
     scores: dict[tuple[int | None, str], dict[str, float | None]] = {}
     for plover in (plover for of_stance in crosswalk.load().values() for plover, _ in of_stance if plover.event):
         scores.setdefault((plover.quad, plover.event), {})[plover.mode] = plover.intensity
@@ -87,7 +87,7 @@ def test_quad_classes_and_intensities_are_those_of_the_manual() -> None:
 
 
 def test_the_default_of_a_stance_comes_last() -> None:
-    """The rows behind it could never be reached, and without one a sentence may have no event."""
+    """Rows after it are unreachable, and without a default a sentence may have no event."""
     for of_stance in crosswalk.load().values():
         assert [words is None for _, words in of_stance] == [False] * (len(of_stance) - 1) + [True]
 
@@ -120,7 +120,7 @@ def test_the_default_of_a_stance_comes_last() -> None:
     ],
 )
 def test_the_sentences_words_choose_among_a_stances_events(stance: str, text: str, expected: tuple[str, str]) -> None:
-    """Whole words, in any case, with separable verbs found apart."""
+    """Whole words match in any case, and separable verbs also if they are separated."""
     plover = event(stance, text)
     assert (plover.event, plover.mode) == expected
 
@@ -131,6 +131,6 @@ def test_a_word_is_found_in_any_notation() -> None:
 
 
 def test_an_unknown_stance_is_named() -> None:
-    """With the nearest one that there is."""
+    """The message suggests the most similar one."""
     with pytest.raises(UserError, match="no stance 'warnings', did you mean 'warning'"):
         event("warnings", "…")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from haltung.events.text.sentences import Sentence, split
 
-# What is left out where it stands between sentences: it can't be seen.
+# Invisible characters, which are omitted between sentences.
 _INVISIBLE = "\u00ad\u200b\u200e\u200f\u2060\ufeff"
 
 _PARTS = st.one_of(
@@ -39,7 +39,7 @@ def texts(text: str) -> list[str]:
 @example("x" * 9000)
 @example("Nein. " * 900)
 def test_every_visible_character_belongs_to_exactly_one_sentence(text: str) -> None:
-    """Places increase, never overlap, and lead back to the text as it was given."""
+    """Positions increase, never overlap, and refer to the text as it was given."""
     position = 0
     for sentence in split(text):
         assert position <= sentence.start < sentence.end <= len(text)
@@ -55,17 +55,17 @@ def _unseen(character: str) -> bool:
 
 
 def test_abbreviations_and_ordinals_end_no_sentence() -> None:
-    """What a splitter by full stops gets wrong."""
+    """A splitter at full stops gets these wrong."""
     assert texts("Dr. Meier kam am 3. Oktober z. B. nach Bonn. Er blieb.") == ["Dr. Meier kam am 3. Oktober z. B. nach Bonn.", "Er blieb."]
 
 
 def test_a_quotation_stays_with_its_speaker() -> None:
-    """The quotation's own full stop or question mark ends nothing where the sentence goes on."""
+    """The quotation's own full stop or question mark does not end a sentence that continues."""
     assert texts("„Was soll das?“, fragte Macron. „Nichts.“ Er ging.") == ["„Was soll das?“, fragte Macron.", "„Nichts.“", "Er ging."]
 
 
 def test_a_heading_is_a_unit_of_its_own() -> None:
-    """Though it has no full stop, and only one line end behind it."""
+    """Even without a full stop and with a single line break after it."""
     assert texts("Streit um Stahlzölle\nDie EU warnte die USA davor, neue Zölle auf Stahl und Aluminium zu erheben. China schwieg.") == [
         "Streit um Stahlzölle",
         "Die EU warnte die USA davor, neue Zölle auf Stahl und Aluminium zu erheben.",
@@ -74,7 +74,7 @@ def test_a_heading_is_a_unit_of_its_own() -> None:
 
 
 def test_a_text_broken_to_a_width_is_read_across_its_lines() -> None:
-    """As mail and agency wires break it."""
+    """As in e-mail and agency wires."""
     text = (
         "Die Europäische Union hat die Vereinigten Staaten am Freitag in\n"
         "Brüssel davor gewarnt, neue Zölle auf Stahl zu erheben. Das sagte\n"
@@ -87,7 +87,7 @@ def test_a_text_broken_to_a_width_is_read_across_its_lines() -> None:
 
 
 def test_soft_hyphens_and_combining_accents_move_no_position() -> None:
-    """The splitter composes and drops them; positions are those of the given text all the same."""
+    """The splitter composes or drops them; positions still refer to the given text."""
     text = "\ufeffDie U\u0308ber\u00adga\u00adbe an O\u0308sterreich z. B. gelang. Bern zo\u0308gerte."
     first, second = split(text)
     assert first == Sentence(1, text.index(" Bern"), text[1 : text.index(" Bern")])
@@ -95,7 +95,7 @@ def test_soft_hyphens_and_combining_accents_move_no_position() -> None:
 
 
 def test_a_script_that_the_splitter_loses_its_place_in_stays_whole() -> None:
-    """Such as Hangul in its parts, as a Mac writes names of files."""
+    """Such as decomposed Hangul, in which macOS writes file names."""
     text = unicodedata.normalize("NFD", "Kim (김정은) kam am 8. Mai nach Moskau.")
     assert split(text) == [Sentence(0, len(text), text)]
 
@@ -107,7 +107,7 @@ def test_a_text_of_nothing_has_no_sentences(text: str) -> None:
 
 
 def test_the_acceptance_article_is_split_as_it_was_labelled(shared: Path) -> None:
-    """All 13 segments, to the character, and the line of advertising apart from them."""
+    """All 13 segments match to the character, and the advertisement is a sentence of its own."""
     gold = [json.loads(line) for line in (shared / "seed/gold.jsonl").read_text(encoding="utf-8").splitlines()]
     spans = {(sentence.start, sentence.end) for sentence in split((shared / "seed/article.txt").read_text(encoding="utf-8"))}
     assert {(row["start"], row["end"]) for row in gold} <= spans

@@ -1,5 +1,5 @@
-"""A model of articles as a bundle: its graphs answer as the trained model does, sentences and
-actors, whatever is read together.
+"""A model of articles as a bundle: its graphs give the trained model's answers for sentences and
+actors, whatever the batch.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from haltung.models.predictor import Calibration, tables
 from haltung.models.spec import ArticleSpec
 from haltung.records import Prediction, Segment
 
-pytestmark = pytest.mark.slow  # tracing a network for ONNX takes its time, however small it is
+pytestmark = pytest.mark.slow  # tracing even a small network for ONNX is slow
 
 RUNTIMES = ("onnxruntime", "openvino")
 
@@ -53,7 +53,7 @@ def _exported(model: ArticleModel, folder: Path, wanted: Sequence[str] = ()) -> 
 
 
 def _mixed() -> list[Segment]:
-    """Articles of 1 to 20 sentences with and without headline, and lone sentences, shuffled."""
+    """Return shuffled sentences of articles of 1 to 20, partly without headline, and lone ones."""
     rows = [row for number, size in enumerate((5, 1, 20, 7, 3)) for row in tiny.articles(1, seed=number, size=size)]
     rows = [replace(row, text=" ".join(row.text.split() * (1 + number * 5 % 6))) for number, row in enumerate(rows)]
     rows = [replace(row, target="Peru", headline="" if row.article.startswith("a3") else row.headline) for row in rows]
@@ -74,7 +74,7 @@ def model(bert: Path) -> ArticleModel:
 
 @pytest.fixture(scope="module")
 def result(model: ArticleModel, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
-    """What came of exporting it."""
+    """The result of its export, with fp16 and int8."""
     return _exported(model, tmp_path_factory.mktemp("article") / "bundle", ("fp16", "int8"))
 
 
@@ -87,7 +87,7 @@ def folder(result: ExportResult) -> Path:
 
 @pytest.fixture
 def traced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same model is exported once more: its graph of sentences is copied instead of traced."""
+    """Copy the graph of sentences instead of tracing it, since the same model is exported again."""
     save = graphs.save
 
     def copied(module: Any, *words: Any) -> None:
@@ -105,7 +105,7 @@ def _graph(folder: Path, runtime: str = "onnxruntime") -> bundle.ExportedModel:
 
 
 def _same(found: Sequence[Prediction], expected: Sequence[Prediction]) -> None:
-    """Compare labels, probabilities, and who is named where and is a side how probably."""
+    """Compare ids, the codes and spans of actors, and the probabilities of sides and tasks."""
     assert [one.id for one in found] == [one.id for one in expected]
     assert [[(a.code, a.spans) for a in one.actors] for one in found] == [[(a.code, a.spans) for a in one.actors] for one in expected]
     one, other = sides(found), sides(expected)
@@ -117,7 +117,7 @@ def _same(found: Sequence[Prediction], expected: Sequence[Prediction]) -> None:
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_the_graphs_answer_as_the_model(model: ArticleModel, folder: Path, runtime: str) -> None:
-    """Tasks with temperatures, and the sides of dyads; also of articles beyond the window."""
+    """Tasks with temperatures, and sides of dyads, also in articles longer than the window."""
     rows, exported = _mixed(), _graph(folder, runtime)
     expected = model.predict(rows, precision="fp32")
     assert sum(len(one.actors) > 2 for one in expected) > 20
@@ -127,7 +127,7 @@ def test_the_graphs_answer_as_the_model(model: ArticleModel, folder: Path, runti
 
 
 def test_openvino_meets_few_sizes(folder: Path) -> None:
-    """It keeps machine code for each size that it meets; ONNX Runtime gets nothing to fill up."""
+    """It caches code compiled for each size, so batches are padded; ONNX Runtime pads nothing."""
     sizes: dict[str, list[tuple[int, ...]]] = {}
     for runtime in RUNTIMES:
         exported, seen = _graph(folder, runtime), sizes.setdefault(runtime, [])
@@ -151,7 +151,7 @@ def test_openvino_meets_few_sizes(folder: Path) -> None:
 
 
 def test_the_graph_names_the_words_of_a_mistake_as_the_model_does(model: ArticleModel, folder: Path) -> None:
-    """With its neighbours; an error analysis needs no torch for it."""
+    """Together with its surroundings; an error analysis thus needs no torch."""
     rows = tiny.articles(1)
     own = rows[2]
     mistake = Mistake("stance", own.id, own.article, ("neutral",), ("warning",), "warning", 0.9, 0.1, own.text, "", "")
@@ -161,7 +161,7 @@ def test_the_graph_names_the_words_of_a_mistake_as_the_model_does(model: Article
 
 
 def test_actors_are_sought_for_true_stances_where_they_are_given(model: ArticleModel, folder: Path) -> None:
-    """As the trained model seeks them."""
+    """The trained model does the same."""
     rows, exported = _mixed(), _graph(folder)
     assert exported.finds_dyads
     stances = [("warning", "support")[number % 2] for number in range(len(rows))]
@@ -172,7 +172,7 @@ def test_actors_are_sought_for_true_stances_where_they_are_given(model: ArticleM
 
 
 def test_other_tables_of_actors_can_be_set(folder: Path, tmp_path: Path) -> None:
-    """Names of the user's own are read from then on."""
+    """Names in the user's own tables are then found."""
     (tmp_path / "groups.csv").write_text("name,code\nZollbund,DEU-REB\n", encoding="utf-8")
     exported, rows = _graph(folder), [Segment("1", "Chile lobt den Zollbund .")]
     assert "DEU-REB" not in {one.code for one in exported.predict(rows)[0].actors}
@@ -181,7 +181,7 @@ def test_other_tables_of_actors_can_be_set(folder: Path, tmp_path: Path) -> None
 
 
 def test_the_client_answers_as_the_model(model: ArticleModel, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the order of the segments, in one batch or in many."""
+    """In the order of the segments, in one batch or in several."""
     rows, classifier = _mixed(), Classifier(folder)
     expected = model.probabilities(rows, precision="fp32")
     for tokens in (4096, 60):
@@ -192,7 +192,7 @@ def test_the_client_answers_as_the_model(model: ArticleModel, folder: Path, monk
 
 
 def test_neighbours_count_and_other_articles_do_not(folder: Path) -> None:
-    """So a client that mixed articles up would be found out."""
+    """Otherwise tests could not detect a client that mixes up articles."""
     classifier, rows = Classifier(folder), tiny.articles(2, size=3)
     whole, alone, first = (
         np.hstack([*classifier.probabilities(given).values()])
@@ -213,13 +213,13 @@ def test_neighbours_count_and_other_articles_do_not(folder: Path) -> None:
     ],
 )
 def test_a_wrong_place_in_an_article_is_one_sentence(folder: Path, segment: dict[str, Any], sentence: str) -> None:
-    """With its row."""
+    """The message names the row."""
     with pytest.raises(BundleError, match=f"^{sentence}$"):
         Classifier(folder, format=None).classify([{"text": "Ja", **segment}])
 
 
 def test_sentences_are_packed_with_little_padding(folder: Path) -> None:
-    """Each in one piece, with positions of its own; no row is wider than it has to be."""
+    """Each is contiguous, with positions of its own; no row is wider than necessary."""
     classifier = Classifier(folder, format=None)
     rows = [{"text": "Chile warnt Peru . " * size, "article": "a", "position": size} for size in range(6)]
     ((numbers, feeds),) = classifier.batches([*rows, {"text": "Ja .", "context": "Nein ."}])
@@ -236,7 +236,7 @@ def test_sentences_are_packed_with_little_padding(folder: Path) -> None:
 
 
 def test_inputs_and_outputs_are_named_as_the_contract_says(folder: Path) -> None:
-    """All sizes but the model's own are dynamic."""
+    """All dimensions are dynamic except the model's own."""
     main, actors = (onnx.load(folder / "onnx" / name).graph for name in ("model.fp32.onnx", "actors.onnx"))
     assert {one.name for one in main.input} == {"input_ids", "positions", "sentence", "place", "kind", "token_type_ids"}
     assert [one.name for one in main.output] == ["topic", "stance", "tokens", "vectors", "likely"]
@@ -250,13 +250,13 @@ def test_inputs_and_outputs_are_named_as_the_contract_says(folder: Path) -> None
 
 
 def test_graphs_name_no_path_of_the_machine(folder: Path) -> None:
-    """What traces a model notes where in whose files each operator is from."""
+    """Tracing would record the source file of each operator."""
     for graph in (folder / "onnx").glob("*.onnx"):
         assert not [path for path in (b"site-packages", b".py", str(Path.home()).encode()) if path in graph.read_bytes()], graph
 
 
 def test_the_bundle_describes_its_input(model: ArticleModel, folder: Path) -> None:
-    """All that a client has to know."""
+    """With all that a client needs."""
     description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))
     given = description["input"]
     assert (description["kind"], description["views"], description["dyads"]) == ("article", ["target"], True)
@@ -266,7 +266,7 @@ def test_the_bundle_describes_its_input(model: ArticleModel, folder: Path) -> No
 
 
 def test_the_bundle_verifies_in_every_runtime(folder: Path) -> None:
-    """Golden answers with whole articles, in each format and runtime, and by torch."""
+    """Golden answers with whole articles agree in each format and runtime, and by torch."""
     found = verification.verify(folder)
     assert found.agrees, [(check.format, check.runtime, check.fault) for check in found.checks if check.fault] + list(found.broken)
     assert {(check.format, check.runtime) for check in found.checks} > {("weights", "torch"), *(("fp32", runtime) for runtime in RUNTIMES)}
@@ -278,7 +278,7 @@ def _answers(folder: Path) -> list[golden.Golden]:
 
 
 def test_a_changed_graph_of_actors_makes_verify_fail(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its digest, before anything is replayed."""
+    """Its digest is checked before any answer is replayed."""
     monkeypatch.setattr(verification, "is_installed", lambda runtime: False)
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     path = copy / "onnx/actors.onnx"
@@ -288,7 +288,7 @@ def test_a_changed_graph_of_actors_makes_verify_fail(folder: Path, tmp_path: Pat
 
 @pytest.mark.parametrize("missing", ["actors.onnx", "model.fp32.onnx"])
 def test_a_bundle_without_a_graph_is_refused(folder: Path, tmp_path: Path, missing: str) -> None:
-    """In one sentence, with its name."""
+    """The message is one sentence with its name."""
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     (copy / "onnx" / missing).unlink()
     with pytest.raises(UserError, match=missing.replace(".", r"\.")) as refused:
@@ -297,7 +297,7 @@ def test_a_bundle_without_a_graph_is_refused(folder: Path, tmp_path: Path, missi
 
 
 def test_weights_and_graph_are_loaded_alike(model: ArticleModel, folder: Path, tmp_path: Path) -> None:
-    """The graph if it is preferred or there are no weights."""
+    """The graph is loaded if it is preferred or there are no weights."""
     assert isinstance(bundle.load(folder), ArticleModel)
     assert isinstance(bundle.load(folder, graph=True), bundle.ExportedModel)
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
@@ -308,7 +308,7 @@ def test_weights_and_graph_are_loaded_alike(model: ArticleModel, folder: Path, t
 
 
 def test_reduced_precisions_are_near(result: ExportResult) -> None:
-    """Whether they are near enough, the export decides, by labels and by sides."""
+    """The export decides whether they are near enough, by labels and by sides."""
     assert result.comparisons["fp16"].difference < 0.01
     assert result.comparisons["int8"].difference < 0.1
     for comparison in result.comparisons.values():
@@ -316,7 +316,7 @@ def test_reduced_precisions_are_near(result: ExportResult) -> None:
 
 
 def test_the_card_says_that_articles_are_read(folder: Path) -> None:
-    """And how, with an example that is true."""
+    """It also says how, with an example that runs."""
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert "Reads each sentence beside the others of its article, at most 6 at a time" in text
     assert "| fp16 | `onnx/model.fp16.onnx`" in text
@@ -326,7 +326,7 @@ def test_the_card_says_that_articles_are_read(folder: Path) -> None:
 
 @pytest.mark.usefixtures("traced")
 def test_nothing_is_written_where_the_graph_of_actors_differs(model: ArticleModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has to say what the trained model does, as the other graph has to."""
+    """Both graphs have to agree with the trained model."""
     write = graphs._write_actors
 
     def wrong(head: Any, path: Path) -> None:
@@ -344,7 +344,7 @@ def test_nothing_is_written_where_the_graph_of_actors_differs(model: ArticleMode
 
 
 def test_a_model_without_dyads_has_one_graph_and_no_actors(bert: Path, tmp_path: Path) -> None:
-    """Its sentences are read all the same."""
+    """Its sentences are still classified."""
     model = _model(bert)
     folder = _exported(model, tmp_path / "bundle").folder
     assert folder is not None
@@ -366,8 +366,8 @@ def test_a_task_with_the_name_of_another_input_or_output_is_refused(bert: Path, 
 
 
 def test_the_standalone_client_groups_as_the_model_does() -> None:
-    """A segment without article or position is by itself, behind its context; the first headline of
-    an article counts.
+    """A segment without article or position is on its own, after its context; the first headline
+    given for an article applies.
     """
     places = [
         ("x", 3, "Kopf", "c"),

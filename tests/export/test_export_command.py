@@ -54,7 +54,7 @@ def test_a_run_becomes_a_bundle_that_verifies(here: Path, tmp_path: Path, capsys
 
 
 def test_a_bill_of_materials_names_what_trained_a_model_and_what_runs_it(here: Path, tmp_path: Path) -> None:
-    """In CycloneDX, by its schema; with the versions of the run, and the same bytes each time."""
+    """It is valid CycloneDX, has the run's versions, and is byte for byte the same each time."""
     for name in ("b", "again"):
         assert main(["export", "run=tiny-1", f"to={tmp_path / name}", "licence=CC BY 4.0"]) == 0
     text = (tmp_path / "b/sbom.cdx.json").read_text(encoding="utf-8")
@@ -77,7 +77,7 @@ def test_a_bill_of_materials_names_what_trained_a_model_and_what_runs_it(here: P
 
 
 def test_a_signed_export_is_verified_by_its_public_key(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """With thresholds of dyads, which lie beside what is listed elsewhere."""
+    """The thresholds of dyads are signed too."""
     private, public = new_key(tmp_path / "ours")
     copy = shutil.copytree(next((here / "experiments" / "runs").glob("tiny-1-*/bundle")), tmp_path / "copy")
     dyad_model.write_thresholds(copy, Thresholds(pair=0.7), {"corpus": "mine"})
@@ -97,7 +97,7 @@ def test_a_signed_export_is_verified_by_its_public_key(here: Path, tmp_path: Pat
 def test_a_key_that_cannot_sign_is_refused_before_the_export(
     here: Path, tmp_path: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the command that makes one, and nothing written."""
+    """If the key is invalid, the message has the command that makes one; nothing is written."""
     private, public = new_key(tmp_path / "ours")
     named = [word.format(private=private, public=public, folder=tmp_path) for word in words]
     assert main(["export", "run=tiny-1", f"to={tmp_path / 'b'}", *named]) == 2
@@ -110,7 +110,7 @@ def test_a_key_that_cannot_sign_is_refused_before_the_export(
 def test_an_exported_bundle_is_predicted_with_and_evaluated_like_a_trained_one(
     here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By its graph, with the same labels."""
+    """Its graph gives the same labels."""
     trained = next((here / "experiments" / "runs").glob("tiny-1-*/bundle"))
     assert main(["export", "run=tiny-1", f"to={tmp_path / 'b'}"]) == 0
     (tmp_path / "in.jsonl").write_text('{"text": "Chile warnt die Marine ."}\n{"text": "Peru lobt den Zoll ."}\n', encoding="utf-8")
@@ -126,7 +126,7 @@ def test_an_exported_bundle_is_predicted_with_and_evaluated_like_a_trained_one(
 
 
 def test_the_thresholds_of_dyads_go_along(here: Path, tmp_path: Path) -> None:
-    """Where the bundle has any; they are read from the exported one as from the trained one."""
+    """If the bundle has any; they are loaded from the exported bundle as from the trained one."""
     copy = shutil.copytree(next((here / "experiments" / "runs").glob("tiny-1-*/bundle")), tmp_path / "copy")
     assert main(["export", f"bundle={copy}", *CORPUS, f"to={tmp_path / 'without'}"]) == 0
     assert not (tmp_path / "without/dyads.json").exists()
@@ -137,7 +137,7 @@ def test_the_thresholds_of_dyads_go_along(here: Path, tmp_path: Path) -> None:
 
 
 def test_a_registered_export_becomes_champion_and_answers(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """From a run to the model behind the alias, by the two commands that the README names."""
+    """From a run to the model with the alias, by the commands of docs/export.md."""
     import mlflow
 
     assert main(["export", "run=tiny-1", f"to={tmp_path / 'b'}", "register=true"]) == 0
@@ -153,7 +153,7 @@ def test_a_registered_export_becomes_champion_and_answers(here: Path, tmp_path: 
 
 
 def test_of_several_seeds_the_first_is_exported(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A parent run stands for its first seed, and says so."""
+    """A parent run means its first seed, and a message says so."""
     done = run_here("train", *CORPUS, "model=linear", "model.min_count=1", "name=both", "seed=1,2", cwd=here)
     assert done.returncode == 0, done.stderr
     assert main(["export", "run=both", f"to={tmp_path / 'b'}"]) == 0
@@ -161,7 +161,7 @@ def test_of_several_seeds_the_first_is_exported(here: Path, tmp_path: Path, caps
 
 
 def test_a_bundle_without_a_run_cannot_be_registered(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """There is nothing that the version would belong to."""
+    """The version would belong to no run."""
     assert main(["export", f"bundle={tmp_path}", f"to={tmp_path / 'b'}", "register=true"]) == 2
     assert "name the run, as in run=ID" in capsys.readouterr().err.replace("\n", " ")
 
@@ -181,7 +181,7 @@ def test_a_format_that_was_asked_for_and_is_refused_ends_with_1(
 
 
 def test_a_format_that_nobody_asked_for_may_be_refused(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """fp16 is a present, so that its refusal is no failure."""
+    """fp16 is made by default, so its refusal is no failure."""
     monkeypatch.setattr(formats, "MAX_FLIPS", -1.0)
     assert main(["export", "run=tiny-1", f"to={tmp_path / 'b'}"]) == 0
 
@@ -220,7 +220,7 @@ def test_a_mistake_is_reported_in_one_sentence(here: Path, capsys: pytest.Captur
 
 
 def test_a_bundle_alone_needs_a_corpus_to_be_compared_on(here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whose dev split, nobody could guess; with its name it is exported."""
+    """It can't be inferred whose dev split to use; with the corpus named, the export works."""
     trained = next((here / "experiments" / "runs").glob("tiny-1-*/bundle"))
     assert main(["export", f"bundle={trained}", f"to={tmp_path / 'b'}"]) == 2
     assert "corpus=NAME has to say on whose dev split" in capsys.readouterr().err

@@ -1,5 +1,5 @@
-"""A linear model as a bundle: the graph, read by a client that knows n-grams from docs/bundle.md
-alone, answers as the model does.
+"""A linear model as a bundle: its graph gives the model's answers to a client that implements
+n-grams by docs/bundle.md alone.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def scheme() -> Scheme:
 
 
 def labelled(count: int, seed: int = 0) -> list[Segment]:
-    """The tiny sentences, with the actors that they name as a third task."""
+    """Return the tiny sentences, with the actors that they name as a third task."""
     out = []
     for segment in tiny.segments(count, seed):
         actors = tuple(actor for actor in ("Chile", "Peru") if actor in segment.text) + (("10",) if "Malta" in segment.text else ())
@@ -69,13 +69,13 @@ def fitted(kind: str = "logistic") -> LinearModel:
 
 @pytest.fixture(scope="module")
 def model() -> LinearModel:
-    """A model of two views and three tasks, each with a temperature of its own."""
+    """A model of two views and three tasks, two of them with a temperature."""
     return fitted()
 
 
 @pytest.fixture(scope="module")
 def exported(model: LinearModel, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
-    """What came of exporting it in all formats that are files."""
+    """The result of its export in all formats that are files."""
     return writing.export(model, tmp_path_factory.mktemp("export") / "bundle", reference(), PROVENANCE, ("fp16", "int8"))
 
 
@@ -88,7 +88,7 @@ def folder(exported: ExportResult) -> Path:
 
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Classifier:
-    """The client on it."""
+    """A client of that bundle."""
     return Classifier(folder)
 
 
@@ -106,8 +106,8 @@ def test_the_graph_answers_as_the_trained_model(model: LinearModel, client: Clas
 )
 @settings(max_examples=60, deadline=None)
 def test_any_text_at_all_is_read_as_scikit_learn_reads_it(model: LinearModel, client: Classifier, rows: list[tuple[str, str, str]]) -> None:
-    """Whatever Unicode holds: words, characters, blanks and cases are distinguished as the
-    vectorizers do.
+    """For any Unicode text: words, characters, whitespace and case are treated as by the
+    vectorizers.
     """
     segments = [Segment(str(number), text, context=context, target=target) for number, (text, context, target) in enumerate(rows)]
     found = client.probabilities([{"text": text, "context": context, "target": target} for text, context, target in rows])
@@ -124,12 +124,12 @@ def test_a_row_does_not_depend_on_its_neighbours(client: Classifier) -> None:
 
 
 def test_a_label_that_training_never_saw_has_no_probability(client: Classifier) -> None:
-    """Not a small one: none, as in the trained model."""
+    """It is exactly 0, as in the trained model."""
     assert client.probabilities(["Chile warnt die Bank."])["stance"][0, 3] == 0
 
 
 def test_svc_margins_come_out_as_the_same_probabilities(tmp_path: Path) -> None:
-    """Platt's scale and shift are part of the graph."""
+    """Scale and shift of Platt scaling are part of the graph."""
     svc = fitted("svc")
     done = writing.export(svc, tmp_path / "svc", reference(), PROVENANCE, ())
     assert done.folder is not None
@@ -137,21 +137,21 @@ def test_svc_margins_come_out_as_the_same_probabilities(tmp_path: Path) -> None:
 
 
 def test_a_text_without_a_known_ngram_is_answered(model: LinearModel, folder: Path) -> None:
-    """No n-gram at all gives what the intercepts say, and no division by zero."""
+    """Without any n-gram the intercepts decide, and nothing is divided by zero."""
     run = Classifier(folder)
     found = run.probabilities(["你好"])
     assert largest_difference(found, model.probabilities([Segment("1", "你好")])) < 1e-6
 
 
 def test_the_bundle_is_a_trained_bundle_too(model: LinearModel, folder: Path) -> None:
-    """``load_trained`` reads its weights, which answer the same to the last bit."""
+    """``load_trained`` reads its weights, whose probabilities are bitwise equal."""
     segments = labelled(20, seed=5)
     trained = bundle.load_trained(folder)
     assert all((trained.probabilities(segments)[task] == values).all() for task, values in model.probabilities(segments).items())
 
 
 def test_every_file_is_named_with_its_digest(folder: Path) -> None:
-    """Nothing lies in the folder that haltung.json does not account for."""
+    """haltung.json lists every other file in the folder."""
     named = set(json.loads((folder / "haltung.json").read_text(encoding="utf-8"))["files"])
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == named | {"haltung.json"}
 
@@ -163,14 +163,12 @@ def test_no_file_is_a_pickle(folder: Path) -> None:
 
 
 def test_outputs_repeat_the_labels_in_order(folder: Path) -> None:
-    """A label called 10 stands where it was declared, for languages whose objects would put it
-    first.
-    """
+    """A label named 10 keeps its declared place; objects of some languages would put it first."""
     assert json.loads((folder / "haltung.json").read_text(encoding="utf-8"))["outputs"]["actors"] == ["Chile", "Peru", "10"]
 
 
 def test_golden_answers_are_the_trained_models(model: LinearModel, folder: Path) -> None:
-    """At least 40 inputs, each with the very probabilities that the model has before the export."""
+    """At least 40 inputs, each with exactly the model's probabilities before the export."""
     answers = golden.read(folder, scheme())
     assert len(answers) >= 40
     written = tables([one.probabilities for one in answers], scheme())
@@ -178,9 +176,7 @@ def test_golden_answers_are_the_trained_models(model: LinearModel, folder: Path)
 
 
 def test_fp16_is_smaller(folder: Path) -> None:
-    """Weights in half precision take half the room; of a tiny model's graph the nodes are a good
-    part.
-    """
+    """Half precision halves the weights, but nodes are a large part of a tiny model's graph."""
     formats = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))["formats"]
     assert formats["fp16"]["bytes"] < 0.85 * formats["fp32"]["bytes"]
 
@@ -196,7 +192,7 @@ def test_an_export_replaces_an_older_one(model: LinearModel, tmp_path: Path) -> 
 
 
 def test_a_folder_with_something_else_is_left_alone(model: LinearModel, tmp_path: Path) -> None:
-    """No export takes the place of a folder that is no bundle."""
+    """An export never replaces a folder that is not a bundle."""
     (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
     with pytest.raises(UserError, match="holds something that is no bundle"):
         writing.export(model, tmp_path, reference(), PROVENANCE, ())
@@ -206,9 +202,7 @@ def test_a_folder_with_something_else_is_left_alone(model: LinearModel, tmp_path
 def test_a_graph_that_disagrees_is_refused_and_nothing_is_written(
     model: LinearModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An fp32 graph without its temperature exceeds the limit, so that the folder stays as it
-    was.
-    """
+    """An fp32 graph without its temperature exceeds the limit, so the folder stays as it was."""
     right = formats.write_graph
 
     def wrong(model: LinearModel, path: Path) -> dict[str, Any]:
@@ -226,7 +220,7 @@ def test_a_graph_that_disagrees_is_refused_and_nothing_is_written(
 def test_a_format_that_flips_labels_is_left_out_with_the_reason(
     model: LinearModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its file is gone, and haltung.json says how far it was off."""
+    """Its file is removed, and haltung.json says by how much it exceeded the limit."""
     from haltung.export.graphs import reduced
 
     def ruined(source: Path, path: Path) -> None:
@@ -248,8 +242,8 @@ def test_a_format_that_flips_labels_is_left_out_with_the_reason(
 
 
 def test_limits_are_those_that_are_stated() -> None:
-    """Exact: 1e-4 and no flip; reduced: 1 % flips and half a point of macro-F1, each task by
-    itself.
+    """Exact formats: 1e-4 and no flip. Reduced ones: 1 % flips and half a point of macro-F1, for
+    each task separately.
     """
     near = FormatComparison(1e-4, {"stance": 0.0}, {"stance": 0.7}, 1.0)
     assert formats.objections(near, {"stance": 0.7}, exact=True) == []
@@ -263,7 +257,7 @@ def test_limits_are_those_that_are_stated() -> None:
 
 
 def test_a_probability_that_is_no_number_is_a_fault() -> None:
-    """NaN is no agreement, though it is larger than nothing."""
+    """NaN is a disagreement, although it exceeds no limit in a comparison."""
     off = FormatComparison(float("nan"), {"stance": 0.0}, {}, 1.0)
     assert formats.objections(off, {}, exact=True)
     assert largest_difference({"stance": np.array([[np.nan]])}, {"stance": np.array([[0.5]])}) == float("inf")
@@ -282,9 +276,7 @@ def test_the_model_card_holds_figures_labels_and_header(folder: Path) -> None:
 
 
 def test_answers_fit_the_schema_of_the_response(client: Classifier, folder: Path) -> None:
-    """What the client says is what the schema promises; a label that there isn't, is refused by
-    it.
-    """
+    """The schema accepts what the client returns, and rejects a label that does not exist."""
     validators = pytest.importorskip("jsonschema_rs")
     schema = validators.Draft202012Validator(json.loads((folder / "response.schema.json").read_text(encoding="utf-8")))
     (answer,) = client.classify([{"text": "Chile warnt die Bank.", "id": "a"}])
@@ -294,7 +286,7 @@ def test_answers_fit_the_schema_of_the_response(client: Classifier, folder: Path
 
 
 def test_requests_are_distinguished_by_the_schema_of_the_request(folder: Path) -> None:
-    """One segment or several, a precision that there is a threshold for, and nothing else."""
+    """It accepts one or several segments and a precision with a threshold, and nothing else."""
     validators = pytest.importorskip("jsonschema_rs")
     schema = validators.Draft202012Validator(json.loads((folder / "request.schema.json").read_text(encoding="utf-8")))
     assert schema.is_valid({"text": "Chile warnt.", "abstain": 0.9})

@@ -1,5 +1,5 @@
-"""A network as a bundle: the ONNX graph answers as the trained network does, whatever the batch,
-the lengths and the views.
+"""A network as a bundle: the ONNX graph gives the trained network's answers, for any batch, lengths
+and views.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from haltung.models.predictor import Calibration, tables
 from haltung.models.spec import NetworkSpec
 from haltung.records import Segment
 
-pytestmark = pytest.mark.slow  # tracing a network for ONNX takes its time, however small it is
+pytestmark = pytest.mark.slow  # tracing even a small network for ONNX is slow
 
 SCHEME = {
     **tiny.SCHEME,
@@ -43,8 +43,8 @@ SCHEME = {
 
 
 def made(bert: Path) -> NeuralModel:
-    """Two views, three tasks, three poolings; the heads are drawn wide, so that probabilities are
-    far from even.
+    """Return a network with two views, three tasks and three poolings, whose large head weights
+    give probabilities far from uniform.
     """
     spec = NetworkSpec(
         reads={"topic": "text", "default": "target+context"}, pooling={"topic": "cls", "stance": "text", "default": "mean"}, max_length=32
@@ -79,7 +79,7 @@ def model(bert: Path) -> NeuralModel:
 
 @pytest.fixture(scope="module")
 def exported(model: NeuralModel, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
-    """What came of exporting it in every format that is a file."""
+    """The result of its export in every format that is a file."""
     split = ReferenceSplit("tiny", "dev", labelled(40, 7))
     return writing.export(model, tmp_path_factory.mktemp("network") / "bundle", split, {"run": "r1", "corpus": "tiny"}, ("fp16", "int8"))
 
@@ -93,7 +93,7 @@ def folder(exported: ExportResult) -> Path:
 
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Classifier:
-    """The client on it."""
+    """A client of that bundle."""
     return Classifier(folder)
 
 
@@ -105,7 +105,7 @@ def test_the_graph_answers_as_the_network(model: NeuralModel, client: Classifier
 
 @pytest.mark.parametrize("seed", range(4))
 def test_any_batch_and_any_lengths_are_taken(model: NeuralModel, client: Classifier, folder: Path, seed: int) -> None:
-    """Batches of 1 to 9 rows, texts from one word to more than fit."""
+    """Batches of 1 to 9 rows, with texts from two words to more than the maximum length."""
     rng = np.random.default_rng(seed)
     rows = int(rng.integers(1, 10))
     segments = [
@@ -115,7 +115,7 @@ def test_any_batch_and_any_lengths_are_taken(model: NeuralModel, client: Classif
 
 
 def test_padding_changes_nothing(client: Classifier, folder: Path) -> None:
-    """The same row with and without a long neighbour, in the graph itself."""
+    """In the graph itself, a row has the same answer with and without a longer one in its batch."""
     run = sessions.load(Graph("onnxruntime", "fp32", folder / "onnx" / "model.fp32.onnx"))
     segments = parts([Segment("1", "Chile warnt"), Segment("2", "Peru lobt die Bank in Malta . " * 5)])
     ((_, feeds),) = client.batches(segments[:1])
@@ -137,8 +137,8 @@ def test_what_stands_in_padding_is_not_read(client: Classifier, folder: Path) ->
 
 
 def test_inputs_and_outputs_are_named_as_the_contract_says(folder: Path) -> None:
-    """VIEW.input_ids and so on, batch and tokens dynamic; one output for each task, in the scheme's
-    order.
+    """Inputs are VIEW.input_ids and so on, with dynamic batch and tokens; there is one output per
+    task, in the scheme's order.
     """
     made = onnx.load(folder / "onnx" / "model.fp32.onnx").graph
     views, parts = ("target+context", "text"), ("input_ids", "attention_mask", "own_mask", "token_type_ids")
@@ -149,8 +149,8 @@ def test_inputs_and_outputs_are_named_as_the_contract_says(folder: Path) -> None
 
 @pytest.mark.usefixtures("exported")
 def test_exporting_leaves_the_model_as_it_was(model: NeuralModel) -> None:
-    """Neither training mode (the exporter brings it back) nor attention changes, so that a
-    prediction after is one before.
+    """Neither mode (the exporter turns training on) nor attention changes, so predictions stay the
+    same.
     """
     assert not any(module.training for module in model.network.modules())
     before = model.network.encoder.config._attn_implementation
@@ -160,19 +160,19 @@ def test_exporting_leaves_the_model_as_it_was(model: NeuralModel) -> None:
 
 
 def test_gelu_is_one_operator_to_onnx_runtime(folder: Path, tmp_path: Path) -> None:
-    """No error function is left of the activations once the runtime has fused what it can."""
+    """After the runtime's fusions, no activation has an error function as a separate operator."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(tmp_path / "fused.onnx")
     onnxruntime.InferenceSession(folder / "onnx" / "model.fp32.onnx", options, providers=["CPUExecutionProvider"])
     kinds = Counter(node.op_type for node in onnx.load(tmp_path / "fused.onnx").graph.node)
-    # Two views pass two layers each.
+    # Two views with two layers each.
     assert kinds["Erf"] == 0
     assert kinds["BiasGelu"] + kinds["Gelu"] == 4
 
 
 def test_the_weights_alone_are_a_trained_bundle(model: NeuralModel, folder: Path) -> None:
-    """``load_trained`` reads the exported folder, and it answers the same."""
+    """``load_trained`` reads the exported folder, with the same answers."""
     segments = labelled(10, 3)
     trained = bundle.load_trained(folder)
     assert isinstance(trained, NeuralModel)
@@ -180,8 +180,8 @@ def test_the_weights_alone_are_a_trained_bundle(model: NeuralModel, folder: Path
 
 
 def test_the_exported_graph_predicts_as_the_network(model: NeuralModel, folder: Path) -> None:
-    """``bundle.load`` gives the graph of an exported folder, if preferred, behind the models' one
-    interface.
+    """``bundle.load`` returns the graph of an exported folder, if preferred, with the interface of
+    models.
     """
     segments = labelled(10, 3)
     exported_model = bundle.load(folder, graph=True)
@@ -194,8 +194,8 @@ def test_the_exported_graph_predicts_as_the_network(model: NeuralModel, folder: 
 def test_an_exported_bundle_predicts_by_its_graph_or_by_its_weights(
     model: NeuralModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """``predict`` gives the figures of the graph or, by torch, those of the training to the last
-    digit, in bfloat16 where the processor has that.
+    """``predict`` gives the graph's probabilities or, with torch, exactly those of the trained
+    model, in bfloat16 if the processor supports it.
     """
     monkeypatch.setattr(neural, "has_bf16", lambda device: True)
     (tmp_path / "in.jsonl").write_text('{"text": "Chile warnt die Bank in Malta ."}\n', encoding="utf-8")
@@ -223,21 +223,21 @@ def test_without_torch_or_weights_the_graph_predicts(folder: Path, tmp_path: Pat
 
 
 def test_the_bundle_verifies_in_every_runtime(folder: Path) -> None:
-    """The golden answers, nasty ones among them, in each format and runtime, and by torch."""
+    """Golden answers, including difficult ones, agree in each format and runtime, and by torch."""
     found = verify(folder)
     assert found.agrees, [(check.format, check.runtime, check.fault) for check in found.checks if check.fault] + list(found.broken)
     assert ("weights", "torch") in {(check.format, check.runtime) for check in found.checks}
 
 
 def test_golden_answers_are_those_of_fp32(model: NeuralModel, folder: Path) -> None:
-    """Not those of bfloat16, which a processor that has it predicts in."""
+    """Not those of bfloat16, which predictions use if the processor supports it."""
     answers = golden.read(folder, model.scheme)
     found = model.probabilities([one.segment for one in answers], precision="fp32")
     assert largest_difference(found, tables([one.probabilities for one in answers], model.scheme)) < 1e-6
 
 
 def test_a_changed_weight_makes_verify_fail(folder: Path, tmp_path: Path) -> None:
-    """One head's bias is enough, with every digest made to fit."""
+    """One head's bias is enough, even if all digests are updated."""
     from safetensors.torch import load_file, save_file
 
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
@@ -249,13 +249,13 @@ def test_a_changed_weight_makes_verify_fail(folder: Path, tmp_path: Path) -> Non
 
 
 def test_the_encoders_path_is_not_written(folder: Path, bert: Path) -> None:
-    """A folder of this machine is nobody else's business."""
+    """The path of a local folder is private."""
     assert str(bert.parent) not in (folder / "haltung.json").read_text(encoding="utf-8")
 
 
 def test_eight_bits_are_near_and_small(exported: ExportResult, folder: Path, tmp_path: Path) -> None:
-    """Tables and matrices lose three quarters of their size, and no probability goes far; whether
-    it is near enough, the export decides.
+    """Embeddings and matrices shrink to a quarter, and no probability changes much; the export
+    decides whether little enough.
     """
     from haltung.export.graphs import reduced
 
@@ -266,7 +266,7 @@ def test_eight_bits_are_near_and_small(exported: ExportResult, folder: Path, tmp
 
 
 def test_logging_stays_as_the_user_has_it(exported: ExportResult) -> None:
-    """The quantiser's module would set up everybody's logging."""
+    """The quantiser's module would configure the root logger."""
     import logging
 
     assert logging.getLogger().level != logging.INFO

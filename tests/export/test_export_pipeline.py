@@ -1,5 +1,5 @@
-"""``haltung export form=transformers``: a folder for each task, which plain transformers loads and
-which says what the trained model does; and what can't be said so is refused.
+"""``haltung export form=transformers``: one folder per task, which transformers loads and which
+gives the trained model's answers; other models are refused.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FILES = {
 }
 TEXTS = ["Chile warnt den Zoll in Peru .", "Malta lobt die Bank .", "Nepal kennt das Heer in Laos . " * 20]
 
-# Run where Haltung is not installed: each folder's scores for each text, by label.
+# Runs where Haltung is not installed; prints each folder's scores for each text, by label.
 PROGRAM = """
 import json, sys
 from importlib.util import find_spec
@@ -58,8 +58,8 @@ print(json.dumps(answers))
 
 
 def network(encoder: Path, scheme: Scheme | None = None, prefix: str = "", **changes: object) -> NeuralModel:
-    """An untrained network of the first token, calibrated, with heads large enough for clear
-    answers.
+    """Return an untrained, calibrated network that pools the first token, with head weights large
+    enough for clear answers.
     """
     torch.manual_seed(1)
     spec = NetworkSpec(**{"pooling": {"default": "cls"}, "max_length": 32, **changes})  # type: ignore[arg-type]
@@ -93,7 +93,7 @@ def write_encoder(folder: Path, family: str, bert: Path, **changes: object) -> P
 
 @pytest.fixture(scope="module")
 def home(bert: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], object]) -> Path:
-    """A folder in which a network of the first token has been trained and exported to ``plain``."""
+    """A folder with a trained network that pools the first token, exported to ``plain``."""
     folder = tmp_path_factory.mktemp("pipeline")
     write_corpus(folder)
     new_store(folder)
@@ -109,7 +109,7 @@ def home(bert: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Callab
 
 @pytest.mark.slow
 def test_a_pipeline_without_haltung_says_what_the_trained_model_does(home: Path, tmp_path: Path) -> None:
-    """In a process that has transformers and no Haltung, long texts and all."""
+    """In a process with transformers and without Haltung, also for long texts."""
     python = bare_environment.make(tmp_path / "venv", ["torch", "transformers"])
     folders = [str(home / "plain" / task) for task in ("topic", "stance")]
     command = [python, "-c", PROGRAM, json.dumps([folders, TEXTS])]
@@ -127,7 +127,7 @@ def test_a_pipeline_without_haltung_says_what_the_trained_model_does(home: Path,
 
 @pytest.mark.slow
 def test_the_folder_is_all_that_is_needed_and_names_no_machine(home: Path, bert: Path) -> None:
-    """One for each task, its labels in the config, German and English names in the card."""
+    """One per task, with its labels in the config and German and English names in the card."""
     assert {path.relative_to(home / "plain").as_posix() for path in (home / "plain").rglob("*") if path.is_file()} == {
         f"{task}/{name}" for task in ("topic", "stance") for name in FILES
     }
@@ -147,7 +147,7 @@ def test_the_folder_is_all_that_is_needed_and_names_no_machine(home: Path, bert:
 
 @pytest.mark.slow
 def test_the_tokenizer_cuts_where_the_model_does(home: Path) -> None:
-    """As transformers and as text-embeddings-inference are told."""
+    """In the settings of transformers and those of text-embeddings-inference."""
     tokenizer = AutoTokenizer.from_pretrained(home / "plain/stance")
     assert len(tokenizer(TEXTS[2], truncation=True)["input_ids"]) == tokenizer.model_max_length == 32
     assert json.loads((home / "plain/stance/sentence_bert_config.json").read_text(encoding="utf-8"))["max_seq_length"] == 32
@@ -155,7 +155,7 @@ def test_the_tokenizer_cuts_where_the_model_does(home: Path) -> None:
 
 @pytest.mark.parametrize("family", sorted(plain._FAMILIES))
 def test_every_family_says_what_the_model_does(family: str, bert: Path, tmp_path: Path) -> None:
-    """Temperatures applied; a task with several labels a text by a sigmoid of each."""
+    """With temperatures; a multi-label task has a sigmoid for each label."""
     model = network(bert if family == "bert" else write_encoder(tmp_path / "encoder", family, bert))
     result = exported(model, tmp_path / "plain")
     assert result.formats == ("topic", "stance"), result.refused
@@ -170,7 +170,7 @@ def test_every_family_says_what_the_model_does(family: str, bert: Path, tmp_path
 
 
 def test_large_states_are_hardly_bent_by_tanh() -> None:
-    """Even 20, and in float16 no less exact than a head of its own would be."""
+    """Even 20; in float16 they are as exact as with a plain head."""
     torch.manual_seed(0)
     states, weight = torch.randn(500, 768), torch.randn(10, 768) * 0.08
     states[:, 5] = 20
@@ -194,7 +194,7 @@ def test_exporting_leaves_the_model_as_it_was(bert: Path, tmp_path: Path) -> Non
 
 
 def test_lora_is_added_to_the_weights(bert: Path, tmp_path: Path) -> None:
-    """The encoder is a plain one then."""
+    """The exported encoder is a plain one."""
     model = network(bert, tune="lora")
     for name, parameter in model.network.named_parameters():
         if "lora_B" in name:
@@ -203,7 +203,7 @@ def test_lora_is_added_to_the_weights(bert: Path, tmp_path: Path) -> None:
 
 
 def test_an_older_export_is_replaced_and_nothing_else(bert: Path, tmp_path: Path) -> None:
-    """A task that is not there any more goes with it; a file or another model stays."""
+    """A task that is no longer exported is removed; a file or another model is not."""
     model, folder = network(bert), tmp_path / "plain"
     exported(model, folder)
     assert exported(model, folder, {"stance": "why"}).refused == {"stance": "why"}
@@ -220,7 +220,7 @@ def test_an_older_export_is_replaced_and_nothing_else(bert: Path, tmp_path: Path
 
 
 def test_what_does_not_agree_is_not_written(bert: Path, tmp_path: Path) -> None:
-    """An activation that this kind of encoder usually does not have bends the logits."""
+    """An activation that is unusual for this kind of encoder distorts the logits."""
     model = network(write_encoder(tmp_path / "encoder", "deberta-v2", bert, pooler_hidden_act="tanh"))
     result = exported(model, tmp_path / "plain")
     assert result.folder is None
@@ -238,7 +238,7 @@ def _other(kind: str, bert: Path) -> Model:
 
 @pytest.mark.parametrize(("kind", "lost"), [("article", "other sentences and dyads"), ("linear", "words"), ("ensemble", "members")])
 def test_other_models_are_refused(kind: str, lost: str, bert: Path, tmp_path: Path) -> None:
-    """With what would be lost, and the words to train one that is not."""
+    """The message says what would be lost, and how to train a model that can be exported."""
     folder = bundle.save(_other(kind, bert), tmp_path / "bundle")
     with pytest.raises(UserError, match=rf"of kind '{kind}'.* without .*{lost} .* model=network 'model.reads=.*' 'model.pooling="):
         plain.obstacles(folder)
@@ -260,7 +260,7 @@ def test_what_no_class_of_transformers_reads_is_refused(changes: dict[str, objec
 
 
 def test_a_task_that_can_be_expressed_is_none_of_the_obstacles(bert: Path, tmp_path: Path) -> None:
-    """Each task has reads and pooling of its own."""
+    """Each task has its own views and pooling."""
     folder = bundle.save(network(bert, pooling={"topic": "cls", "default": "mean"}), tmp_path / "bundle")
     assert set(plain.obstacles(folder)) == {"stance"}
 
@@ -288,7 +288,7 @@ def test_a_bundle_that_no_pipeline_can_stand_for_is_refused(
 
 
 def test_two_units_for_each_label_have_to_fit(bert: Path, tmp_path: Path) -> None:
-    """Into the width of an encoder whose activation is no tanh."""
+    """They must fit into the width of an encoder whose activation is not tanh."""
     tasks = {"topic": {"labels": [f"t{n}" for n in range(17)]}, "stance": {"labels": [f"s{n}" for n in range(16)]}}
     model = network(write_encoder(tmp_path / "encoder", "electra", bert), parse({"name": "wide", "tasks": tasks}))
     folder = bundle.save(model, tmp_path / "bundle")
@@ -298,7 +298,7 @@ def test_two_units_for_each_label_have_to_fit(bert: Path, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_the_command_writes_what_it_can_and_says_what_it_cannot(home: Path, bert: Path, tmp_path: Path) -> None:
-    """Exit code 1 if a task is left out; 2 and no corpus needed if all are."""
+    """Exit code 1 if a task is omitted; 2, without a corpus, if all are."""
     saved = bundle.save(network(bert, tiny.scheme(), pooling={"topic": "cls", "default": "mean"}), tmp_path / "some")
     words = ("export", *CORPUS, f"to={tmp_path / 'out'}", "form=transformers")
     done = run_here(*words, f"bundle={saved}", cwd=home)
@@ -313,7 +313,7 @@ def test_the_command_writes_what_it_can_and_says_what_it_cannot(home: Path, bert
 
 @pytest.mark.slow
 def test_the_command_writes_nothing_where_nothing_agrees(home: Path, bert: Path, tmp_path: Path) -> None:
-    """Exit code 1, the difference in figures, and what was there before stays."""
+    """Exit code 1; the message has the difference, and an older export stays."""
     encoder = write_encoder(tmp_path / "encoder", "deberta-v2", bert, pooler_hidden_act="tanh")
     saved = bundle.save(network(encoder, tiny.scheme()), tmp_path / "bundle")
     before = (home / "plain/topic/model.safetensors").read_bytes()
@@ -326,7 +326,7 @@ def test_the_command_writes_nothing_where_nothing_agrees(home: Path, bert: Path,
 
 @pytest.mark.slow
 def test_the_repository_of_each_task_is_checked_before_the_export(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its name is longer than the one that is given."""
+    """Its name is the given one with the task appended, which may be too long."""
     monkeypatch.setenv("HF_TOKEN", "hf_ours")
     name = f"ours/{'n' * 90}"
     done = run_here("export", "run=tiny-1", "to=other", "form=transformers", f"hub={name}", cwd=home)

@@ -1,4 +1,4 @@
-"""The bundle behind MLflow's interface: inputs, predictions, and that it loads anywhere."""
+"""A bundle with MLflow's interface: inputs, predictions, and loading on any machine."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _loaded(folder: Path, client: Path | None = None) -> BundleModel:
 
 
 def test_it_answers_as_the_bundle_does(folder: Path) -> None:
-    """One way from a text to an answer, whoever asks."""
+    """Both interfaces give the same predictions."""
     rows = tiny.segments(8, seed=3)
     expected = [prediction.to_dict() for prediction in bundle.load(folder).predict(rows)]
     answers = _loaded(folder).predict(None, columns(rows)).to_dict("records")
@@ -77,7 +77,7 @@ def test_it_answers_as_the_bundle_does(folder: Path) -> None:
 
 
 def test_the_context_reaches_a_network(bert: Path, tmp_path: Path) -> None:
-    """A network that reads the context answers differently for another one."""
+    """A network that reads the context gives another answer for another context."""
     torch.manual_seed(1)
     model = build(tiny.encoder(bert), NetworkSpec(max_length=32, reads={"default": "context"}), tiny.scheme())
     loaded = _loaded(bundle.save(model, tmp_path / "network"))
@@ -97,33 +97,33 @@ def test_the_context_reaches_a_network(bert: Path, tmp_path: Path) -> None:
     ],
 )
 def test_text_may_come_as_a_table_or_a_list(loaded: BundleModel, given: Any) -> None:
-    """What is optional may be missing, or hold what pandas writes for nothing."""
+    """Optional values may be omitted, or be a missing value of pandas."""
     (answer,) = loaded.predict(None, given).to_dict("records")
     values = {task: max(has, key=has.get) for task, has in json.loads(answer.pop("probabilities")).items()}
     assert (answer, values["topic"]) == ({"id": "0", **values}, "economy")
 
 
 def test_a_model_of_single_texts_passes_over_the_columns_of_articles(loaded: BundleModel) -> None:
-    """One table serves models of both kinds."""
+    """One table can be used for models of both kinds."""
     frame = pd.DataFrame({"text": ["Peru lobt den Zoll .", "Chile warnt die Marine ."], "id": ["x", "y"]})
     placed = frame.assign(article="a", headline="Ghana", position=[1.0, np.nan])
     pd.testing.assert_frame_equal(loaded.predict(None, placed), loaded.predict(None, frame))
 
 
 def test_half_a_character_is_read_all_the_same(loaded: BundleModel) -> None:
-    """A JSON escape can smuggle it in, and pandas' own strings can't hold it."""
+    """JSON escapes can contain it, and strings of pandas can't."""
     assert len(loaded.predict(None, ["Peru lobt \ud83d den Zoll .", {"text": "Chile .", "context": "\ude00"}])) == 2
 
 
 def test_an_answer_keeps_the_rows_index_and_id(loaded: BundleModel) -> None:
-    """Spark and pandas put the answers beside the rows by index."""
+    """Spark and pandas align answers and rows by index."""
     frame = pd.DataFrame({"text": ["Peru lobt den Zoll ."] * 2, "id": ["x", "y"]}, index=[7, 3])
     answers = loaded.predict(None, frame)
     assert (list(answers.index), list(answers["id"])) == ([7, 3], ["x", "y"])
 
 
 def test_no_rows_give_no_answers(loaded: BundleModel) -> None:
-    """An empty table is no error, and has the columns all the same."""
+    """An empty input is no error, and the result still has its columns."""
     answers = loaded.predict(None, [])
     assert (len(answers), list(answers.columns)) == (0, ["id", "topic", "stance", "probabilities"])
 
@@ -138,7 +138,7 @@ def test_no_rows_give_no_answers(loaded: BundleModel) -> None:
     ],
 )
 def test_input_without_text_is_an_error(loaded: BundleModel, given: Any, message: str) -> None:
-    """No row is answered by guessing; the error is one for which MLflow's server answers 400."""
+    """No answer is guessed; the error makes MLflow's server answer 400."""
     with pytest.raises(MlflowException, match=message) as refused:
         loaded.predict(None, given)
     assert refused.value.get_http_status_code() == 400
@@ -160,15 +160,15 @@ def test_a_multi_label_task_answers_with_a_list(tmp_path: Path) -> None:
 
 
 def test_the_requirements_name_this_project_and_no_local_build() -> None:
-    """A suffix such as +cpu is known to no other machine."""
+    """A version with a suffix such as +cpu can't be installed elsewhere."""
     found = requirements("network")
     assert found[0].startswith("haltung==")
     assert any(line.startswith("torch==") for line in found)
     assert not any("+" in line for line in found)
 
 
-# What a process without this project says: nothing of it, nor torch, is there, and each form of
-# input is answered.
+# Runs in a process without this project; prints which of it, torch and transformers can be
+# imported, and the answers for each form of input.
 _ELSEWHERE = """
 import importlib.util, json, sys
 import mlflow, pandas as pd
@@ -190,7 +190,7 @@ TEXTS = ["Peru lobt den Zoll .", "Chile warnt die Marine .", "Größe 😀 ?"]
 
 @pytest.fixture(scope="module")
 def registered(shipped: Path, mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[tracking.Store, ModelVersion]:
-    """A store, and the version that was registered in it for an exported bundle."""
+    """A store, and the version registered in it for an exported bundle."""
     home = tmp_path_factory.mktemp("registered")
     shutil.copy(mlflow_database, home / "mlflow.db")
     store = tracking.Store(f"sqlite:///{home}/mlflow.db", str(home / "artifacts"))
@@ -206,7 +206,7 @@ def _expected(shipped: Path) -> list[dict[str, Any]]:
 
 
 def test_the_registered_version_tells_what_it_is(registered: tuple[tracking.Store, ModelVersion]) -> None:
-    """Form, scheme, corpus and run; the run names it, and it needs no torch and no Haltung."""
+    """It has form, scheme, corpus and run, and needs no torch and no Haltung; the run names it."""
     store, logged = registered
     record = tracking.find(store, "one")
     version = record.connection.client.get_model_version(logged.name, logged.version)
@@ -230,8 +230,8 @@ def test_only_an_exported_bundle_can_be_logged_so(registered: tuple[tracking.Sto
 
 @pytest.mark.slow
 def test_it_loads_where_nothing_of_this_project_is(registered: tuple[tracking.Store, ModelVersion], shipped: Path, tmp_path: Path) -> None:
-    """A fresh environment with the model's own requirements: no torch, no Haltung; and the same
-    answers for each form of input.
+    """A fresh environment with only the model's requirements, without torch and Haltung, gives the
+    same answers for each form of input.
     """
     store, logged = registered
     client = tracking.open_store(store).client
@@ -248,14 +248,14 @@ def test_it_loads_where_nothing_of_this_project_is(registered: tuple[tracking.St
 
 
 def _bare() -> dict[str, str]:
-    """The environment without what would let a process see this checkout."""
+    """Return the environment without the variables that would expose this checkout."""
     return {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
 
 
 @pytest.mark.slow
 def test_mlflow_serves_it_over_http(registered: tuple[tracking.Store, ModelVersion], shipped: Path, tmp_path: Path) -> None:
-    """Each form of a request that has rows with names; a mistake in the input is answered with 400
-    and its sentence.
+    """It takes each request form with named columns; invalid input is answered with 400 and one
+    sentence.
     """
     store, logged = registered
     with socket.socket() as free:
@@ -312,8 +312,8 @@ def _asked(port: int, given: dict[str, Any]) -> tuple[int, str]:
 
 
 def test_spark_can_hold_the_answers() -> None:
-    """Strings in; strings and lists of strings out. ``spark_udf`` turns each column's type into one
-    of Spark's, and knows these.
+    """Inputs are strings, outputs strings and lists of strings, which ``spark_udf`` can convert to
+    types of Spark.
     """
     from mlflow.types import DataType
     from mlflow.types.schema import Array

@@ -54,20 +54,20 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
-    """A hub without repositories, which takes uploads."""
+    """A hub without repositories, which accepts uploads."""
     (tmp_path / "hub").mkdir()
     with serve(uploads=tmp_path / "hub") as running:
         yield running
 
 
 def _environment(hub: Hub, home: Path, token: str = "hf_ours") -> dict[str, str]:
-    # The protocol of large files; the newer one has a server of its own.
+    # Use the older protocol for large files; the newer one needs a server of its own.
     return {**hub.environment(home), "HF_HUB_DISABLE_XET": "1", **({"HF_TOKEN": token} if token else {})}
 
 
 @pytest.mark.slow
 def test_a_wheel_is_installed_and_found_by_name(home: Path, tmp_path: Path) -> None:
-    """It holds the whole folder; pip takes it, and ``haltung.load`` finds it in another folder."""
+    """It has the whole folder; pip installs it, and ``haltung.load`` finds it from elsewhere."""
     site = tmp_path / "site"
     words = ("install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--target", str(site), str(home / WHEEL))
     subprocess.run([sys.executable, "-m", "pip", *words], check=True, capture_output=True)
@@ -83,7 +83,7 @@ def test_a_wheel_is_installed_and_found_by_name(home: Path, tmp_path: Path) -> N
 
 
 def test_a_wheel_says_what_it_needs(home: Path) -> None:
-    """Name, version, the licence of the data, the Haltung that it was made with, and the card."""
+    """Name, version, the licence of the data, the least version of Haltung, and the card."""
     import haltung
 
     with zipfile.ZipFile(home / WHEEL) as opened:
@@ -128,7 +128,7 @@ def test_a_wrong_name_is_refused_before_the_export(
 
 @pytest.mark.slow
 def test_a_model_goes_to_the_hub_and_comes_back(home: Path, hub: Hub, tmp_path: Path) -> None:
-    """The repository is private, has the same files, and is a bundle to whoever has the token."""
+    """The repository is private and has the same files; the token allows its use as a bundle."""
     environment = _environment(hub, tmp_path / "cache")
     done = haltung(*_export("to=again", "hub=ours/news"), cwd=home, env=environment)
     assert done.returncode == 0, done.stderr
@@ -149,7 +149,7 @@ def test_a_model_goes_to_the_hub_and_comes_back(home: Path, hub: Hub, tmp_path: 
 
 
 def test_a_card_of_a_compact_model_is_the_repositorys(hub: Hub, tmp_path: Path) -> None:
-    """The hub shows the file README.md of the topmost folder; what an older model has left goes."""
+    """The hub shows README.md of the top folder; files of an older model are removed."""
     (tmp_path / "small/bundle").mkdir(parents=True)
     (tmp_path / "small/bundle/README.md").write_text("the card\n", encoding="utf-8")
     (tmp_path / "small/compact.json").write_text("{}", encoding="utf-8")
@@ -171,7 +171,7 @@ def test_a_card_of_a_compact_model_is_the_repositorys(hub: Hub, tmp_path: Path) 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["token", "gone"])
 def test_a_refused_upload_leaves_the_folder(home: Path, hub: Hub, tmp_path: Path, fault: str) -> None:
-    """The export was not in vain: the sentence says how to upload what is written."""
+    """The bundle is kept; the message says so, and what to check before another export."""
     environment = _environment(hub, tmp_path / "cache", token="hf_wrong" if fault == "token" else "hf_ours")
     if fault == "gone":
         environment["HF_ENDPOINT"] = "http://127.0.0.1:9"
@@ -183,7 +183,7 @@ def test_a_refused_upload_leaves_the_folder(home: Path, hub: Hub, tmp_path: Path
 
 
 def test_a_wheel_that_cannot_be_written_is_said(home: Path, tmp_path: Path) -> None:
-    """A folder of the wheel's name is in the way."""
+    """Here a folder already has the wheel's name."""
     model = shutil.copytree(home / "mine", tmp_path / "mine")
     (tmp_path / WHEEL / "x").mkdir(parents=True)
     with pytest.raises(UserError, match=WHEEL):

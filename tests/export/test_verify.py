@@ -1,5 +1,5 @@
-"""A bundle that is not as it was exported fails the verification: each change with a sentence, and
-with exit code 1.
+"""A bundle that was changed after its export fails the verification, with a sentence for each
+change and exit code 1.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(whole: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be changed."""
+    """A copy of it that tests may change."""
     return Path(shutil.copytree(whole, tmp_path / "bundle"))
 
 
 def changed(folder: Path, change: Callable[[dict[str, Any]], None], consistent: bool = True) -> None:
-    """Change the description; ``consistent`` writes all digests anew, as an attacker would."""
+    """Change the description; ``consistent`` updates all digests, as an attacker would."""
     path = folder / "haltung.json"
     description = json.loads(path.read_text(encoding="utf-8"))
     change(description)
@@ -61,7 +61,7 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], None], consistent: 
 
 
 def graph(folder: Path, change: Callable[[onnx.ModelProto], None]) -> None:
-    """Change the fp32 graph, all digests consistent with it."""
+    """Change the fp32 graph and update all digests."""
     path = folder / "onnx" / "model.fp32.onnx"
     made = onnx.load(path)
     change(made)
@@ -84,7 +84,7 @@ def test_a_bundle_as_it_was_exported_agrees(whole: Path) -> None:
 
 @pytest.mark.parametrize("name", ["linear.safetensors", "vocabulary.json", "onnx/model.fp32.onnx", "README.md", "request.schema.json"])
 def test_a_changed_file_is_named(folder: Path, name: str) -> None:
-    """One byte more is enough, whether or not an answer changes."""
+    """One additional byte is enough, even if no answer changes."""
     with (folder / name).open("ab") as file:
         file.write(b" ")
     found = verify(folder)
@@ -94,7 +94,7 @@ def test_a_changed_file_is_named(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["onnx/model.fp16.onnx", "linear.safetensors", "vocabulary.json"])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
-    """The rest is replayed all the same."""
+    """What can be replayed still is."""
     (folder / name).unlink()
     found = verify(folder)
     assert not found.agrees
@@ -102,7 +102,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 
 
 def test_changed_weights_disagree_though_every_digest_fits(folder: Path) -> None:
-    """The trained model's own runtime replays the golden answers too."""
+    """The golden answers are replayed with the trained weights too."""
     from safetensors.numpy import load_file, save_file
 
     numbers = load_file(folder / "linear.safetensors")
@@ -128,7 +128,7 @@ def test_swapped_labels_disagree_though_every_digest_fits(folder: Path) -> None:
 
 
 def test_swapped_labels_are_found_by_the_digest_of_the_scheme(folder: Path) -> None:
-    """The digest of the labels is the one of the training."""
+    """Their digest must be that of the scheme in training."""
 
     def swap(description: dict[str, Any]) -> None:
         labels = description["scheme"]["tasks"]["topic"]["labels"]
@@ -139,7 +139,7 @@ def test_swapped_labels_are_found_by_the_digest_of_the_scheme(folder: Path) -> N
 
 
 def test_a_dropped_temperature_disagrees_though_every_digest_fits(folder: Path) -> None:
-    """In the graph it changes the graph's answers."""
+    """A graph without it gives other answers."""
     temperature = np.float32(bundle.describe(folder)["calibration"]["temperatures"]["stance"])
 
     def drop(made: onnx.ModelProto) -> None:
@@ -154,13 +154,13 @@ def test_a_dropped_temperature_disagrees_though_every_digest_fits(folder: Path) 
 
 
 def test_a_temperature_dropped_from_the_description_disagrees(folder: Path) -> None:
-    """There it changes the trained model's answers."""
+    """The trained model without it gives other answers."""
     changed(folder, lambda description: description["calibration"]["temperatures"].pop("stance"))
     assert faulty(verify(folder)) == {("weights", "scikit-learn")}
 
 
 def test_a_changed_description_is_named(folder: Path) -> None:
-    """Also where no golden answer could tell: a threshold, a licence."""
+    """Even a change that affects no golden answer, such as of a threshold or a licence."""
     changed(folder, lambda description: description["provenance"].update(licences={"data": "CC0"}), consistent=False)
     assert any("haltung.json has been changed since it was written" in sentence for sentence in verify(folder).broken)
 
@@ -181,7 +181,7 @@ def test_a_task_with_a_label_too_many_is_a_fault(folder: Path) -> None:
 
 
 def test_a_broken_graph_is_a_fault_of_its_format_alone(folder: Path) -> None:
-    """The other formats are replayed all the same."""
+    """The other formats are still replayed."""
     (folder / "onnx" / "model.fp32.onnx").write_bytes(b"no graph")
     found = verify(folder)
     assert ("fp32", "onnxruntime") in faulty(found)
@@ -189,7 +189,7 @@ def test_a_broken_graph_is_a_fault_of_its_format_alone(folder: Path) -> None:
 
 
 def test_golden_labels_that_contradict_their_probabilities_are_an_error(folder: Path) -> None:
-    """An answer that was changed by hand is no answer."""
+    """Such an answer was edited after the export."""
     lines = (folder / "golden.jsonl").read_text(encoding="utf-8").splitlines()
     row = json.loads(lines[0])
     row["labels"]["topic"] = "economy" if row["labels"]["topic"] == "security" else "security"
@@ -202,7 +202,7 @@ def test_golden_labels_that_contradict_their_probabilities_are_an_error(folder: 
 
 @pytest.mark.parametrize(("content", "sentence"), [(None, "is missing"), ("{", "line 1"), ("", "line 1"), ('{"id": "g"}\n', "line 1")])
 def test_golden_answers_that_cannot_be_read_are_an_error(folder: Path, content: str | None, sentence: str) -> None:
-    """Without them there is nothing to verify by."""
+    """Without them nothing can be verified."""
     (folder / "golden.jsonl").unlink() if content is None else (folder / "golden.jsonl").write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=sentence):
         verify(folder)
@@ -216,13 +216,13 @@ def test_a_trained_bundle_is_distinguished_from_an_exported_one(tmp_path: Path) 
 
 
 def test_a_file_outside_the_bundle_is_not_read(folder: Path) -> None:
-    """A description may name only what lies in its folder."""
+    """A description may list only files in its folder."""
     changed(folder, lambda description: description["files"].update({"../secret": "0"}), consistent=False)
     assert any("lies outside the bundle" in sentence for sentence in verify(folder).broken)
 
 
 def test_the_command_exits_with_0_and_1(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """0 for a bundle as it was exported, 1 for one that is not, with the reason."""
+    """0 for an unchanged bundle, 1 for a changed one, with the reason."""
     assert main(["verify", f"bundle={folder}"]) == 0
     assert "is as it was exported" in capsys.readouterr().out
     (folder / "vocabulary.json").unlink()
@@ -267,7 +267,7 @@ def unlisted(description: dict[str, Any]) -> None:
 def test_a_description_that_was_changed_is_not_what_was_signed(
     folder: Path, keys: tuple[Path, Path], change: Callable[[dict[str, Any]], None], consistent: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whether its own digests fit or not; nor is one without digests, which loads unchecked."""
+    """Whether its own digests match or not, and without digests, which loads unchecked."""
     changed(folder, change, consistent)
     code, text = told(folder, keys[0], capsys)
     assert code == 1
@@ -275,7 +275,7 @@ def test_a_description_that_was_changed_is_not_what_was_signed(
 
 
 def test_whose_signature_it_is_is_told(folder: Path, keys: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    """This key's, another's, nobody's; each in one sentence that names the bundle."""
+    """By this key, by another one, or none; each message is one sentence that names the bundle."""
     ours, theirs = keys
     numbers = [signature.read_key(str(key), "public").public_bytes_raw().hex() for key in keys]
     assert told(folder, ours, capsys)[1].endswith(f"{folder} is as it was exported and signed by this key, {numbers[0]}")
@@ -287,7 +287,7 @@ def test_whose_signature_it_is_is_told(folder: Path, keys: tuple[Path, Path], ca
 
 
 def test_a_changed_file_of_a_signed_bundle_is_named(folder: Path, keys: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    """Its digest is in what was signed; what came later is named, but for hidden files."""
+    """What is signed includes its digest; files added later are named, except hidden ones."""
     for name in ("dyads.json", "more/learned.txt"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("{}", encoding="utf-8")
@@ -305,7 +305,7 @@ def test_a_changed_file_of_a_signed_bundle_is_named(folder: Path, keys: tuple[Pa
 
 
 def test_a_signature_over_no_digests_says_nothing_of_files(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Somebody may sign an old bundle by other means, whose files are then anybody's."""
+    """Somebody may sign an old bundle by other means, but then its files are not protected."""
     private, public = new_key(tmp_path / "ours")
     changed(folder, unlisted, consistent=False)
     key = signature.read_key(str(private), "private")
@@ -316,7 +316,7 @@ def test_a_signature_over_no_digests_says_nothing_of_files(folder: Path, tmp_pat
 
 @pytest.mark.system("openssl")
 def test_keys_and_signatures_are_those_of_openssl(folder: Path, tmp_path: Path) -> None:
-    """By the commands of docs/export.md, for keys and for a verification without Haltung."""
+    """With the commands of docs/export.md, for keys and for verification without Haltung."""
     private, public = tmp_path / "key.pem", tmp_path / "public.pem"
     subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(private)], check=True)
     subprocess.run(["openssl", "pkey", "-in", str(private), "-pubout", "-out", str(public)], check=True)

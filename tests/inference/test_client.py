@@ -1,4 +1,4 @@
-"""The standalone client: the trained model's own answers from the exported folder alone, and one
+"""The standalone client: the trained model's answers from the exported folder alone, and one
 sentence for a mistake of the caller.
 """
 
@@ -42,12 +42,12 @@ def bundle(client_bundle: Callable[[str], tuple[Model, Path]]) -> Path:
 
 
 def _expected(model: Model, segments: list[Segment]) -> list[Prediction]:
-    """The trained model's predictions in single precision."""
+    """Return the trained model's predictions in single precision."""
     return predictions([one.id for one in segments], model.probabilities(segments, precision="fp32"), model.scheme)
 
 
 def test_golden_answers_are_met(pair: tuple[Model, Classifier]) -> None:
-    """Nasty inputs and all, far closer than the contract asks."""
+    """Also for difficult inputs, and far closer than the contract requires."""
     inputs, largest, differing = pair[1].verify()
     assert inputs >= 40
     assert largest < 1e-5
@@ -55,7 +55,7 @@ def test_golden_answers_are_met(pair: tuple[Model, Classifier]) -> None:
 
 
 def test_answers_are_the_models_own_in_the_order_of_the_texts(pair: tuple[Model, Classifier]) -> None:
-    """Long and short texts mixed, more than one batch, labels and probabilities of both kinds of
+    """For long and short texts in several batches, with labels and probabilities of both kinds of
     task.
     """
     model, classifier = pair
@@ -73,7 +73,7 @@ def test_answers_are_the_models_own_in_the_order_of_the_texts(pair: tuple[Model,
 
 
 def test_abstaining_is_the_models_own(pair: tuple[Model, Classifier]) -> None:
-    """For each precision that the bundle has a threshold for, and by calibrated probabilities."""
+    """For each precision with a threshold in the bundle, and by calibrated probabilities."""
     model, classifier = pair
     segments = client_bundles.segments(30, seed=3)
     given = [{"text": one.text, "context": one.context, "target": one.target} for one in segments]
@@ -89,7 +89,7 @@ def test_abstaining_is_the_models_own(pair: tuple[Model, Classifier]) -> None:
 
 
 def test_a_text_alone_needs_no_mapping(bundle: Path) -> None:
-    """A text and a mapping with that text are the same, and neither gets an id that it has not."""
+    """A text and a mapping with that text are equal, and neither gets an id that was not given."""
     classifier = Classifier(bundle)
     plain, mapped, empty = classifier.classify(
         ["Chile warnt", {"text": "Chile warnt"}, {"text": "Chile warnt", "context": None, "id": None}]
@@ -104,7 +104,7 @@ def test_no_text_gives_no_answer(bundle: Path) -> None:
 
 
 def test_halves_of_characters_are_read_as_the_replacement_character(bundle: Path) -> None:
-    """And two halves that belong together as their character."""
+    """Surrogate pairs are read as their character."""
     classifier = Classifier(bundle, threads=1)
     found = classifier.probabilities(["Peru \ud83d", "Peru \ufffd", "Peru \ud83d\ude42", "Peru 🙂"])
     assert all(np.array_equal(values[0], values[1]) and np.array_equal(values[2], values[3]) for values in found.values())
@@ -124,13 +124,13 @@ def test_halves_of_characters_are_read_as_the_replacement_character(bundle: Path
     ],
 )
 def test_a_wrong_segment_is_an_error_in_one_sentence(bundle: Path, segments: Any, sentence: str) -> None:
-    """With its row."""
+    """The message names the row, if the segments are a list."""
     with pytest.raises(BundleError, match=f"^{sentence}$"):
         Classifier(bundle).classify(segments)
 
 
 def test_an_unknown_precision_is_an_error_with_those_that_there_are(bundle: Path) -> None:
-    """0.95 was never reached, so it is none of them."""
+    """0.95 is not among them, since it was never reached."""
     with pytest.raises(BundleError, match=r"no thresholds for the precision 0.7; it has those for 0.8, 0.9"):
         Classifier(bundle).classify(["Ja"], abstain=0.7)
 
@@ -165,7 +165,7 @@ def test_a_bundle_that_does_not_fit_is_an_error_in_one_sentence(
 
 
 def test_a_folder_that_is_no_exported_bundle_is_an_error(bundle: Path, tmp_path: Path) -> None:
-    """None at all, an empty one, a trained model."""
+    """A missing folder, an empty one, a trained model, or broken JSON."""
     with pytest.raises(BundleError, match="is no such folder; name a folder that `haltung export` has written"):
         Classifier(tmp_path / "none")
     with pytest.raises(BundleError, match=r"has no haltung.json, so it is no bundle"):
@@ -179,14 +179,14 @@ def test_a_folder_that_is_no_exported_bundle_is_an_error(bundle: Path, tmp_path:
 
 
 def test_a_missing_library_is_an_error_with_its_installation(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """None in sys.modules is what an import of something absent meets."""
+    """``None`` in ``sys.modules`` makes an import fail as if the library were missing."""
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(BundleError, match="needs the library onnxruntime; install it with: pip install numpy onnxruntime tokenizers"):
         Classifier(bundle)
 
 
 def test_a_classifier_without_a_graph_makes_inputs_only(bundle: Path) -> None:
-    """A server runs the graph by other means."""
+    """A server runs the graph itself."""
     classifier = Classifier(bundle, format=None)
     ((rows, feeds),) = classifier.batches(["Ja"])
     assert (rows, list(feeds)) == ([0], ["numbers", "counts"])
@@ -224,9 +224,7 @@ def test_verify_needs_answers(bundle: Path, tmp_path: Path, capsys: pytest.Captu
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment that has the client's wheel and what the client needs, and
-    nothing else.
-    """
+    """The Python of an environment with only the client's wheel and the client's dependencies."""
     folder = tmp_path_factory.mktemp("wheel")
     isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
     pip = [sys.executable, "-m", "pip"]
@@ -238,7 +236,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_needs_neither_torch_nor_haltung(python: Path, pair: tuple[Model, Classifier]) -> None:
-    """In an environment without them it meets the golden answers."""
+    """In an environment without them it reproduces the golden answers."""
     absent = "import importlib.util as u; print([name for name in ('haltung', 'torch', 'transformers', 'sklearn') if u.find_spec(name)])"
     assert subprocess.run([python, "-I", "-c", absent], capture_output=True, text=True, check=True).stdout == "[]\n"
     done = subprocess.run([python, "-I", "-m", "haltung_client", pair[1].folder, "--verify"], capture_output=True, text=True, check=False)

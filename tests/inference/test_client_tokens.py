@@ -1,4 +1,4 @@
-"""The standalone client reads a text exactly as the training did, for any text, context, target and
+"""The standalone client reads a text exactly as in training, for any text, context, target and
 length.
 """
 
@@ -19,11 +19,11 @@ from haltung.inference.client import Classifier, Row
 from haltung.records import Segment
 from nasty_sentences import sentences
 
-# What the contract (docs/bundle.md) says of the two tokenizers' special tokens.
+# The special tokens of the two tokenizers in the notation of the contract (docs/bundle.md).
 BERT = {"single": [[2], [3]], "pair": [[2], [3], [3]], "types": {"single": [0, 0, 0], "pair": [0, 0, 0, 1, 1]}, "pad": 0}
 XLM_R = {"single": [[0], [2]], "pair": [[0], [2, 2], [2]], "types": None, "pad": 1}
 
-# Any text at all, and such as is made of words that the tokenizers know.
+# Arbitrary texts, and texts of words that the tokenizers know.
 _TEXTS = st.one_of(
     st.text(st.characters(exclude_categories=()), max_size=60),
     st.lists(st.sampled_from([*sentences(), "Chile warnt die Marine .", " ", "\ud83d", "\ude42"]), max_size=8).map(" ".join),
@@ -33,7 +33,7 @@ _SEGMENTS = st.lists(st.builds(Segment, id=st.just("s"), text=_TEXTS, context=_T
 
 @pytest.fixture(scope="module", params=["bert", "xlm-r"])
 def tokenizer(request: pytest.FixtureRequest, bert: Path) -> tuple[Path, Any, dict[str, Any]]:
-    """A folder with a tokenizer, the tokenizer as training has it, and its special tokens."""
+    """A folder with a tokenizer, the tokenizer as training loads it, and its special tokens."""
     from transformers import AutoTokenizer
 
     folder = bert if request.param == "bert" else embedded.ensure(files.cache())
@@ -41,7 +41,7 @@ def tokenizer(request: pytest.FixtureRequest, bert: Path) -> tuple[Path, Any, di
 
 
 def unloaded(folder: Path, tokenizer: Path, specials: dict[str, Any], views: list[str], max_length: int, prefix: str) -> Classifier:
-    """A client of a bundle without a graph."""
+    """Return a client of a bundle without a graph."""
     folder.mkdir(exist_ok=True)
     given = {"kind": "tokens", "tokenizer": "tokenizer.json", "prefix": prefix, "max_length": max_length, **specials}
     scheme = {"name": "tiny", "tasks": {"stance": {"kind": "single", "labels": {"warning": {}, "neutral": {}}}}}
@@ -53,7 +53,7 @@ def unloaded(folder: Path, tokenizer: Path, specials: dict[str, Any], views: lis
 
 
 def _rows(client: Classifier, segments: list[Segment]) -> dict[str, list[Row]]:
-    """The rows of a client of several views, without the padding, in the order of the segments."""
+    """Return the rows of each view without padding, in the order of the segments."""
     found: dict[str, dict[int, Row]] = {view: {} for view in client.views}
     for numbers, feeds in client.batches([{"text": one.text, "context": one.context, "target": one.target} for one in segments]):
         for view, rows in found.items():
@@ -66,7 +66,7 @@ def _rows(client: Classifier, segments: list[Segment]) -> dict[str, list[Row]]:
 
 
 def _plain(row: Row) -> tuple[list[int], ...]:
-    """Ids, own and types of a row; an encoder without types has a type of 0 throughout."""
+    """Return ids, own mask and types of a row; the types are 0 if the encoder has none."""
     ids = row["input_ids"]
     assert row["attention_mask"] == [1] * len(ids)
     return ids, row["own_mask"], row.get("token_type_ids", [0] * len(ids))
@@ -92,7 +92,7 @@ def test_the_clients_tokens_are_those_of_the_training(
 
 
 def test_a_text_of_100_kilobytes_is_cut_as_in_the_training(tokenizer: tuple[Path, Any, Any], tmp_path: Path) -> None:
-    """A text, a context or a target."""
+    """Whether it is text, context or target."""
     folder, ours, specials = tokenizer
     client = unloaded(tmp_path / "bundle", folder, specials, list(get_args(Reads)), 128, "query: ")
     long = "Chile warnt die Marine in Peru . \U0001f9fb " * 2600
@@ -104,7 +104,7 @@ def test_a_text_of_100_kilobytes_is_cut_as_in_the_training(tokenizer: tuple[Path
 
 
 def test_feeds_are_padded_on_the_right(bert: Path, tmp_path: Path) -> None:
-    """With the bundle's pad, and masks of 0 there; one view needs no name before its inputs."""
+    """With the bundle's padding id, and masks of 0 there; inputs of a single view lack a prefix."""
     client = unloaded(tmp_path / "bundle", bert, BERT | {"pad": 7}, ["context"], 16, "")
     ((rows, feeds),) = client.batches(["Chile .", {"text": "Peru .", "context": "Chile warnt Peru ."}])
     assert rows == [1, 0]  # the longest first
@@ -118,7 +118,7 @@ def test_feeds_are_padded_on_the_right(bert: Path, tmp_path: Path) -> None:
 
 
 def test_each_of_several_views_has_inputs_of_its_own(bert: Path, tmp_path: Path) -> None:
-    """Named by the view and a dot."""
+    """Their names begin with the view and a dot."""
     client = unloaded(tmp_path / "bundle", bert, BERT, ["text", "target+context"], 16, "")
     ((_, feeds),) = client.batches(["Chile ."])
     names = ("input_ids", "attention_mask", "own_mask", "token_type_ids")

@@ -1,5 +1,5 @@
-"""The JavaScript client under Node and in a real browser: the trained model's own answers, nasty
-inputs and all, from files alone.
+"""The JavaScript client under Node and in a real browser: the trained model's answers from files
+alone, also for difficult inputs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ KINDS = ("bert", "multilingual", "linear", "article")
 
 @pytest.fixture(scope="module")
 def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the clients with what they need from npm, and nothing of npm's left in the
+    """A copy of the clients with their npm packages, so that nothing of npm's is left in the
     checkout.
     """
     folder = tmp_path_factory.mktemp("clients") / "clients"
@@ -49,7 +49,7 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundles(clients: Path, client_bundle: Callable[[str], tuple[object, Path]]) -> dict[str, Path]:
-    """A bundle of each kind, beside the page, where its server finds them."""
+    """A bundle of each kind, in the folder of the page, where its server finds them."""
     return {kind: Path(shutil.copytree(client_bundle(kind)[1], clients / "browser" / kind)) for kind in KINDS}
 
 
@@ -73,8 +73,8 @@ def _largest(text: str) -> float:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_node_meets_the_golden_answers(clients: Path, bundles: dict[str, Path], kind: str) -> None:
-    """Decomposed umlauts, emoji, joiners, tabs, half a character, 100 kB: each probability, and no
-    label differs.
+    """All probabilities agree and no label differs, also for decomposed umlauts, emoji, joiners,
+    tabs, lone surrogates, and 100 kB.
     """
     done = _replay(clients, str(bundles[kind]))
     assert (done.returncode, done.stderr) == (0, "")
@@ -85,8 +85,8 @@ def test_node_meets_the_golden_answers(clients: Path, bundles: dict[str, Path], 
 def test_the_client_leaves_no_identifier_of_the_machine(
     clients: Path, bundles: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With its telemetry ONNX Runtime writes one as soon as it is loaded, but not where it is being
-    tested.
+    """ONNX Runtime's telemetry writes one as soon as it is loaded, except in CI, so the test unsets
+    ``CI``.
     """
     for name in ("CI", "ORT_DISABLE_TELEMETRY"):
         monkeypatch.delenv(name, raising=False)
@@ -131,12 +131,12 @@ console.log(JSON.stringify(JSON.parse(readFileSync(texts, "utf8")).map(ids)));
 
 @pytest.mark.parametrize("kind", ["bert", "multilingual"])
 def test_ids_are_those_of_the_rust_library(clients: Path, bundles: dict[str, Path], tmp_path: Path, kind: str) -> None:
-    """Nasty sentences, and each of the first characters that Unicode has known alike for long, at
-    the edge, in the middle and by itself.
+    """For difficult sentences, and for each early character whose Unicode category is stable, at
+    the edge, in the middle and alone.
     """
     from tokenizers import Tokenizer
 
-    # Of younger ones the engine and the Rust library may know different things (see tokenizer.mjs).
+    # On younger ones the engine and the Rust library may disagree (see tokenizer.mjs).
     old, young = unicodedata.ucd_3_2_0.category, unicodedata.category
     characters = [one for one in map(chr, range(1, 12_000)) if young(one) == old(one) != "Cn"]
     texts = [*sentences(), *(f"{one}a{one}b {one}" for one in characters), "Chile " * 20_000, "🧻" * 30_000, f"x{' ' * 50_000}y"]
@@ -149,7 +149,7 @@ def test_ids_are_those_of_the_rust_library(clients: Path, bundles: dict[str, Pat
 
 
 def test_predictions_are_those_of_the_python_client(clients: Path, bundles: dict[str, Path]) -> None:
-    """Ids, labels of both kinds of task, what is abstained from, and the order of the texts."""
+    """Ids, labels of both kinds of task, abstentions, and the order of the texts."""
     texts = [text for text in sentences() if text.strip()][:80]
     segments = [
         {"id": f"n{place}", "text": text, "context": texts[-place], "target": "Soll Peru zahlen?"} for place, text in enumerate(texts)
@@ -173,7 +173,7 @@ def article_model(client_bundle: Callable[[str], tuple[Model, Path]]) -> Model:
 
 
 def _articles() -> list[Segment]:
-    """Nasty sentences as articles, two of them beyond any window, and as single texts; shuffled."""
+    """Return shuffled sentences of articles, two of them longer than a window, and single texts."""
     rng = random.Random(4)
     texts = [text for text in sentences() if text.strip()]
     out = []
@@ -183,7 +183,7 @@ def _articles() -> list[Segment]:
     headlines = {3: "Streit um Zoll", 1: " Peru warnt\u2003", 70: "Österreich", 12: "", 40: "\ufeff"}
     for size, headline in headlines.items():
         for place in range(size):
-            # All of an article stand below the headline of the first one given, behind no context.
+            # An article has the first headline given; contexts in articles are not read.
             first = headline and f"{headline} {('Peru', 'Chile', 'Malta')[place % 3]}"
             where = {"article": f"a{size}", "position": 3 * place - 4, "headline": first, "context": "ungelesen"}
             out.append(Segment(f"a{size}-{place}", rng.choice(texts), target=rng.choice(["", "Soll Peru zahlen?"]), **where))  # type: ignore[arg-type]
@@ -213,19 +213,19 @@ console.log(JSON.stringify(await (await load(folder)).classify(JSON.parse(readFi
 def test_whole_articles_are_read_as_the_model_reads_them(
     clients: Path, bundles: dict[str, Path], article_model: Model, tmp_path: Path
 ) -> None:
-    """Sentences beside their neighbours, in the order given, whatever their number."""
+    """Each sentence with its neighbours, in the given order, whatever their number."""
     segments = _articles()
     (tmp_path / "segments.json").write_text(json.dumps(_given(segments)), encoding="utf-8")
     found = _node(clients, CLASSIFY, str(bundles["article"]), str(tmp_path / "segments.json"))
     assert [row["id"] for row in found] == [one.id for one in segments]
     assert _differing(found, article_model.probabilities(segments, precision="fp32")) < 1e-4
-    # Read alone, they would have been given other answers.
+    # Read alone, they would get other answers.
     alone = [replace(one, article="") for one in segments]
     assert _differing(found, article_model.probabilities(alone, precision="fp32")) > 1e-2
 
 
 def test_positions_begin_where_those_of_the_encoder_do(clients: Path, bundles: dict[str, Path], tmp_path: Path) -> None:
-    """RoBERTa's first one is 2, for which a bundle that says so stands here."""
+    """RoBERTa's first one is 2; here the description of another bundle is changed to say so."""
     folder = Path(shutil.copytree(bundles["article"], tmp_path / "moved"))
     description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))
     description["input"]["first_position"] = 2
@@ -249,7 +249,7 @@ def test_positions_begin_where_those_of_the_encoder_do(clients: Path, bundles: d
 def test_a_wrong_place_in_an_article_is_one_sentence(
     clients: Path, bundles: dict[str, Path], segment: dict[str, Any], sentence: str
 ) -> None:
-    """And a bundle that reads no articles passes over it."""
+    """A bundle that reads no articles ignores it."""
     program = """
     import { BundleError, load } from "./node.mjs";
     const [wrong, ...folders] = process.argv.slice(1);
@@ -290,7 +290,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def address(clients: Path) -> Iterator[str]:
-    """A static file server, as any page has one."""
+    """The address of a plain static file server."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(clients))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -313,8 +313,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.mark.system("chromium")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_page_meets_the_golden_answers(bundles: dict[str, Path], address: str, browser: Any, kind: str) -> None:
-    """The model runs in the page, in half precision; nothing is requested of any other server, and
-    nothing goes wrong behind it.
+    """The model runs in the page, in half precision, without a request to another server and
+    without an error in the console.
     """
     page = browser.new_page()
     page.set_default_timeout(120_000)
@@ -331,7 +331,7 @@ def test_the_page_meets_the_golden_answers(bundles: dict[str, Path], address: st
     assert _largest(output.inner_text()) < 1e-3
     page.locator("textarea[name=text]").fill("Chile warnt die Marine .")
     page.get_by_role("button", name="Einordnen").click()
-    # Of an article the sentence and its label of each task, else the labels of the only sentence.
+    # For articles the sentence and its label for each task, otherwise the only sentence's labels.
     page.wait_for_function(f"document.querySelectorAll('tr').length === {3 if kind == 'article' else 5}")
     (prediction,) = Classifier(bundles[kind]).classify(["Chile warnt die Marine ."])
     assert page.get_by_role("row").filter(has_text="stance").first.inner_text().split()[1] == prediction["stance"]
@@ -343,7 +343,7 @@ def test_the_page_meets_the_golden_answers(bundles: dict[str, Path], address: st
 
 @pytest.mark.system("chromium")
 def test_the_page_says_what_is_wrong_with_a_bundle(bundles: dict[str, Path], address: str, browser: Any) -> None:
-    """In the place where the answer would stand."""
+    """In place of the answer."""
     page = browser.new_page()
     page.set_default_timeout(60_000)
     page.goto(f"{address}browser/?bundle=none/")
@@ -356,7 +356,7 @@ def test_the_page_says_what_is_wrong_with_a_bundle(bundles: dict[str, Path], add
 @pytest.mark.system("chromium")
 @pytest.mark.usefixtures("bundles")
 def test_the_page_reads_a_whole_article(address: str, browser: Any, article_model: Model) -> None:
-    """Each sentence below the headline and beside its neighbours; abbreviations and ordinals end
+    """Each sentence is read with the headline and its neighbours; abbreviations and ordinals end
     none.
     """
     texts = [

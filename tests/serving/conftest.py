@@ -1,4 +1,4 @@
-"""The servers of the page, which the browser tests share."""
+"""Servers of the page, shared by the browser tests."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import exported
 from haltung.serving.engine import Settings
 from served import served_in_thread
 
-# Serves a bundle of a name, with settings, and returns the address.
+# Serves a bundle with a name and settings, and returns the address.
 Serve = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """What starts servers; they run until the last test."""
+    """Return a function that starts servers, which run until the last test."""
     folder = tmp_path_factory.mktemp("page")
     with ExitStack() as stack:
 
@@ -36,5 +36,5 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
 
 @pytest.fixture(scope="session")
 def address(serve: Serve) -> str:
-    """The server that most browser tests ask; its model knows stances."""
+    """The address of a server whose model has stances; most browser tests use it."""
     return serve("plain", characters=3000)

@@ -1,5 +1,5 @@
-"""Answers that are kept: the same bytes as without, for everything that an answer depends on, and
-in so much memory.
+"""The cache of answers: the same bytes as without it, for all that an answer depends on, and
+bounded memory.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ REQUESTS = [
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported bundle of single texts, read behind their context."""
+    """An exported bundle of single texts, which are read after their context."""
     return exported.write(tmp_path_factory.mktemp("cache") / "bundle")
 
 
 @contextmanager
 def _client(bundle: Path, **settings: Any) -> Iterator[httpx.Client]:
-    """Somebody who asks a new server."""
+    """Start a server and yield a client of it."""
     with (
         served_in_thread(Settings(bundle, runtime="onnxruntime", threads=1, **settings)) as address,
         httpx.Client(base_url=address, timeout=PATIENCE, trust_env=False) as client,
@@ -50,7 +50,7 @@ def _client(bundle: Path, **settings: Any) -> Iterator[httpx.Client]:
 
 
 def _figures(client: httpx.Client) -> tuple[int, int, int]:
-    """Hits, misses, and texts that went through the graph."""
+    """Return the numbers of hits, misses, and texts run through the graph."""
     lines = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if not line.startswith("#"))
     hits, misses, texts = (int(float(lines[f"haltung_{name}_total"])) for name in ("cache_hits", "cache_misses", "texts"))
     return hits, misses, texts
@@ -64,8 +64,8 @@ def _post(client: httpx.Client, path: str, body: Any) -> bytes:
 
 @pytest.mark.parametrize("kind", ["texts", pytest.param("articles", marks=pytest.mark.slow)])
 def test_every_endpoint_answers_a_second_time_from_the_cache(kind: str, bundle: Path, request: pytest.FixtureRequest) -> None:
-    """With the bytes of the first time, which are those of a server without a cache; nothing goes
-    through the graph again.
+    """With the bytes of the first answer, which are those of a server without a cache; the graph is
+    not run again.
     """
     folder = bundle if kind == "texts" else request.getfixturevalue("article_bundle")
     with _client(folder) as kept, _client(folder, cache=0) as none:
@@ -80,8 +80,8 @@ def test_every_endpoint_answers_a_second_time_from_the_cache(kind: str, bundle: 
 
 
 def test_whatever_the_answer_depends_on_counts(bundle: Path) -> None:
-    """Text, context and target make another answer; id and precision, which are of the request,
-    do not.
+    """Text, context and target change the answer; id and precision belong to the request and do
+    not.
     """
     asked = [
         {"text": TEXT}, {"text": f"{TEXT} "}, {"text": TEXT, "context": "Chile"}, {"text": "Chile", "context": TEXT},
@@ -98,7 +98,7 @@ def test_whatever_the_answer_depends_on_counts(bundle: Path) -> None:
 
 
 def test_the_same_text_twice_in_a_request_is_read_once(bundle: Path) -> None:
-    """Each place in the answer is filled, beside texts that were kept and new ones."""
+    """Each of its places in the answer is filled, among cached and new texts."""
     texts = [TEXT, "Chile warnt Ghana .", TEXT, "Nepal lobt Laos .", "Chile warnt Ghana ."]
     body = {"segments": [{"text": text, "id": str(number)} for number, text in enumerate(texts)]}
     with _client(bundle) as kept, _client(bundle, cache=0) as none:
@@ -112,9 +112,8 @@ def test_the_same_text_twice_in_a_request_is_read_once(bundle: Path) -> None:
 
 @pytest.mark.slow
 def test_a_sentence_among_others_is_another_one(article_bundle: Path) -> None:
-    """A model of articles reads it with them: in another order, below another headline or by
-    itself it is read anew; actors are another question; what a window holds comes back in a longer
-    article.
+    """A model of articles reads it in context: it is read again in another order, below another
+    headline, alone, or with actors. Windows in the cache are reused for a longer article.
     """
     first, second, third = (f"{part.strip()} ." for part in str(ARTICLE["text"]).strip(" .").split(" . "))
     others = [
@@ -138,7 +137,7 @@ def test_a_sentence_among_others_is_another_one(article_bundle: Path) -> None:
 
 
 def test_the_memory_is_bounded(bundle: Path) -> None:
-    """The answers that were not asked for longest make room."""
+    """The least recently used answers are evicted."""
     texts = [one.text for one in tiny.segments(40)]
     assert len(set(texts)) == 40
     with _client(bundle, cache=5000) as client:
@@ -154,14 +153,14 @@ def test_the_memory_is_bounded(bundle: Path) -> None:
 
 
 def test_what_does_not_fit_is_answered_all_the_same(bundle: Path) -> None:
-    """Also where the cache is smaller than one answer."""
+    """Even if the cache is smaller than one answer."""
     with _client(bundle, cache=1) as client:
         assert _post(client, "/classify", {"text": TEXT}) == _post(client, "/classify", {"text": TEXT})
         assert _figures(client) == (0, 2, 2)
 
 
 def test_no_text_is_kept(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys are digests, and answers have labels and codes of actors."""
+    """Keys are digests, and answers only have labels and codes of actors."""
     made = []
 
     class Seen(AnswerCache):
@@ -181,7 +180,7 @@ def test_no_text_is_kept(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_failure_is_not_kept(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next one who asks gets an answer."""
+    """The next request gets an answer."""
     groups, fails = Engine.groups, [False]
     monkeypatch.setattr(Engine, "groups", lambda engine, units: 1 / 0 if fails[0] else groups(engine, units))
     with _client(bundle) as client:
@@ -193,7 +192,7 @@ def test_a_failure_is_not_kept(bundle: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_many_callers_with_the_same_texts_get_the_same_answers(bundle: Path) -> None:
-    """At once, through batches that mix them; each text is counted once for each caller."""
+    """Concurrently, in shared batches; each text counts once for each caller."""
     bodies = [{"text": one.text, "context": one.context} for one in tiny.segments(8)] * 20
     with _client(bundle) as client, ThreadPoolExecutor(16) as callers:
         answers = list(callers.map(lambda body: client.post("/classify", json=body).json(), bodies))

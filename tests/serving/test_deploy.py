@@ -1,6 +1,4 @@
-"""The deployment files: as far as they can be held against their formats without an engine that
-runs them.
-"""
+"""The deployment files, as far as they can be checked without an engine that runs them."""
 
 from __future__ import annotations
 
@@ -32,16 +30,12 @@ def _instructions(dockerfile: Path) -> list[tuple[str, str]]:
 
 
 def _keys(words: list[str]) -> dict[str, Any]:
-    """Return what ``haltung serve`` makes of the words; a key that it does not know is a
-    UserError.
-    """
+    """Return the settings of ``haltung serve`` for the words; ``UserError`` if a key is unknown."""
     return plain(compose("serve", words))
 
 
 def test_the_image_runs_as_nobody_and_tells_its_health(deploy: Path) -> None:
-    """Not as root, with a check that asks whether requests are taken, and with words that the
-    command knows.
-    """
+    """Not as root, with a health check for readiness, and with valid arguments."""
     instructions = _instructions(deploy / "Dockerfile")
     last = dict(instructions)
     assert last["USER"].split(":")[0] not in ("", "0", "root")
@@ -54,7 +48,7 @@ def test_the_image_runs_as_nobody_and_tells_its_health(deploy: Path) -> None:
 
 
 def test_the_image_has_what_the_extra_serve_has(deploy: Path, root: Path) -> None:
-    """A library that the extra names is in the image too, in the same version."""
+    """The image installs every library of the extra, in the same version."""
     import tomllib
 
     extra = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]["serve"]
@@ -82,9 +76,7 @@ def test_the_image_starts_with_its_own_libraries_alone(deploy: Path) -> None:
 
 
 def test_kserve_gets_an_inference_service_that_may_do_little(deploy: Path) -> None:
-    """Its kind, its probes at our paths, a read-only file system, no root, and words that the
-    command knows.
-    """
+    """Its kind, probes of existing paths, a read-only file system, no root, and valid arguments."""
     service = yaml.safe_load((deploy / "kserve.yaml").read_text(encoding="utf-8"))
     assert (service["apiVersion"], service["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
     predictor = service["spec"]["predictor"]
@@ -105,8 +97,8 @@ def test_kserve_gets_an_inference_service_that_may_do_little(deploy: Path) -> No
 
 
 def test_systemd_keeps_the_service_in_a_cage(deploy: Path) -> None:
-    """A user of its own, a file system that can't be written to, no privileges, and enough time to
-    answer what was taken.
+    """Its own user, a read-only file system, no privileges, and enough time to answer accepted
+    requests.
     """
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment, method-assign]  # names keep their capitals
@@ -121,7 +113,7 @@ def test_systemd_keeps_the_service_in_a_cage(deploy: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is a part of systemd, which is not here")
 def test_systemd_itself_finds_no_fault(deploy: Path, tmp_path: Path) -> None:
-    """`systemd-analyze verify` reads the unit; the program is put where there is one."""
+    """`systemd-analyze verify` accepts the unit, with an existing program in it."""
     unit = tmp_path / "haltung.service"
     unit.write_text(
         re.sub(r"ExecStart=\S+", "ExecStart=/bin/true", (deploy / "haltung.service").read_text(encoding="utf-8")), encoding="utf-8"

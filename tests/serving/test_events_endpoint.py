@@ -1,5 +1,5 @@
-"""A bundle of articles behind HTTP: whole articles go through the queue as such, and their dyads
-are those of `haltung events`.
+"""A bundle of articles over HTTP: articles go through the queue as units, and their dyads are those
+of `haltung events`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _asked(service: Service, ask: Ask) -> Any:
 
 @pytest.fixture(scope="module")
 def bundle(article_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported bundle of articles, by whose thresholds no stance is neutral."""
+    """An exported bundle of articles whose thresholds exclude the neutral stance."""
     folder = Path(shutil.copytree(article_bundle, tmp_path_factory.mktemp("events") / "bundle"))
     dyad_model.write_thresholds(folder, Thresholds(neutral=0.0), {})
     return folder
@@ -70,7 +70,7 @@ def bundle(article_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """How many sentences each unit of each batch had."""
+    """The number of sentences of each unit, for each batch."""
     groups, seen = Engine.groups, list[list[int]]()
 
     def noted(engine: Engine, units: Sequence[Unit]) -> Any:
@@ -83,7 +83,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Holds the work of the model's thread until the event is set."""
+    """Block the model's thread until the event is set."""
     release, groups = threading.Event(), Engine.groups
 
     def wait(engine: Engine, units: Sequence[Unit]) -> Any:
@@ -97,7 +97,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 def _events(folder: Path) -> ArticleEvents:
-    """The events of the article as ``haltung events`` finds them."""
+    """Return the events of the article as ``haltung events`` finds them."""
     predictor, prepared = bundles.load(folder, graph=True), prepare(Article("a", TEXT, HEADLINE), Actors.load())
     predictions = predictor.predict(prepared.segments)
     assert any(one.actors for one in predictions)
@@ -109,8 +109,8 @@ def _dyads(segments: Sequence[dict[str, Any]]) -> list[list[tuple[str, str, str]
 
 
 def test_the_dyads_are_those_of_the_bundle(bundle: Path, batches: list[list[int]]) -> None:
-    """Going through the queue changes nothing; each sentence is read once, in one batch with the
-    others of its article.
+    """The queue changes nothing; each sentence is read once, in one batch with the others of its
+    article.
     """
     service = _service(bundle)
     batches.clear()
@@ -127,7 +127,7 @@ def test_the_dyads_are_those_of_the_bundle(bundle: Path, batches: list[list[int]
 
 
 def test_they_are_chosen_by_the_thresholds_of_the_bundle(bundle: Path, tmp_path: Path) -> None:
-    """Those in its folder; with other ones there are other dyads."""
+    """Other thresholds in its folder give other dyads."""
     folder = Path(shutil.copytree(bundle, tmp_path / "copy"))
     dyad_model.write_thresholds(folder, Thresholds(pair=0.0, neutral=0.0), {})
     answer = _asked(_service(folder), lambda client: client.post("/events", json=BODY)).json()
@@ -136,7 +136,7 @@ def test_they_are_chosen_by_the_thresholds_of_the_bundle(bundle: Path, tmp_path:
 
 
 def test_a_bundle_whose_thresholds_are_broken_is_refused_at_the_start(bundle: Path, tmp_path: Path) -> None:
-    """And not by the first article."""
+    """Not only when the first article arrives."""
     folder = Path(shutil.copytree(bundle, tmp_path / "copy"))
     (folder / "dyads.json").write_text("{", encoding="utf-8")
     with pytest.raises(UserError, match=r"dyads\.json holds no thresholds of dyads"):
@@ -144,7 +144,7 @@ def test_a_bundle_whose_thresholds_are_broken_is_refused_at_the_start(bundle: Pa
 
 
 def test_without_dyads_in_the_bundle_word_order_decides(tmp_path: Path) -> None:
-    """As with a bundle of single texts."""
+    """For example with a bundle of single texts."""
     folder = exported.write(tmp_path / "bundle")
     answer = _asked(_service(folder), lambda client: client.post("/events", json=BODY)).json()
     prepared = prepare(Article("a", TEXT, HEADLINE), Actors.load())
@@ -155,8 +155,8 @@ def test_without_dyads_in_the_bundle_word_order_decides(tmp_path: Path) -> None:
 
 
 def test_an_article_is_labelled_as_such(bundle: Path) -> None:
-    """By `/article` below its headline and among its sentences; by `/classify` each text is one by
-    itself, behind its context.
+    """`/article` reads it below its headline and among its sentences; `/classify` reads each text
+    alone, after its context.
     """
     predictor, segments = bundles.load(bundle, graph=True), segments_of(Article("a", TEXT, HEADLINE)).segments
     alone = [Segment(one.id, one.text, context=one.context) for one in segments]
@@ -176,7 +176,7 @@ def test_an_article_is_labelled_as_such(bundle: Path) -> None:
 
 
 def test_an_article_above_every_limit_is_served_in_windows(bundle: Path, batches: list[list[int]]) -> None:
-    """With the answers of the bundle itself; nobody else waits until all of it is read."""
+    """It gives the answers of the bundle; other requests don't wait for all of it."""
     text = "Chile warnt das Heer in Nepal . " * 80
     service = _service(bundle, batch=4, tokens=50)
     batches.clear()
@@ -196,7 +196,7 @@ def test_an_article_above_every_limit_is_served_in_windows(bundle: Path, batches
 
 
 def test_articles_that_wait_fill_the_queue_by_their_sentences(bundle: Path, held: threading.Event) -> None:
-    """Those beyond it get 429 at once, and those that were taken are answered."""
+    """Articles that exceed it get 429 at once, and accepted ones are answered."""
     service = _service(bundle, texts=5, queue=7)
 
     async def ask(client: httpx.AsyncClient) -> None:
@@ -214,7 +214,7 @@ def test_articles_that_wait_fill_the_queue_by_their_sentences(bundle: Path, held
 
 
 def test_a_caller_who_gives_up_frees_the_queue(bundle: Path, held: threading.Event) -> None:
-    """After 504 nothing of the article waits any more."""
+    """After a 504 no sentence of the article is waiting."""
     service = _service(bundle, timeout=0.5)
 
     async def ask(client: httpx.AsyncClient) -> None:

@@ -1,5 +1,5 @@
-"""Callers who mean no good or make mistakes: no request gets a 500, none gets in without the key,
-none from a page that was not named.
+"""Malicious and invalid requests: none gets a 500, and none is answered without the key or for a
+page that was not named.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server with a key, for two pages of others."""
+    """A server with a key that allows two other origins."""
     words = ("origins=[https://a.example,https://b.example]", "texts=20", "characters=2000", "bytes=20000")
     with served(bundle, tmp_path_factory.mktemp("server"), *words, key=KEY) as running:
         yield running
@@ -41,7 +41,7 @@ def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture
 def client(server: Served) -> Iterator[httpx.Client]:
-    """Somebody without the key."""
+    """A client without the key."""
     with server.client() as one:
         yield one
 
@@ -49,7 +49,7 @@ def client(server: Served) -> Iterator[httpx.Client]:
 @pytest.mark.parametrize("headers", [{}, {"x-api-key": "wrong"}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {KEY}"}])
 @pytest.mark.parametrize("asked", ["POST /classify", "POST /article", "POST /events", "GET /model", "GET /metrics"])
 def test_without_the_key_there_is_no_answer(client: httpx.Client, asked: str, headers: dict[str, str]) -> None:
-    """Neither labels nor figures."""
+    """Neither with labels nor with metrics."""
     answer = client.request(*asked.split(), headers=headers)
     assert (answer.status_code, answer.json()) == (401, {"error": "this server asks for a key: send it as the header X-API-Key"})
 
@@ -100,13 +100,13 @@ def test_what_is_no_http_is_refused_and_the_server_goes_on(server: Served, clien
             connection.shutdown(socket.SHUT_WR)
             answer = connection.recv(4096)
         except ConnectionError:
-            answer = b""  # hung up on, which is an answer too
+            answer = b""  # a closed connection is an answer too
     assert not answer or answer.split()[1][:1] == b"4"
     assert client.get("/health/live").status_code == 200
 
 
 def test_a_client_that_goes_away_is_no_matter(server: Served, client: httpx.Client) -> None:
-    """Half a body, then nothing."""
+    """Half a body, then a closed connection."""
     host, port = server.address.removeprefix("http://").split(":")
     for _ in range(20):
         with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
@@ -126,7 +126,7 @@ JSON = st.recursive(
 
 @pytest.fixture(scope="module")
 def in_process(bundle: Path) -> Iterator[TestClient]:
-    """A server in this process, which is faster to ask."""
+    """A server in this process, which is faster."""
     with TestClient(application(Service(Settings(bundle, runtime="onnxruntime", threads=1, texts=5, characters=50)))) as client:
         yield client
 
@@ -134,7 +134,7 @@ def in_process(bundle: Path) -> Iterator[TestClient]:
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_body_is_answered_or_refused(in_process: TestClient, body: bytes) -> None:
-    """Whatever the bytes, either there are texts in them or there is a sentence."""
+    """Any bytes are either classified or refused with one sentence."""
     for path in ("/classify", "/article", "/events"):
         answer = in_process.post(path, content=body)
         assert answer.status_code in (200, 413, 422), answer.text
@@ -154,7 +154,7 @@ def test_any_body_is_answered_or_refused(in_process: TestClient, body: bytes) ->
     ],
 )  # fmt: skip
 def test_no_refusal_repeats_what_was_sent(in_process: TestClient, path: str, body: str) -> None:
-    """Neither a text nor a key: the sentence names fields of ours and what they take."""
+    """Neither a text nor a key: the message names only known fields and what they accept."""
     answer = in_process.post(path, content=body)
     assert answer.status_code in (413, 422)
     assert list(answer.json()) == ["error"]
@@ -162,8 +162,8 @@ def test_no_refusal_repeats_what_was_sent(in_process: TestClient, path: str, bod
 
 
 def test_the_description_of_the_interface_holds(server: Served) -> None:
-    """Schemathesis asks what OpenAPI allows, and what it does not: no 500, and answers as they are
-    described.
+    """Schemathesis sends what OpenAPI allows, and what it does not: there is no 500, and answers
+    match their description.
     """
     schemathesis = pytest.importorskip("schemathesis", reason="it is in the extra dev")
     from schemathesis.checks import not_a_server_error

@@ -1,5 +1,5 @@
-"""Many callers at once: everyone gets their own answer, a full server says so, and a stopping one
-answers what it has taken.
+"""Concurrent callers: each gets its own answer, a full server says so, and a stopping one answers
+what it has accepted.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def _async(server: Served) -> httpx.AsyncClient:
 
 
 def test_a_stopping_server_answers_all_that_it_has_taken(bundle: Path, tmp_path: Path) -> None:
-    """SIGTERM under load: whoever is let in gets the right answer, the others are told 503 or find
-    no server; nobody is cut off.
+    """SIGTERM under load: accepted requests get the right answer, others get 503 or no connection;
+    none is cut off.
     """
     classifier = Classifier(bundle)
     outcomes: list[str] = []
@@ -105,7 +105,7 @@ def test_a_stopping_server_answers_all_that_it_has_taken(bundle: Path, tmp_path:
 
 
 def test_a_full_server_says_when_to_come_again(bundle: Path, tmp_path: Path) -> None:
-    """429 with Retry-After, at once, and no request that was taken is lost."""
+    """It answers 429 with Retry-After at once, and loses no accepted request."""
     heavy = {"segments": [{"text": f"Peru lobt den Zoll {number} . " * 1500} for number in range(10)]}
 
     async def ask(server: Served) -> list[httpx.Response]:
@@ -122,7 +122,7 @@ def test_a_full_server_says_when_to_come_again(bundle: Path, tmp_path: Path) -> 
 
 
 def test_an_answer_that_takes_too_long_is_given_up(bundle: Path, tmp_path: Path) -> None:
-    """504 with a sentence, and the server goes on."""
+    """It is answered with 504 and one sentence, and the server continues."""
     heavy = {"segments": [{"text": f"Peru lobt den Zoll {number} . " * 4000} for number in range(20)]}
     with served(bundle, tmp_path, "timeout=0.05") as server, server.client() as http:
         answer = http.post("/classify", json=heavy)

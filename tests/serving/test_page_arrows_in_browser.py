@@ -1,5 +1,5 @@
-"""The page of the server where its model knows stances: arrows, who acts towards whom, and dyads as
-a table (``POST /events``).
+"""The page of a server whose model has stances: arrows, who acts towards whom, and a table of dyads
+(``POST /events``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from page_visits import Visit, chromium
 
 pytestmark = pytest.mark.system("chromium")
 
-# The model has learned nothing; in this text it happens to find stances, and one dyad twice.
+# The model is untrained; in this text it happens to find stances, and one dyad twice.
 TEXT = (
     "Chile warnt das Heer in Nepal . Nepal besucht den Haushalt in Island . Island warnt den Haushalt in Laos . "
     "Laos begrüßt den Haushalt in Chile . Island warnt den Haushalt in Laos . Laos begrüßt den Haushalt in Chile ."
@@ -38,7 +38,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, address: str) -> Iterator[Visit]:
-    """A German's visit, which ends without an error in the console."""
+    """A visit in German; at the end there is no error in the console."""
     visit = Visit(browser, address)
     yield visit
     visit.context.close()
@@ -46,7 +46,7 @@ def visit(browser: Browser, address: str) -> Iterator[Visit]:
 
 
 def segments(address: str) -> list[dict[str, Any]]:
-    """Ask the server without the page."""
+    """Return the server's own answer."""
     body = json.dumps({"text": TEXT, "headline": HEADLINE, "abstain": 0.9}).encode()
     with urllib.request.urlopen(urllib.request.Request(f"{address}events", body, {"content-type": "application/json"})) as response:
         segments: list[dict[str, Any]] = json.load(response)["segments"]
@@ -54,7 +54,7 @@ def segments(address: str) -> list[dict[str, Any]]:
 
 
 def warned(route: Route) -> None:
-    """Answer as the server does, but that Chile warns Nepal in the first sentence."""
+    """Answer like the server, except that Chile warns Nepal in the first sentence."""
     said = route.fetch().json()
     first = said["segments"][0]
     dyad = {"source": "CHL", "target": "NPL", "stance": "warning", "probability": 0.93}
@@ -70,8 +70,8 @@ def pairs(segment: dict[str, Any]) -> list[str]:
 
 
 def test_dyads_are_shown_where_the_server_finds_them(visit: Visit) -> None:
-    """Who towards whom, with the stance: an arrow from word to word, a row of the table, and the
-    chosen sentence's panel.
+    """With source, target and stance: an arrow from word to word, a row of the table, and the panel
+    of the selected sentence.
     """
     visit.page.route("**/events", warned)
     page = visit.read(TEXT, HEADLINE)
@@ -85,9 +85,7 @@ def test_dyads_are_shown_where_the_server_finds_them(visit: Visit) -> None:
 
 
 def test_who_acts_towards_whom_is_counted_and_filters(visit: Visit, address: str) -> None:
-    """Beside the labels, the most frequent first; a pressed pair leaves its sentences alone in
-    colour.
-    """
+    """Next to the labels, the most frequent first; a click on a pair dims all other sentences."""
     page = visit.read(TEXT, HEADLINE)
     found = segments(address)
     counted = Counter(pair for segment in found for pair in pairs(segment)).most_common()
@@ -100,8 +98,8 @@ def test_who_acts_towards_whom_is_counted_and_filters(visit: Visit, address: str
 
 
 def test_the_dyads_can_be_saved_as_event_data(visit: Visit, address: str) -> None:
-    """A row each, in the columns of ``haltung events``, but for those that a pasted text does not
-    have.
+    """One row per dyad, with the columns of ``haltung events`` except those that a pasted text
+    lacks.
     """
     page = visit.read(TEXT, HEADLINE)
     with page.expect_download() as saved:
@@ -116,7 +114,7 @@ def test_the_dyads_can_be_saved_as_event_data(visit: Visit, address: str) -> Non
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_fault(browser: Browser, address: str, scheme: str) -> None:
-    """With arrows, with a sentence chosen, and with the table open; contrast included."""
+    """With arrows, a selected sentence, and an open table; contrast is included."""
     from axe_playwright_python.sync_playwright import Axe
 
     visit = Visit(browser, address, color_scheme=scheme, reduced_motion="reduce")

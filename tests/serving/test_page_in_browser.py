@@ -1,5 +1,5 @@
-"""The page in a real browser against the real server: what a person pastes is read, shown,
-filtered, walked through and saved.
+"""The page in a real browser with the real server: a pasted text is read, shown, filtered,
+navigated and saved.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ THEMES = {
 
 
 class Visit(page_visits.Visit):
-    """Somebody who pastes the text above, unless another is given."""
+    """A visit that pastes ``TEXT`` unless another text is given."""
 
     def read(self, text: str = TEXT, headline: str = HEADLINE) -> Page:
-        """Paste a text and have it read."""
+        """Paste a text and have it classified."""
         return super().read(text, headline)
 
 
@@ -53,8 +53,8 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, address: str) -> Iterator[Visit]:
-    """A German's visit, which ends without an error in the console and without a request to
-    elsewhere.
+    """A visit in German; at the end there is no error in the console and no request to another
+    host.
     """
     visit = Visit(browser, address)
     yield visit
@@ -64,7 +64,7 @@ def visit(browser: Browser, address: str) -> Iterator[Visit]:
 
 
 def answer(address: str, **options: Any) -> list[dict[str, Any]]:
-    """Ask the server without the page: for events where its model can, as the page does."""
+    """Return the server's own answer; with events if its model can find them, as on the page."""
     body = json.dumps({"text": TEXT, "headline": HEADLINE} | options).encode()
     with urllib.request.urlopen(f"{address}model") as response:
         path = "events" if json.load(response)["events"] else "article"
@@ -87,7 +87,7 @@ def percent(value: float) -> str:
 
 
 def test_the_page_says_of_each_sentence_what_the_server_says(visit: Visit, address: str) -> None:
-    """In order, as running text in the paragraphs that were pasted."""
+    """In order, as running text in the pasted paragraphs."""
     page = visit.read()
     shown = [[piece.strip() for piece in part.locator(".words").all_text_contents()] for part in page.locator(".text p").all()]
     assert shown == [list(sentences) for sentences in PARAGRAPHS]
@@ -97,7 +97,7 @@ def test_the_page_says_of_each_sentence_what_the_server_says(visit: Visit, addre
 
 
 def test_what_the_model_is_not_sure_of_is_marked(visit: Visit, address: str) -> None:
-    """In words and by its line, and counted in the legend; the rest is not."""
+    """In words and with a dashed line, and counted in the legend; the rest is not marked."""
     page = visit.read()
     unsure = [bool(segment.get("abstained", {}).get("stance")) for segment in answer(address, abstain=0.9)]
     assert {True, False} == set(unsure)
@@ -108,7 +108,7 @@ def test_what_the_model_is_not_sure_of_is_marked(visit: Visit, address: str) -> 
 
 
 def test_nothing_is_marked_where_nobody_asks_for_it(visit: Visit) -> None:
-    """The choice beside the button turns the marks off."""
+    """The menu next to the button turns the marks off."""
     visit.page.get_by_label("Unsicheres markieren").select_option("")
     assert visit.read().locator(".unsure").count() == 0
 
@@ -135,8 +135,8 @@ def test_the_panel_tells_every_task_with_probabilities_and_context(visit: Visit,
 
 
 def test_the_legend_filters(visit: Visit, address: str) -> None:
-    """A pressed label leaves its sentences alone in colour, and says how many they are; a topic
-    narrows it further.
+    """A click on a label dims all other sentences and counts its own; a topic narrows the selection
+    further.
     """
     page = visit.read()
     segments = answer(address)
@@ -153,8 +153,8 @@ def test_the_legend_filters(visit: Visit, address: str) -> None:
 
 
 def test_the_text_can_be_walked_through_by_keyboard(visit: Visit) -> None:
-    """One stop of the tabulator; arrows, J and K, Home and End move; Escape lets go and keeps the
-    place.
+    """There is one tab stop; arrows, J and K, Home and End move; Escape deselects and keeps the
+    position.
     """
     page = visit.read()
     assert page.locator(".sentence[tabindex='0']").count() == 1
@@ -176,7 +176,7 @@ def test_the_text_can_be_walked_through_by_keyboard(visit: Visit) -> None:
 
 
 def test_a_screen_reader_is_told_what_was_read(visit: Visit, address: str) -> None:
-    """When the answer comes and for each sentence that is chosen."""
+    """When the answer arrives and for each selected sentence."""
     page = visit.read()
     told = page.locator("#announcement")
     expect(told).to_have_text("Gelesen: 6 Sätze")
@@ -185,7 +185,7 @@ def test_a_screen_reader_is_told_what_was_read(visit: Visit, address: str) -> No
 
 
 def test_the_page_speaks_the_browsers_language_and_remembers_another(browser: Browser, address: str) -> None:
-    """English for an American; German once it was chosen, the result and its controls included."""
+    """English for an American; German once selected, including the result and its controls."""
     visit = Visit(browser, address, locale="en-US")
     page = visit.read()
     assert (page.locator("html").get_attribute("lang"), page.locator("#result-title").text_content()) == ("en", "6 sentences")
@@ -198,7 +198,7 @@ def test_the_page_speaks_the_browsers_language_and_remembers_another(browser: Br
 
 
 def test_light_and_dark_follow_the_system_until_one_is_chosen(browser: Browser, address: str) -> None:
-    """And the choice is remembered."""
+    """The choice is remembered."""
     visit = Visit(browser, address, color_scheme="dark")
 
     def ground() -> int:
@@ -213,7 +213,7 @@ def test_light_and_dark_follow_the_system_until_one_is_chosen(browser: Browser, 
 
 
 def test_the_json_is_the_servers_answer(visit: Visit, address: str) -> None:
-    """With the text and the model beside it."""
+    """Together with the text and the model."""
     page = visit.read()
     with page.expect_download() as saved:
         page.get_by_role("button", name="JSON").click()
@@ -223,8 +223,8 @@ def test_the_json_is_the_servers_answer(visit: Visit, address: str) -> None:
 
 
 def test_the_csv_opens_as_a_table(visit: Visit, address: str) -> None:
-    """A byte order mark for Excel, a row per sentence, quotes and commas kept, and no cell that
-    begins as a formula does.
+    """It has a byte order mark for Excel, one row per sentence, intact quotes and commas, and no
+    cell that begins like a formula.
     """
     text = f'=2+3 sagte Peru, "so" nicht .\n\n{TEXT}'
     page = visit.read(text)
@@ -242,7 +242,7 @@ def test_the_csv_opens_as_a_table(visit: Visit, address: str) -> None:
 
 
 def test_an_empty_text_is_told_before_anything_is_sent(visit: Visit) -> None:
-    """And the keyboard stands where the text goes."""
+    """The text field gets the focus."""
     visit.page.get_by_role("button", name="Lesen").click()
     expect(visit.page.get_by_role("alert")).to_contain_text("Hier steht noch kein Text.")
     expect(visit.page.locator("#text")).to_be_focused()
@@ -250,19 +250,19 @@ def test_an_empty_text_is_told_before_anything_is_sent(visit: Visit) -> None:
 
 
 def test_a_refusal_is_told_in_the_servers_own_sentence(visit: Visit) -> None:
-    """Beside ours, and the text stays for another try."""
+    """Next to the page's own one; the text stays for another try."""
     visit.page.locator("#text").fill("Peru . " * 1000)
     visit.page.get_by_role("button", name="Lesen").click()
     alert = visit.page.get_by_role("alert")
     expect(alert).to_contain_text("Der Text ist für diesen Server zu lang.")
     expect(alert).to_contain_text("characters, at most 3,000 are allowed")
     expect(visit.page.locator("#text")).to_be_visible()
-    # The browser itself notes a status of 400 or more.
+    # The browser itself logs a status of 400 or more.
     visit.complaints = [said for said in visit.complaints if "413" not in said]
 
 
 def test_a_busy_server_is_asked_again_when_it_said(visit: Visit) -> None:
-    """The button waits the seconds of Retry-After, counting down, and the alert goes with them."""
+    """The button is disabled for the seconds of Retry-After, counting down; then the alert goes."""
 
     def busy(route: Route) -> None:
         route.fulfill(status=429, headers={"retry-after": "1"}, json={"error": "too many texts are waiting; ask again in 1 s"})
@@ -282,7 +282,7 @@ def test_a_busy_server_is_asked_again_when_it_said(visit: Visit) -> None:
 
 
 def test_a_lost_network_is_told(visit: Visit) -> None:
-    """In a sentence of ours, since there is no server to say one."""
+    """In the page's own words, since no server can answer."""
     visit.page.locator("#text").fill(TEXT)
     visit.context.set_offline(True)
     visit.page.get_by_role("button", name="Lesen").click()
@@ -293,8 +293,8 @@ def test_a_lost_network_is_told(visit: Visit) -> None:
 
 
 def test_a_key_is_asked_for_only_where_the_server_wants_one(browser: Browser, visit: Visit, serve: Callable[..., str]) -> None:
-    """The field appears with the first 401; with the key in it the text is read, and the key is
-    kept nowhere.
+    """The field appears after the first 401; with the key the text is read, and the key is not
+    stored.
     """
     assert visit.page.get_by_label("Schlüssel").is_hidden()
     context = browser.new_context(locale="de-DE")
@@ -309,8 +309,8 @@ def test_a_key_is_asked_for_only_where_the_server_wants_one(browser: Browser, vi
 
 
 def test_markup_and_rare_characters_in_a_text_stay_text(visit: Visit) -> None:
-    """A text from the net can't become a part of the page, and characters beyond 16 bits do not
-    shift the sentences.
+    """A pasted text can't become a part of the page, and characters outside the BMP do not shift
+    the sentences.
     """
     text = "Peru 🎉🎉 lobt <img src=x onerror=alert(1)> den Zoll . Chile kennt die Bank ."
     page = visit.read(text, "<b>fett</b>")
@@ -320,8 +320,8 @@ def test_markup_and_rare_characters_in_a_text_stay_text(visit: Visit) -> None:
 
 
 def test_another_scheme_is_shown_by_its_last_task(browser: Browser, serve: Callable[..., str]) -> None:
-    """Several labels for a sentence or none, colours for labels that nobody has chosen one for, and
-    where there is no stance, no dyads.
+    """Several labels for a sentence or none, colours for labels without a defined one, and no dyads
+    without stances.
     """
     address = serve("themes", THEMES)
     visit = Visit(browser, address)
@@ -343,7 +343,7 @@ def test_another_scheme_is_shown_by_its_last_task(browser: Browser, serve: Calla
 
 
 def test_a_phone_needs_no_sideways_scrolling(browser: Browser, address: str) -> None:
-    """At 360 pixels, before and after, and the chosen sentence is not under the panel."""
+    """At 360 pixels, before and after reading; the panel does not cover the selected sentence."""
     visit = Visit(browser, address, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
     wide = "document.documentElement.scrollWidth"
     assert visit.page.evaluate(wide) <= 360
@@ -359,8 +359,8 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Browser, address: str) -> 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_fault(browser: Browser, address: str, scheme: str) -> None:
-    """Neither in the empty page nor in the result, with a sentence chosen, filtered or with an
-    alert; contrast included.
+    """With an alert, with the result, with a selected sentence, and with a filter; contrast is
+    included.
     """
     from axe_playwright_python.sync_playwright import Axe
 

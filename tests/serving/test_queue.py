@@ -1,5 +1,5 @@
-"""The batcher: own answers for each caller, turns for all, room for so many, and an end that
-forgets nobody.
+"""The batcher: each caller gets its own answers in its turn, the queue is bounded, and closing
+loses no request.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from haltung.serving.queue import Batcher
 
 
 class _Metrics(Metrics):
-    """The server's own; never fewer texts than none wait."""
+    """The server's metrics; fails if the number of waiting texts becomes negative."""
 
     def __init__(self) -> None:
         super().__init__({})
@@ -40,8 +40,8 @@ class _Metrics(Metrics):
 
 
 class _Work:
-    """Doubles numbers, backwards and in two parts; waits for ``go`` before each batch, and
-    remembers what it was given.
+    """Doubles numbers, in reverse order and in two parts; waits for ``go`` before each batch, and
+    records the batches.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class _Work:
 
 
 def _size(item: Any) -> tuple[int, int]:
-    """Texts and tokens; a tuple is an item of several texts."""
+    """Return the numbers of texts and tokens; a tuple is an item of several texts."""
     texts = len(item) if isinstance(item, tuple) else 1
     return texts, 10 * texts
 
@@ -79,7 +79,7 @@ def _run(test: Callable[[Batcher, _Work, _Metrics], Awaitable[None]], **sizes: A
 
 
 def test_each_caller_gets_its_own_answers() -> None:
-    """Requests of all sizes at once, through batches that mix them."""
+    """For concurrent requests of all sizes, in batches that mix them."""
 
     async def test(batcher: Batcher, work: _Work, metrics: _Metrics) -> None:
         work.go.set()
@@ -109,7 +109,7 @@ def test_a_small_request_does_not_wait_for_a_large_one() -> None:
 
 
 def test_a_batch_has_so_many_texts_and_tokens_at_most() -> None:
-    """Both limits hold."""
+    """Here the limit of tokens is the lower one."""
 
     async def test(batcher: Batcher, work: _Work, metrics: _Metrics) -> None:
         work.go.set()
@@ -120,11 +120,11 @@ def test_a_batch_has_so_many_texts_and_tokens_at_most() -> None:
 
 
 def test_an_item_of_several_texts_is_never_torn_and_counts_as_so_many() -> None:
-    """Also where it alone is above the limit of a batch; others have their turn between."""
+    """Even if it alone exceeds the limit of a batch; other requests have their turn in between."""
 
     async def test(batcher: Batcher, work: _Work, metrics: _Metrics) -> None:
         first = asyncio.create_task(batcher.submit([0]))
-        await asyncio.sleep(0.05)  # is with the worker, which waits
+        await asyncio.sleep(0.05)  # the worker has it, and waits
         articles = asyncio.create_task(batcher.submit([(1,) * 40, (2,) * 12, (3,) * 3]))
         small = asyncio.create_task(batcher.submit([7, 8]))
         await asyncio.sleep(0)
@@ -139,11 +139,11 @@ def test_an_item_of_several_texts_is_never_torn_and_counts_as_so_many() -> None:
 
 
 def test_a_full_queue_says_when_to_come_again() -> None:
-    """What is too much is refused at once, and what was taken is answered."""
+    """Excess texts are refused at once, and accepted ones are answered."""
 
     async def test(batcher: Batcher, work: _Work, metrics: _Metrics) -> None:
         first = asyncio.create_task(batcher.submit([1]))
-        await asyncio.sleep(0.05)  # is with the worker, which waits
+        await asyncio.sleep(0.05)  # the worker has it, and waits
         second = asyncio.create_task(batcher.submit([2] * 10))
         await asyncio.sleep(0)
         with pytest.raises(HTTPException) as full:
@@ -158,7 +158,7 @@ def test_a_full_queue_says_when_to_come_again() -> None:
 
 
 def test_who_gives_up_makes_room() -> None:
-    """Texts of a caller who has gone are not worked on."""
+    """The texts of a caller that has gone are not processed."""
 
     async def test(batcher: Batcher, work: _Work, metrics: _Metrics) -> None:
         first = asyncio.create_task(batcher.submit([1]))
@@ -176,9 +176,7 @@ def test_who_gives_up_makes_room() -> None:
 
 
 def test_nobody_fails_for_anothers_text(caplog: pytest.LogCaptureFixture) -> None:
-    """Where a batch fails, each request is tried by itself; the cause is told without its
-    message.
-    """
+    """If a batch fails, each request is retried alone; the error is logged without its message."""
 
     async def test(batcher: Batcher, work: _Work, metrics: _Metrics) -> None:
         first = asyncio.create_task(batcher.submit([0]))
@@ -197,7 +195,7 @@ def test_nobody_fails_for_anothers_text(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_closing_answers_what_was_taken_and_takes_nothing_more() -> None:
-    """The end of a server loses nothing."""
+    """Stopping a server loses no accepted request."""
 
     async def test(batcher: Batcher, work: _Work, metrics: _Metrics) -> None:
         asked = [asyncio.create_task(batcher.submit([number] * 5)) for number in range(10)]
@@ -217,8 +215,8 @@ def test_closing_answers_what_was_taken_and_takes_nothing_more() -> None:
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 200), max_size=60), st.integers(1, 400))
 def test_groups_have_each_text_once_and_keep_to_the_limit(lengths: list[int], tokens: int) -> None:
-    """Padding is little and bounded: a group's texts are of like length, and only a single text may
-    be above the limit.
+    """Padding is bounded: the texts of a group have similar lengths, and only a single text may
+    exceed the limit.
     """
     groups = list(batches(lengths, tokens, similar=0.8))
     assert sorted(place for group in groups for place in group) == list(range(len(lengths)))

@@ -41,32 +41,32 @@ def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 @pytest.fixture
 def client(server: Served) -> Iterator[httpx.Client]:
-    """Somebody who asks."""
+    """A client of that server."""
     with server.client() as one:
         yield one
 
 
 @pytest.fixture(scope="module")
 def classifier(bundle: Path) -> Classifier:
-    """The client that has the bundle itself."""
+    """The standalone client of the same bundle."""
     return Classifier(bundle)
 
 
 def _close(found: Any, expected: Any) -> None:
-    """Compare predictions; rows of a batch are added up in another order than a row alone."""
+    """Compare predictions; batches and single rows are summed in different orders."""
     assert {**found, "probabilities": None} == {**expected, "probabilities": None}
     for task, values in expected["probabilities"].items():
         assert found["probabilities"][task] == pytest.approx(values, abs=1e-5)
 
 
 def test_a_server_and_an_export_describe_texts_and_predictions_alike(client: httpx.Client, classifier: Classifier, tmp_path: Path) -> None:
-    """But for the precisions, which the files of a bundle list."""
+    """Except for the precisions, which only the files of a bundle list."""
     about = classifier.description
     write_schemas(tmp_path, parse(about["scheme"]), Calibration(**about["calibration"]))
     told = client.get("/openapi.json").json()["components"]["schemas"]
     for name, parts in {"request": 3, "response": 5}.items():
         text = (tmp_path / f"{name}.schema.json").read_text(encoding="utf-8").replace("#/$defs/", "#/components/schemas/")
-        # OpenAPI leaves out what is null.
+        # OpenAPI omits null values.
         found = json.loads(text, object_hook=lambda one: {key: value for key, value in one.items() if value is not None})["$defs"]
         assert len(found) >= parts
         for title, schema in found.items():
@@ -75,7 +75,7 @@ def test_a_server_and_an_export_describe_texts_and_predictions_alike(client: htt
 
 
 def test_one_text_gets_one_prediction(client: httpx.Client, classifier: Classifier) -> None:
-    """The answer is that of the client, with the id that was given."""
+    """The answer is that of the client, with the given id."""
     segment = {"text": "Peru lobt den Zoll in Malta .", "context": "Chile Ghana", "id": "s1"}
     answer = client.post("/classify", json=segment)
     assert answer.status_code == 200
@@ -104,14 +104,14 @@ def test_half_a_character_is_no_failure(client: httpx.Client, classifier: Classi
 
 
 def test_what_is_not_sure_enough_abstains(client: httpx.Client) -> None:
-    """A wished precision marks the tasks whose threshold is not reached."""
+    """A requested precision marks the tasks whose threshold is not reached."""
     answer = client.post("/classify", json={"text": "Peru lobt den Zoll .", "abstain": 0.9}).json()
     assert answer["abstained"] == {"stance": True}
 
 
 def test_an_article_comes_back_in_sentences_with_their_places(client: httpx.Client, classifier: Classifier) -> None:
-    """Each sentence stands where it says, and is read behind headline, lead and the sentence
-    before, as in training.
+    """Positions are correct, and each sentence is read after headline, lead and previous sentence,
+    as in training.
     """
     segments = client.post("/article", json={"text": ARTICLE, "headline": "Streit um die Marine"}).json()["segments"]
     texts = [segment["text"] for segment in segments]
@@ -127,7 +127,7 @@ def test_an_article_comes_back_in_sentences_with_their_places(client: httpx.Clie
 
 def test_an_article_comes_back_with_dyads_and_events(client: httpx.Client) -> None:
     """The sentences are those of `/article`; each stance that is not neutral has a dyad, and each
-    dyad an event where it stands.
+    dyad an event with its position.
     """
     body = {"text": ARTICLE, "headline": "Streit um die Marine", "date": "2024-05-01"}
     answer, plain = client.post("/events", json=body).json(), client.post("/article", json=body).json()
@@ -150,7 +150,7 @@ def test_a_wrong_date_is_refused(client: httpx.Client, date: object) -> None:
 
 
 def test_the_model_is_described(client: httpx.Client) -> None:
-    """Tasks, labels with both names, limits, and what runs it."""
+    """With tasks, labels with both names, limits, runtime and format."""
     described = client.get("/model").json()
     assert described["tasks"]["topic"]["labels"]["security"]["de"] == "Sicherheit"
     assert described["events"] is True
@@ -159,12 +159,12 @@ def test_the_model_is_described(client: httpx.Client) -> None:
 
 
 def test_health_is_reported(client: httpx.Client) -> None:
-    """A supervisor learns that the server lives and takes requests."""
+    """A supervisor can see that the server is alive and ready."""
     assert [client.get(f"/health/{name}").json() for name in ("live", "ready")] == [{"status": "live"}, {"status": "ready"}]
 
 
 def test_the_figures_are_those_of_prometheus(client: httpx.Client) -> None:
-    """Requests are counted by route, and texts, and batches."""
+    """Requests are counted by route; texts and waiting texts are counted too."""
     from prometheus_client.parser import text_string_to_metric_families
 
     client.post("/classify", json={"text": "Peru lobt den Zoll ."})
@@ -252,22 +252,20 @@ def test_a_mistake_in_an_article_is_one_sentence(client: httpx.Client, path: str
     ("method", "path", "status"), [("GET", "/nothing", 404), ("GET", "/classify", 405), ("POST", "/model", 405), ("GET", "/page/x.js", 404)]
 )
 def test_a_wrong_address_is_refused(client: httpx.Client, method: str, path: str, status: int) -> None:
-    """Errors have one form, also those of the framework."""
+    """All errors have one form, including those of the framework."""
     answer = client.request(method, path)
     assert (answer.status_code, list(answer.json())) == (status, ["error"])
 
 
 def test_a_body_in_pieces_is_read_and_limited_too(client: httpx.Client) -> None:
-    """Without Content-Length nobody knows how long a body will be; it is cut off where it is too
-    large.
-    """
+    """Without Content-Length the size is unknown; reading stops once the limit is exceeded."""
     assert client.post("/classify", content=iter([b'{"text": "Peru', b' lobt"}'])).status_code == 200
     answer = client.post("/classify", content=iter([b'{"text": "', *[b"x" * 50_000] * 5, b'"}']))
     assert (answer.status_code, "100,000 bytes" in answer.json()["error"]) == (413, True)
 
 
 def test_a_compressed_body_is_refused(client: httpx.Client) -> None:
-    """A small body can't be blown up to a large one here."""
+    """So no small body can expand to a large one."""
     answer = client.post("/classify", content=b"x", headers={"content-encoding": "gzip"})
     assert (answer.status_code, answer.json()["error"]) == (415, "the body is compressed; send it as it is")
 
@@ -286,7 +284,7 @@ def test_the_page_and_the_documentation_load_nothing_from_elsewhere(client: http
 
 
 def test_every_answer_says_what_a_browser_may_do_with_it(client: httpx.Client) -> None:
-    """No guessing of types, no frame, no cache that keeps a text's labels."""
+    """It may not guess types, use frames, or cache a text's labels."""
     headers = client.post("/classify", json={"text": "Peru lobt ."}).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert (headers["x-frame-options"], headers["cache-control"]) == ("DENY", "no-store")
@@ -294,9 +292,7 @@ def test_every_answer_says_what_a_browser_may_do_with_it(client: httpx.Client) -
 
 
 def test_no_text_stands_in_the_log(server: Served, client: httpx.Client) -> None:
-    """A line has method, route, status and time; not the query, the address as it was sent, or the
-    body.
-    """
+    """A line has method, route, status and time, but neither query nor raw address nor body."""
     client.post("/classify?secretquery", json={"text": "geheimertext"})
     client.post("/classify", json={"text": "geheimertext", "geheimerschluessel": 1})
     client.get("/geheimeradresse")
@@ -308,7 +304,7 @@ def test_no_text_stands_in_the_log(server: Served, client: httpx.Client) -> None
 
 
 def test_the_running_process_has_not_loaded_torch(server: Served, client: httpx.Client) -> None:
-    """Nor does any request make it load what the import has left out."""
+    """A request does not load it either."""
     client.post("/article", json={"text": ARTICLE})
     maps = Path(f"/proc/{server.process.pid}/maps")
     if not maps.is_file():

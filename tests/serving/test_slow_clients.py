@@ -1,5 +1,5 @@
-"""Clients that hold a server up: slow ones, silent ones, too many, those that never read or hang up
-in the middle. Each costs its own connection for a while, and nobody else anything.
+"""Clients that hold up a server: slow ones, silent ones, too many, and those that never read or
+disconnect halfway. Each costs only its own connection for a while.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.slow
 ENDPOINTS = ("/classify", "/article", "/events")
 CONNECTIONS, BODY, IDLE = 12, 1.5, 2.5
 
-# The server as it is, but for two limits of time that nobody should have to wait for in a test.
-# Each of a thousand connections is a file of both programs.
+# The real server, except for two time limits that are too long for a test.
+# Each of a thousand connections is an open file in both processes.
 MORE_FILES = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)"
 IMPATIENT = f"""
 import sys
@@ -48,14 +48,14 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def impatient(bundle: Path) -> Iterator[Served]:
-    """A server that takes few connections."""
+    """A server with few connections and short time limits."""
     with served(bundle, bundle.parent, f"connections={CONNECTIONS}", "timeout=3", program=("-c", IMPATIENT)) as running:
         yield running
 
 
 @pytest.fixture
 def server(impatient: Served) -> Iterator[Served]:
-    """The same; behind each test others are answered, and nothing has failed."""
+    """The same; after each test it must answer others, and must have logged no error."""
     server = impatient
     yield server
     with server.client() as client:
@@ -70,19 +70,19 @@ def server(impatient: Served) -> Iterator[Served]:
 
 
 def connect(address: str) -> socket.socket:
-    """Open a bare connection."""
+    """Open a bare TCP connection."""
     host, port = address.removeprefix("http://").strip("/").split(":")
     return socket.create_connection((host, int(port)), timeout=PATIENCE)
 
 
 def request(path: str, body: bytes, length: int | None = None) -> bytes:
-    """Return a request whose body may be shorter than it says."""
+    """Return a request whose body may be shorter than declared."""
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body) if length is None else length}\r\n\r\n"
     return head.encode() + body
 
 
 def drip(connection: socket.socket, data: bytes, start: float) -> float:
-    """Send a byte each tenth of a second until the other end hangs up; return after how long."""
+    """Send a byte each tenth of a second until the server closes; return the elapsed seconds."""
     for byte in data:
         try:
             connection.sendall(bytes([byte]))
@@ -99,7 +99,7 @@ def drip(connection: socket.socket, data: bytes, start: float) -> float:
 
 
 def knock(connection: socket.socket) -> None:
-    """Send a byte each tenth of a second: one who does not read learns so that it was ended."""
+    """Send a byte each tenth of a second, reading nothing, until the closed connection fails."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         connection.sendall(b"G")
@@ -108,13 +108,13 @@ def knock(connection: socket.socket) -> None:
 
 @pytest.mark.parametrize("path", ENDPOINTS)
 def test_a_body_that_comes_too_slowly_is_408(server: Served, path: str) -> None:
-    """Though each byte of it comes in time."""
+    """Even if each byte of it arrives in time."""
     with connect(server.address) as connection:
         connection.sendall(request(path, b'{"text": "', 5000))
         stop = threading.Event()
 
         def trickle() -> None:
-            with suppress(OSError):  # the server hangs up behind its answer
+            with suppress(OSError):  # the server closes after its answer
                 while not stop.wait(0.1):
                     connection.sendall(b"x")
 
@@ -135,7 +135,7 @@ def test_a_body_that_comes_too_slowly_is_408(server: Served, path: str) -> None:
 
 
 def test_headers_that_come_too_slowly_are_not_waited_for(server: Served) -> None:
-    """Of the first request, or of the second on a connection that was of use before."""
+    """For a first request, and for a second one on a connection that was used before."""
     head = b"GET /health/live HTTP/1.1\r\nHost: x\r\n"
     start = time.monotonic()
     with connect(server.address) as first, connect(server.address) as second:
@@ -153,8 +153,8 @@ def test_headers_that_come_too_slowly_are_not_waited_for(server: Served) -> None
 
 
 def test_too_many_connections_are_503_until_the_idle_ones_are_ended(server: Served) -> None:
-    """A thousand silent connections take all places, where a program may have so many files; none
-    of them has to go by itself.
+    """A thousand silent connections, if a process may have so many files, take all places; the
+    server ends each of them.
     """
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     count = min(1000, limits[1] - 300)
@@ -172,7 +172,7 @@ def test_too_many_connections_are_503_until_the_idle_ones_are_ended(server: Serv
 
 
 def test_a_connection_that_is_used_again_and_again_is_not_ended(server: Served) -> None:
-    """For longer than an idle one may stay, though it is idle whenever it is looked at."""
+    """Even for longer than an idle one may stay, and if it is idle at each check."""
     connection = HTTPConnection(server.address.removeprefix("http://"), timeout=PATIENCE)
     connection.connect()
     connection.auto_open = 0
@@ -185,10 +185,10 @@ def test_a_connection_that_is_used_again_and_again_is_not_ended(server: Served) 
 
 
 def test_who_never_reads_is_hung_up_on(server: Served) -> None:
-    """Where requests follow each other, the next one is under way, as its answer waits for room.
+    """With pipelined requests, the next one is in progress while its answer waits for a buffer.
 
-    It is a single connection, since such a one counts twice: several could reach the limit of
-    connections, and be ended for that.
+    The test uses a single connection, since such a connection counts twice: several could reach the
+    limit of connections, and be ended for that.
     """
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
@@ -202,9 +202,9 @@ def test_who_never_reads_is_hung_up_on(server: Served) -> None:
 
 
 def test_who_hangs_up_makes_room(bundle: Path) -> None:
-    """Texts that nobody waits for any more leave the queue, but for those in a running batch."""
+    """Texts that nobody waits for any more leave the queue, except those in a running batch."""
     clients, texts = 12, 30
-    # Each text takes a few milliseconds to cut into tokens.
+    # Each text takes a few milliseconds to tokenize.
     body = request("/classify", json.dumps({"segments": [{"text": "Peru lobt den Zoll . " * 1000}] * texts}).encode())
     settings = Settings(bundle, runtime="onnxruntime", threads=1, cache=0, timeout=PATIENCE)
     with served_in_thread(settings) as address, httpx.Client(base_url=address, timeout=PATIENCE, trust_env=False) as client:
@@ -232,7 +232,7 @@ def test_who_hangs_up_makes_room(bundle: Path) -> None:
 
 
 def test_requests_that_are_cancelled_cost_nobody_an_answer(bundle: Path) -> None:
-    """Clients of each endpoint hang up while their texts are labelled; meanwhile others get their
+    """Clients of each endpoint disconnect while their texts are classified; others still get their
     own answers.
     """
     own = {"text": "Malta warnt Peru ."}
@@ -241,7 +241,7 @@ def test_requests_that_are_cancelled_cost_nobody_an_answer(bundle: Path) -> None
     with served_in_thread(settings) as address, httpx.Client(base_url=address, timeout=PATIENCE, trust_env=False) as client:
 
         def answers() -> list[Any]:
-            # Others in the same batch change the last digits.
+            # Other texts in the same batch change the last digits.
             return [json.loads(client.post(path, json=own).text, parse_float=lambda number: round(float(number), 3)) for path in ENDPOINTS]
 
         expected = answers()

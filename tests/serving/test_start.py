@@ -1,4 +1,4 @@
-"""How a server starts: which runtime it takes, and what it refuses to start with."""
+"""How a server starts: which runtime it selects, and what it refuses."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _answers(engine: Engine, texts: list[dict[str, str]]) -> dict[int, Any]:
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_each_runtime_answers_as_the_client_does(bundle: Path, runtime: str) -> None:
-    """Whichever is taken; texts of all lengths, alone and in groups."""
+    """For texts of all lengths, alone and in groups."""
     texts = [{"text": "Peru lobt den Zoll . " * (number % 7 + 1), "context": "Nepal " * (number % 3)} for number in range(30)]
     found = _answers(open_engine(Settings(bundle, runtime=runtime, threads=1)), texts)
     expected = Classifier(bundle).probabilities(texts)
@@ -48,7 +48,7 @@ def test_each_runtime_answers_as_the_client_does(bundle: Path, runtime: str) -> 
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_each_runtime_reads_articles_as_the_client_does(article_bundle: Path, runtime: str) -> None:
-    """Of all sizes up to a window, alone and together."""
+    """Of one sentence to more than a window, alone and together."""
     engine = open_engine(Settings(article_bundle, runtime=runtime, threads=1, tokens=300))
     sizes = (1, 32, 5, 3, 33, 8, 2)
     segments = [
@@ -70,7 +70,7 @@ def test_each_runtime_reads_articles_as_the_client_does(article_bundle: Path, ru
 def test_the_processor_says_which_runtime_is_taken(
     bundle: Path, root: Path, monkeypatch: pytest.MonkeyPatch, processor: str, first: str
 ) -> None:
-    """On x86-64 it is OpenVINO, where it is installed, but for a linear model."""
+    """On x86-64 it is OpenVINO if that is installed, except for linear models."""
     monkeypatch.setattr("platform.machine", lambda: processor)
     assert open_engine(Settings(root / "tests/data/bundle_0.1.0", threads=1)).graph.runtime == "onnxruntime"
     assert str(open_engine(Settings(bundle, threads=1)).graph) == f"{first} fp32"
@@ -80,7 +80,7 @@ def test_the_processor_says_which_runtime_is_taken(
 
 @pytest.mark.parametrize("fails", ["to load", "to run"])
 def test_onnx_runtime_takes_over_what_openvino_fails_to_do(bundle: Path, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
-    """Unless OpenVINO was named: then its error is the answer. ``predict`` does the same."""
+    """Unless OpenVINO was named: then its error is raised. ``predict`` does the same."""
 
     def broken(*_: object) -> Any:
         raise UserError("openvino can't load it") if fails == "to load" else RuntimeError("it can't be run")
@@ -96,9 +96,7 @@ def test_onnx_runtime_takes_over_what_openvino_fails_to_do(bundle: Path, monkeyp
 
 
 def test_a_format_goes_to_the_runtime_that_can_run_it(tmp_path: Path) -> None:
-    """bf16 is OpenVINO's alone; asked for by name, it is taken also where the processor would be
-    slow with it.
-    """
+    """Only OpenVINO runs bf16; if it is named, it is used even if the processor is slow with it."""
     copy = exported.write(tmp_path / "own")
     description = json.loads((copy / "haltung.json").read_text(encoding="utf-8"))
     description["formats"]["bf16"] = {"runtime": "openvino", "file": "onnx/model.fp32.onnx", "hint": "bf16"}
@@ -119,19 +117,19 @@ def test_a_format_goes_to_the_runtime_that_can_run_it(tmp_path: Path) -> None:
     ],
 )
 def test_what_can_not_be_served_is_refused(bundle: Path, given: dict[str, Any], sentence: str) -> None:
-    """Before anything listens."""
+    """Before the server listens."""
     with pytest.raises(UserError, match=sentence.replace("(", r"\(")):
         open_engine(Settings(bundle, **given))
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
-    """With the way to one."""
+    """The message says how to get one."""
     with pytest.raises(UserError, match=r"has no haltung\.json, so it is no bundle; name a folder that `haltung export` has written"):
         open_engine(Settings(tmp_path))
 
 
 def test_a_graph_that_is_missing_or_broken_is_refused(tmp_path: Path) -> None:
-    """Whatever the runtime says of it, it is one sentence."""
+    """Whatever the runtime raises, the message is one sentence."""
     bundle = exported.write(tmp_path / "bundle")
     graph = bundle / "onnx/model.fp32.onnx"
     graph.write_bytes(b"no graph")
@@ -157,7 +155,7 @@ def test_a_port_that_is_taken_is_refused(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_the_key_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file goes first; without either there is no key."""
+    """The file takes precedence; without either there is no key."""
     monkeypatch.delenv("HALTUNG_API_KEY", raising=False)
     assert secret(None) is None
     monkeypatch.setenv("HALTUNG_API_KEY", "from-the-environment")
@@ -168,7 +166,7 @@ def test_the_key_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize("found", ["", " \n", "schlüssel", "a\tb"])
 def test_a_key_that_no_header_can_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str) -> None:
-    """An empty key would be no lock at all."""
+    """An empty key would protect nothing."""
     (tmp_path / "key").write_text(found, encoding="utf-8")
     with pytest.raises(UserError, match="is empty or has other characters"):
         secret(str(tmp_path / "key"))
@@ -178,8 +176,8 @@ def test_a_key_that_no_header_can_hold_is_refused(tmp_path: Path, monkeypatch: p
 
 
 def test_a_served_bundle_needs_no_writable_place(bundle: Path, tmp_path: Path) -> None:
-    """As in a container with a read-only file system: nothing is written beside the bundle, and a
-    cache is not needed.
+    """As in a container with a read-only file system: nothing is written to the bundle, and no
+    cache is needed.
     """
     before = sorted(path.name for path in bundle.rglob("*"))
     scratch = tmp_path / "scratch"
