@@ -47,11 +47,11 @@ _OWN = "HALTUNG_FAULTS_MOUNTS"
 MOUNTS = bool(os.environ.get(_OWN))  # whether this process has a namespace of mounts
 DATABASE = "experiments/mlflow.db"
 
-# What two unbroken runs differ in: ids, digests (each file is compared by itself), moments;
-# and what one that goes on has besides.
+# What differs between two unbroken runs: ids, digests (each file is compared by itself) and times;
+# and the override that a resumed run has in addition.
 VARYING = re.compile(rb"\b[0-9a-f]{32,64}\b|\d{4}-\d\d-\d\dT[\d:.+]+|,? ?'?\bresume=\w+'?|\"resume\": ?\w+|resume: \w+")
 
-# A trial that was killed counts as lost, and later ones have higher numbers.
+# A killed trial counts as lost, and later trials have higher numbers.
 UNLIKE = ("cost/", "sweep/lost", "sweep/best_trial")
 
 _RUNS = ("mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "matplotlib.figure", "haltung.cli.train", "haltung.training.finetune")
@@ -118,7 +118,7 @@ def run(words: Sequence[str], home: Path, until: float | None = None, meanwhile:
     child = os.fork()
     if not child:
         _become(words, home, said)
-    os.setpgid(child, child)  # here too, since whoever comes first has to do it
+    os.setpgid(child, child)  # set in both processes, since either may run first
     moment, status = until, 0
     while not (ended := os.waitpid(child, os.WNOHANG))[0]:
         passed = time.monotonic() - began
@@ -153,13 +153,13 @@ def _become(words: Sequence[str], home: Path, said: Path) -> None:
 
 
 def made(make: Callable[[], object]) -> None:
-    """Do something in a process of its own: this one stays without threads, so that it can fork."""
+    """Call ``make`` in a child process, so that this one has no threads and can fork."""
     child = os.fork()
     if not child:
         try:
             make()
             os._exit(0)
-        except BaseException:  # noqa: BLE001 -- a child must not go on as its parent
+        except BaseException:  # noqa: BLE001 -- a child must not continue as its parent
             traceback.print_exc()
             os._exit(1)
     if os.waitpid(child, 0)[1]:
@@ -167,7 +167,7 @@ def made(make: Callable[[], object]) -> None:
 
 
 def jobs(scratch: Path, wanted: Sequence[str]) -> Iterator[tuple[str, Job]]:
-    """Yield the commands that are wanted, each when what it reads has been made."""
+    """Yield the requested commands, each once its inputs have been made."""
     from haltung.tracking.store import _create_database
 
     plain, stored, texts = (scratch / name for name in ("plain", "stored", "texts"))
@@ -218,7 +218,7 @@ def jobs(scratch: Path, wanted: Sequence[str]) -> Iterator[tuple[str, Job]]:
 
 
 def digests(home: Path, patterns: Sequence[str]) -> dict[str, str]:
-    """Return a digest of each file or folder of these patterns, without what varies."""
+    """Return a digest of each file or folder that matches, without the parts that vary."""
     found = {}
     for path in sorted(path for pattern in patterns for path in home.glob(pattern) if not path.name.startswith(".")):
         whole = hashlib.sha256()
@@ -232,14 +232,14 @@ def digests(home: Path, patterns: Sequence[str]) -> dict[str, str]:
 
 
 def left(home: Path) -> set[str]:
-    """Return the files of a home but hidden ones, and those that MLflow has of each run."""
+    """Return the files of a home, except hidden ones, locks and the artifacts of MLflow's runs."""
     paths = [path.relative_to(home) for path in home.rglob("*") if path.is_file() and path.suffix != ".lock"]
     shown = (path for path in paths if not any(part[0] == "." for part in path.parts))
     return {path.as_posix() for path in shown if path.parts[:2] != ("experiments", "artifacts")}
 
 
 def tracked(home: Path) -> tuple[list[Tracked], Counter[str]]:
-    """Return what the finished runs of the store have, and how many runs are in which state."""
+    """Return kind and metrics of the store's finished runs, and the number of runs by status."""
     if not (home / DATABASE).exists():
         return [], Counter()
     with closing(sqlite3.connect(home / DATABASE)) as store:
@@ -250,14 +250,14 @@ def tracked(home: Path) -> tuple[list[Tracked], Counter[str]]:
             kind = store.execute("select value from tags where run_uuid = ? and key = 'haltung.kind'", [run]).fetchone()
             query = "select key, step, value, count(*) from metrics where run_uuid = ? group by 1, 2, 3 order by 1, 2, 3"
             metrics = store.execute(query, [run]).fetchall()
-            # What a training has at its end (step 0) may be there twice, no point of a curve.
+            # Metrics of the end of a training (step 0) may occur twice, points of a curve may not.
             runs.append((kind, [(key, step, value, step and count) for key, step, value, count in metrics if not key.startswith(UNLIKE)]))
     return sorted(runs, key=repr), states
 
 
 @contextmanager
 def fresh(job: Job, home: Path) -> Iterator[None]:
-    """Make the home anew, on a file system of its own where it may be mounted."""
+    """Create the home from the template, on its own file system if mounting is possible."""
     home.mkdir(exist_ok=True)
     if MOUNTS:
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(home)], check=True)
@@ -272,18 +272,18 @@ def fresh(job: Job, home: Path) -> Iterator[None]:
 
 
 def remount(home: Path, option: str) -> None:
-    """Make the file system of a home smaller (``size=BYTES``), larger, or read-only."""
+    """Shrink (``size=BYTES``) or enlarge the file system of a home, or make it read-only."""
     subprocess.run(["mount", "-o", f"remount,{option}", str(home)], check=True)
 
 
 def used(home: Path) -> int:
-    """Return how many bytes the file system of a home has given away."""
+    """Return the number of bytes in use on the file system of a home."""
     room = os.statvfs(home)
     return (room.f_blocks - room.f_bfree) * room.f_frsize
 
 
 def unbroken(job: Job, home: Path) -> Whole:
-    """Run a command to its end; end this program if it fails."""
+    """Run a command to its end; exit this program if it fails."""
     with fresh(job, home):
         before = used(home)
         done = run(job.words, home)
@@ -294,13 +294,13 @@ def unbroken(job: Job, home: Path) -> Whole:
 
 
 def broken(job: Job, whole: Whole, home: Path) -> list[str]:
-    """Return which outputs are there and not whole."""
+    """Return the outputs that exist and are incomplete."""
     found = digests(home, job.outputs)
     return [f"{name} is half-written" for name, digest in found.items() if whole.outputs.get(name) != digest]
 
 
 def ended(job: Job, whole: Whole, home: Path) -> list[str]:
-    """Repeat a command or go on with it, and return what is then wrong."""
+    """Repeat or resume a command, and return the faults of its results."""
     done = run((*job.words, *job.again), home)
     if done.code not in (0, 1) or "Traceback" in done.errors:
         return [f"afterwards it ends with {done.code}: {done.errors.strip()[-800:]}"]
@@ -315,7 +315,7 @@ def ended(job: Job, whole: Whole, home: Path) -> list[str]:
 
 
 def refused(done: Done) -> list[str]:
-    """Return what is wrong with the end of a command that could not do its work."""
+    """Return the faults in how a command that could not do its work ended."""
     lines = [line for line in done.errors.replace("\r", "\n").splitlines() if line.strip()]
     wrong = [f"it ends with {done.code}"] * (done.code != 2)
     wrong += ["it ends with a traceback"] * ("Traceback" in done.errors)
@@ -329,7 +329,7 @@ def last(done: Done) -> str:
 
 
 def killed(job: Job, whole: Whole, home: Path, moment: float, after: bool) -> tuple[str, list[str]]:
-    """Kill a command; ``after`` an unbroken run, whose output it replaces."""
+    """Kill a command; with ``after``, kill it while it replaces the output of an unbroken run."""
     with fresh(job, home):
         words = job.words
         if after:
@@ -343,18 +343,18 @@ def killed(job: Job, whole: Whole, home: Path, moment: float, after: bool) -> tu
 
 
 def full(job: Job, whole: Whole, home: Path, share: float) -> tuple[str, list[str]]:
-    """Run a command where a share of the bytes that it adds find room, then where all do."""
+    """Run a command with space for a share of the bytes that it adds, then with enough for all."""
     with fresh(job, home):
         remount(home, f"size={used(home) + int(share * whole.bytes)}")
         done = run(job.words, home)
-        fits = done.code == 0 and digests(home, job.outputs) == whole.outputs  # a file system has whole pages
+        fits = done.code == 0 and digests(home, job.outputs) == whole.outputs  # a file system allocates whole pages
         wrong = [] if fits else refused(done) + broken(job, whole, home)
         remount(home, f"size={2**30}")
         return last(done), wrong + ended(job, whole, home)
 
 
 def read_only(job: Job, whole: Whole, home: Path, share: float) -> tuple[str, list[str]]:
-    """Run a command in a home that nobody may write to, later in one that everybody may."""
+    """Run a command in a read-only home, then again in a writable one."""
     with fresh(job, home):
         remount(home, "ro")
         done = run(job.words, home)
@@ -363,7 +363,7 @@ def read_only(job: Job, whole: Whole, home: Path, share: float) -> tuple[str, li
 
 
 def vanishing(job: Job, whole: Whole, home: Path, share: float) -> tuple[str, list[str]]:
-    """Delete an input while the command runs, and bring it back when it has ended."""
+    """Delete an input while the command runs, and restore it after the command has ended."""
     gone = home / job.inputs[int(share * 997) % len(job.inputs)]
 
     def remove() -> None:
@@ -372,7 +372,7 @@ def vanishing(job: Job, whole: Whole, home: Path, share: float) -> tuple[str, li
     with fresh(job, home):
         done = run(job.words, home, share * whole.seconds, remove)
         is_read = done.code == whole.code and "Traceback" not in done.errors
-        # `events` lists a file that it could not read, and reads the others.
+        # `events` lists an unreadable file and reads the others.
         is_listed = done.code == 1 and f"{gone.name}: can't be read" in done.errors and "Traceback" not in done.errors
         wrong = [] if is_listed else ([] if is_read else refused(done)) + broken(job, whole, home)
         if (source := job.template / gone.relative_to(home)).is_dir():
@@ -384,7 +384,7 @@ def vanishing(job: Job, whole: Whole, home: Path, share: float) -> tuple[str, li
 
 
 def tried(name: str, job: Job, kills: int, disturbed: int, seed: int, home: Path) -> int:
-    """Try a command; print what happens, and return the number of findings."""
+    """Test a command: print what happens, and return the number of findings."""
     whole, pick, findings = unbroken(job, home), random.Random(f"{name} {seed}"), 0
     print(f"{name}: unbroken in {whole.seconds:.1f} s", flush=True)
 
@@ -417,14 +417,14 @@ def tried(name: str, job: Job, kills: int, disturbed: int, seed: int, home: Path
 
 
 def main() -> int:
-    """Try all commands, or some; 1 if there is a finding."""
+    """Test all commands, or those given; return 1 if there is a finding."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", default=",".join(LIBRARIES), help="commands, as in prepare,export")
     parser.add_argument("--kills", type=int, default=30, help="of each command")
     parser.add_argument("--disturbed", type=int, default=5, help="full file systems, and inputs that vanish, of each command")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    # Mounts are seen by this program and its children alone, and end with them.
+    # Only this program and its children see the mounts, which end with them.
     for more in ([], ["--map-root-user"]) if not MOUNTS else ():
         try_it = ["unshare", "--mount", *more, "sh", "-c", "mount -t tmpfs tmpfs /mnt"]
         if shutil.which("unshare") and not subprocess.run(try_it, capture_output=True, check=False).returncode:
