@@ -140,7 +140,7 @@ def test_labels_in_train_alone_are_no_model_of_descriptions(tmp_path, new_store)
 
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_what_is_said_of_descriptions_is_what_was_measured(root, language):
-    """The figures of both tasks, their labels, and the commonest label, as the page has them."""
+    """The scores and label counts of both tasks and of the commonest label, as documented."""
     page = (root / "experiments/2026-12-01-few-labels.md").read_text(encoding="utf-8")
     scheme = load(root / "configs/labels/diplomacy.yaml")
     sizes = [len(scheme["stance"]), len(scheme["topic"])]

@@ -327,7 +327,7 @@ def test_one_process_uses_one_of_several_gpus(bert: Path, tmp_path: Path, monkey
 def test_it_is_said_that_other_gpus_are_idle(
     bert: Path, tmp_path: Path, new_store: Callable[[Path], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the key that uses them all; not with the linear model, which needs none."""
+    """The message names the key that uses them; the linear model needs none and says nothing."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     write_corpus(tmp_path, 40)
     new_store(tmp_path)
