@@ -61,7 +61,7 @@ def test_a_person_labels_by_keyboard_alone(browser: Browser, folder: Path) -> No
         page = visit(browser, address)
         expect(page.locator(".here")).to_contain_text("Die USA haben Russland")
         expect(page.get_by_role("heading", name="Artikel")).to_contain_text("<script>")
-        # Topic, two themes, stance, who towards whom.
+        # Topic, two themes, stance, dyad.
         press(page, "1", "2", "1", "ArrowDown", "1", "1", "2", "Enter")
         expect(page.locator("#count")).to_have_text("1 von 8 beantwortet")
         (row,) = rows(path)
@@ -86,7 +86,7 @@ def test_a_person_labels_by_keyboard_alone(browser: Browser, folder: Path) -> No
         expect(page.locator("#announcement")).to_have_text("Noch offen: Haltung")
         press(page, "-")
         expect(page.locator("#count")).to_have_text("1 von 8 beantwortet, 1 übersprungen")
-        # Looking at another sentence saves nothing; the page goes on where it was.
+        # Looking at other sentences saves nothing; after a reload, the open one is shown.
         press(page, "ArrowRight", "ArrowRight")
         expect(page.locator(".article > .hint")).to_contain_text("Satz 5 von 8")
         page.reload()

@@ -1,16 +1,16 @@
-"""The embedded encoder against computations that share no code with it.
+"""The embedded encoder compared with computations that share no code with it.
 
 The package's C program tokenizes and encodes like ours, with these differences, each of which the
-comparison undoes or names:
+comparison undoes or excludes:
 
-- it maps code point by code point and composes nothing, so that ``u`` + U+0308 stays two unknown
-  signs; ours composes (NFKC). It is given composed text.
-- it writes each unknown character as one ``<unk>``; ours (like XLM-R's) writes a run of them as
+- it maps single code points without composing them, so that ``u`` + U+0308 stays two unknown
+  characters; ours composes (NFKC). It is given composed text.
+- each unknown character becomes one ``<unk>``; with ours (as with XLM-R's) a run of them becomes
   one.
-- of a text without any visible character it leaves one lone ``▁``; ours leaves nothing.
-- ``<s>``, ``</s>`` and ``<unk>`` written out in a text are specials to ours.
-- it rounds activations to 8 bits, so that its hidden states are near ours, not equal. Exact
-  equality is required of the blocks it decodes, and of the same layers written out in NumPy.
+- a text without any visible character becomes a single ``▁``; with ours it becomes empty.
+- ``<s>``, ``</s>`` and ``<unk>`` written out in a text are special tokens with ours.
+- it rounds activations to 8 bits, so that its hidden states are close to ours, but not equal. Exact
+  equality is required of the decoded blocks, and closeness (1e-5) of the layers written in NumPy.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def tokenizer(folder: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Any:
-    """The model as users get it, without the pooler that it does not have."""
+    """The model as users get it; it has no pooler."""
     from transformers import AutoModel
 
     return AutoModel.from_pretrained(folder, add_pooling_layer=False).eval()
@@ -76,7 +76,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> CProgram:
 
 @pytest.fixture(scope="module")
 def cut_program(tmp_path_factory: pytest.TempPathFactory, weights: embedded.WeightsFile) -> CProgram:
-    """The C program with the pieces that we keep."""
+    """The C program with the reduced vocabulary."""
     program = _program(tmp_path_factory.mktemp("c-cut"))
     program.keep(embedded.selected_ids(weights))
     return program

@@ -1,12 +1,12 @@
-"""Feed readers, schemes, configs, bundles and the server with inputs that are broken at random.
+"""Feed readers, schemes, configs, bundles and the server with randomly broken inputs.
 
     make fuzz                                            # 100,000 cases, some minutes of one core
     make fuzz ARGS='--cases 2000 --only jsonl,scheme --seed 7'
 
-Each case is a small sound input with one to four changes: flipped, lost or repeated bytes, or odd
-values in its JSON or YAML. It runs in a process of its own kind with 5 s and 1 GB to spare.
-Whatever is no answer and no sentence to the user (a traceback, a status of 500, a process that
-hangs or dies) is a finding: its input is kept in build/fuzz, and the exit code is 1.
+Each case is a small valid input with one to four changes: flipped, missing or repeated bytes, or
+unusual values in its JSON or YAML. A child process per target, replaced if it dies, has 5 s a
+case and 1 GB. Anything but a result or a sentence (a traceback, a status of 500, a process that
+hangs or dies) is a finding: one input of each kind is kept in build/fuzz, and the exit code is 1.
 """
 
 from __future__ import annotations

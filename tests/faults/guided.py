@@ -1,11 +1,11 @@
-"""Attack the targets of fuzz.py with inputs that are chosen by what code they reach (atheris).
+"""Attack the targets of fuzz.py with inputs chosen by the code that they reach (atheris).
 
     make atheris                                         # 1,000 runs of each target
     make atheris ARGS='--runs 20000 --only jsonl,scheme --seed 7'
 
-Those that reach something new in Haltung are changed further, by libFuzzer or as fuzz.py does. What
-counts as a finding, and the limits of 5 s and 1 GB, are those of fuzz.py. Inputs that are findings
-are kept in build/atheris-findings, and the exit code is 1. A target whose process dies is left.
+Inputs that reach new code of Haltung are changed further, by libFuzzer or as in fuzz.py. Findings
+and the limits of 5 s and 1 GB are defined as in fuzz.py. Inputs with findings are kept in
+build/atheris-findings, and the exit code is 1. If a target's process dies, the next target follows.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def guide(name: str, target: Target, runs: int, seed: int, folder: Path, keep: P
     corpus.mkdir()
     for number, data in enumerate([*target.seeds, *(attacks.case_of(target, name, seed, number) for number in range(SEEDS))]):
         (corpus / str(number)).write_bytes(data)
-    with INSTRUMENTED:  # some modules are imported where they are needed
+    with INSTRUMENTED:  # some modules are imported only when needed
         attacks.prepared(target, folder)
     attacks.limit_memory()
 

@@ -1,18 +1,18 @@
-"""Kill and disturb the commands that write: SIGKILL at random moments, full disks, and the like.
+"""Kill and disturb the commands that write: SIGKILL at random times, full disks and the like.
 
     make faults                                # 30 kills of each command: half an hour of a core
     make faults ARGS='--only prepare,export --kills 5 --disturbed 2 --seed 7'
 
-Each command runs once to its end. Then it is killed with its process group at moments drawn over
-its duration, and goes on (``resume=true``) or is repeated, in a home of its own. Right after the
-kill each output that is there has to be whole; at the end all results have to be those of the
-unbroken run, with no file beyond its files, and no run of MLflow that has not ended. With a file
-system that is full, or read-only, or an input that vanishes in between, it has to end with one
-sentence and exit code 2, and to succeed once that is mended. Whatever else happens is a finding:
-it is printed with its moment, and the exit code is 1.
+Each command runs once to its end. Then it is killed with its process group at random times during
+its run, and resumed (``resume=true``) or repeated, in a separate home. Right after the kill, each
+existing output must be complete; at the end, all results must equal those of the unbroken run,
+without further files, and without MLflow runs that have not ended. With a full or read-only file
+system, or an input that is deleted meanwhile, the command must end with one sentence and exit code
+2, and succeed once the cause is removed. Anything else is a finding: it is printed with its time,
+and the exit code is 1.
 
-Commands are forked from a process that has their libraries in memory, so that moments fall into
-their work. File systems are mounted in a namespace of this program's own (unshare, as root or not).
+Commands are forked from a process that has already imported their libraries, so that kills hit
+their actual work. File systems are mounted in a separate namespace (unshare, as root or not).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ import tiny
 from haltung.cli import main as command
 
 _OWN = "HALTUNG_FAULTS_MOUNTS"
-MOUNTS = bool(os.environ.get(_OWN))  # whether this process has a namespace of mounts
+MOUNTS = bool(os.environ.get(_OWN))  # whether this process has its own namespace of mounts
 DATABASE = "experiments/mlflow.db"
 
 # What differs between two unbroken runs: ids, digests (each file is compared by itself) and times;
@@ -72,11 +72,11 @@ Tracked = tuple[str, list[tuple[str, int, float, int]]]
 
 @dataclass(frozen=True)
 class Job:
-    """A command in a home, which holds what ``template`` does when it begins.
+    """A command, and the folder ``template`` that its home is copied from.
 
-    ``outputs`` are patterns of files and folders that are whole or absent at each moment,
-    ``results`` of further ones that are the same at the end. ``inputs`` may vanish. ``again`` are
-    the words with which it is repeated or gone on with.
+    ``outputs`` are patterns of files and folders that are complete or absent at any time,
+    ``results`` those of further ones that are the same at the end. ``inputs`` may be deleted.
+    ``again`` are the words added to repeat or resume the command.
     """
 
     template: Path
@@ -89,7 +89,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """How a command has ended, after how many seconds."""
+    """Exit code, messages and duration of a command."""
 
     code: int
     errors: str
@@ -98,7 +98,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Whole:
-    """What an unbroken run leaves, how long it takes, and how much room."""
+    """The outputs, results, duration and disk usage of an unbroken run."""
 
     code: int
     seconds: float
@@ -110,8 +110,8 @@ class Whole:
 
 
 def run(words: Sequence[str], home: Path, until: float | None = None, meanwhile: Callable[[], None] | None = None) -> Done:
-    """Run a command in a process group of its own, and kill it after ``until`` seconds, or do
-    something ``meanwhile`` at that moment. One that takes longer than ten minutes is killed.
+    """Run a command in its own process group; after ``until`` seconds, call ``meanwhile`` or,
+    without it, kill the command. A command is always killed after ten minutes.
     """
     said = home.with_suffix(".err")
     began = time.monotonic()

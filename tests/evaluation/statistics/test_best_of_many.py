@@ -116,7 +116,7 @@ def test_an_article_without_a_label_of_a_task_has_zeros_there():
     """A draw can then swap the same articles in every task."""
     topic, stance = mean_over_tasks(scored_split(["a", "b", "c", "a", "d", "e"], [0, -1, 1, 1, -1, 0]), ["topic", "stance"]).tasks
     assert len(topic.sums) == len(stance.sums) == 5
-    # The last column but one counts segments.
+    # The second-to-last column counts segments.
     assert topic.sums[:, -2].tolist() == [2, 1, 1, 1, 1]
     assert stance.sums[:, -2].tolist() == [2, 0, 1, 0, 1]
 

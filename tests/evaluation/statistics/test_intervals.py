@@ -10,7 +10,7 @@ label distribution and difficulty::
     40                 85.6  92.7          93.5          93.5  93.8          94.7
     100                90.8  93.4          94.0          94.6  94.8          95.2
     400                94.8  95.7          95.8          95.2  95.2          95.3
-    where articles differ more (alike=1.5, hard=1.2)
+    if articles vary more (alike=1.5, hard=1.2)
     40                 76.2  89.1          90.4          92.8  93.0          93.8
     100                87.7  93.4          93.7          95.1  95.5          95.8
     400                92.7  94.2          94.2          94.4  94.2          94.3
