@@ -86,7 +86,7 @@ def test_a_person_labels_by_keyboard_alone(browser: Browser, folder: Path) -> No
         expect(page.locator("#announcement")).to_have_text("Noch offen: Haltung")
         press(page, "-")
         expect(page.locator("#count")).to_have_text("1 von 8 beantwortet, 1 übersprungen")
-        # Looking at other sentences saves nothing; after a reload, the open one is shown.
+        # Looking at other sentences saves nothing; a reload shows the next unanswered one.
         press(page, "ArrowRight", "ArrowRight")
         expect(page.locator(".article > .hint")).to_contain_text("Satz 5 von 8")
         page.reload()

@@ -196,7 +196,7 @@ def test_a_run_records_where_it_comes_from(trained: Path) -> None:
 
 
 def test_a_run_holds_curves_metrics_plots_and_predictions(trained: Path) -> None:
-    """Plots, report, metrics and the curve of each epoch."""
+    """Metrics, plots, report, predictions and a point of the curve per epoch."""
     from haltung import tracking
 
     record = find_run(trained, "tiny-1")

@@ -146,6 +146,6 @@ def test_an_old_target_in_a_users_config_stops_the_command(tmp_path: Path) -> No
     ],
 )
 def test_what_is_gone_is_refused_with_what_there_is(command: str, word: str, gone: str, today: str) -> None:
-    """The message names the removed key or choice and its replacement."""
+    """The message names the removed key or choice and those that exist today."""
     with pytest.raises(UserError, match=rf"'{gone}'.*\b{today}\b"):
         list(each(command, [word]))

@@ -412,7 +412,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read_past(tmp_path: Path) -
     assert [line.strip() for line in lines(existing(path))] == ["{}", "{}"]
 
 
-# A text in which no substring of this length is repeated.
+# A text without repeated parts.
 LONG = " ".join(f"Satz {number} verlässt den Rechner nicht." for number in range(12))
 
 
