@@ -1,4 +1,4 @@
-"""The file of answers: what is saved stays, whatever happens to the process."""
+"""The file of answers: saved answers survive whatever happens to the process."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_an_answer_is_a_row_that_prepare_reads(folder: Path) -> None:
 
 
 def test_a_new_answer_is_appended_and_a_changed_one_is_replaced(folder: Path) -> None:
-    """The file holds each segment once, the last answer last; undoing removes it."""
+    """The file has each segment once, the latest answer last; undoing removes its row."""
     anna = work(folder, "anna")
     for number in range(3):
         answer(anna, number)
@@ -70,7 +70,7 @@ def test_a_new_answer_is_appended_and_a_changed_one_is_replaced(folder: Path) ->
 
 
 def test_a_line_that_a_kill_has_cut_is_removed_and_no_other(folder: Path) -> None:
-    """At whatever byte, also within a letter; it is told once."""
+    """Truncated at any byte, even within a character; the removal is reported once."""
     anna = work(folder, "anna")
     for number in range(3):
         answer(anna, number, comment="über")
@@ -87,7 +87,7 @@ def test_a_line_that_a_kill_has_cut_is_removed_and_no_other(folder: Path) -> Non
 
 
 def test_a_last_line_without_its_end_stays(folder: Path) -> None:
-    """An editor may have left it out."""
+    """An editor may have omitted the line end."""
     answer(work(folder, "anna"), 0)
     whole = (folder / "anna.jsonl").read_bytes()
     path = folder / "edited.jsonl"
@@ -98,7 +98,7 @@ def test_a_last_line_without_its_end_stays(folder: Path) -> None:
 
 
 def test_a_line_that_is_still_being_written_is_not_read(folder: Path) -> None:
-    """A judge reads the files of coders at work."""
+    """A judge reads the files of coders while they are working."""
     answer(work(folder, "anna"), 0)
     with (folder / "anna.jsonl").open("ab") as file:
         file.write(b'{"id": "0-1", "te')
@@ -116,7 +116,7 @@ def test_a_line_that_is_still_being_written_is_not_read(folder: Path) -> None:
     ],
 )
 def test_a_file_that_is_none_of_answers_is_refused_in_one_sentence(folder: Path, line: str, said: str) -> None:
-    """With the line, and it stays as it is."""
+    """The message names the line, and the file stays unchanged."""
     answer(work(folder, "anna"), 0)
     path = folder / "odd.jsonl"
     path.write_text((folder / "anna.jsonl").read_text(encoding="utf-8") + line + "\n", encoding="utf-8")
@@ -128,7 +128,7 @@ def test_a_file_that_is_none_of_answers_is_refused_in_one_sentence(folder: Path,
 
 
 def test_answers_to_another_corpus_are_refused(folder: Path) -> None:
-    """Neither an unknown id nor another text is taken for a sentence of this one."""
+    """Neither an unknown id nor a different text is accepted as a sentence of this corpus."""
     answer(work(folder, "anna"), 0)
     text = (folder / "anna.jsonl").read_text(encoding="utf-8")
     (folder / "ben.jsonl").write_text(text.replace("gewarnt", "verschont"), encoding="utf-8")
@@ -141,7 +141,7 @@ def test_answers_to_another_corpus_are_refused(folder: Path) -> None:
 
 
 def test_a_second_process_is_refused_in_one_sentence(folder: Path) -> None:
-    """While the first goes on."""
+    """The first one continues."""
     anna = work(folder, "anna")
     words = ("annotate", "corpus=jsonl", "corpus.reader.path=texts.jsonl", "corpus.labels=labels.yaml", "coder=anna", "port=0")
     done = haltung(*words, "output=anna.jsonl", cwd=folder)
@@ -152,7 +152,7 @@ def test_a_second_process_is_refused_in_one_sentence(folder: Path) -> None:
 
 
 def test_a_full_disk_loses_no_answer(folder: Path) -> None:
-    """A write that fails half-way is taken back, and the next one works."""
+    """A failed write is rolled back, and the next one succeeds."""
     program = (
         "import resource, signal, sys; from pathlib import Path; import annotated; from haltung.errors import UserError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -166,7 +166,7 @@ def test_a_full_disk_loses_no_answer(folder: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))\n"
         "annotated.answer(anna, 1)\n"
     )
-    # pytest's `pythonpath`, by which `annotated` is found, is not inherited.
+    # PYTHONPATH is needed to find `annotated`: pytest's `pythonpath` is not inherited.
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run([sys.executable, "-c", program, str(folder)], env=paths, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -178,7 +178,7 @@ def test_a_full_disk_loses_no_answer(folder: Path) -> None:
 
 
 def test_what_another_program_writes_meanwhile_is_not_overwritten(folder: Path) -> None:
-    """The page says so instead."""
+    """The page reports the change instead."""
     anna = work(folder, "anna")
     answer(anna, 0)
     with (folder / "anna.jsonl").open("a", encoding="utf-8") as file:
@@ -188,7 +188,7 @@ def test_what_another_program_writes_meanwhile_is_not_overwritten(folder: Path) 
 
 
 def test_every_answer_that_was_confirmed_outlives_a_kill(folder: Path) -> None:
-    """SIGKILL at work, three times; what came after the last confirmation may be there or not."""
+    """After SIGKILL during work, three times; an answer not yet confirmed may be there or not."""
     confirmed = 0
     for end in (1, 3, 6):
         process = annotated.Process(folder, "anna", "output=anna.jsonl")
@@ -225,7 +225,7 @@ def test_every_answer_that_was_confirmed_outlives_a_kill(folder: Path) -> None:
     ],
 )
 def test_a_mistake_on_the_command_line_gets_one_sentence(folder: Path, words: list[str], said: str) -> None:
-    """Exit code 2, before anything is served."""
+    """With exit code 2, before anything is served."""
     (folder / "texts.csv").write_text("Satz;Artikel\nDie USA warnen.;a\n", encoding="utf-8")
     (folder / "codes.csv").write_text("ID;Satz;Coder;topic\n1;Die USA warnen.;A;security\n1;Die USA warnen.;B;economy\n", encoding="utf-8")
     (folder / "a.jsonl").write_text(json.dumps({"id": "texts-2", "text": "Die USA warnen.", "topic": "security"}) + "\n")

@@ -1,4 +1,4 @@
-"""The annotation page over HTTP: who may ask, what is refused, and what an answer leaves."""
+"""The annotation page over HTTP: who has access, what is refused, and what an answer saves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def client(folder: Path) -> Iterator[httpx.Client]:
 
 
 def test_an_answer_is_on_the_disk_when_the_page_hears_of_it(client: httpx.Client, folder: Path) -> None:
-    """And the page is told so after a reload, too."""
+    """After a reload, the page still lists it as answered."""
     answered = client.post("/items/0", json={"labels": GOOD, "seen": None})
     assert answered.status_code == 200
     assert [row["id"] for row in rows(folder / "anna.jsonl")] == ["0-0"]
@@ -36,7 +36,7 @@ def test_an_answer_is_on_the_disk_when_the_page_hears_of_it(client: httpx.Client
 
 
 def test_a_sentence_comes_in_its_article_with_the_names_found(client: httpx.Client) -> None:
-    """With places in the text, and codes that a dyad may have, also of what was named before."""
+    """Names have positions in the text; codes for dyads include names mentioned earlier."""
     item = client.get("/items/1").json()
     assert [sentence["number"] for sentence in item["sentences"]] == [0, 1, 2, 3]
     text = item["sentences"][item["here"]]["text"]
@@ -46,7 +46,7 @@ def test_a_sentence_comes_in_its_article_with_the_names_found(client: httpx.Clie
 
 
 def test_two_windows_do_not_overwrite_each_other(client: httpx.Client, folder: Path) -> None:
-    """An answer, or an undo, to what has changed meanwhile is refused."""
+    """Answering or undoing is refused if the answer has changed since it was shown."""
     client.post("/items/0", json={"labels": GOOD, "seen": None}).raise_for_status()
     for body in ({"labels": {**GOOD, "topic": "economy"}, "seen": None}, {"labels": None, "seen": "2020"}):
         refused = client.post("/items/0", json=body)
@@ -71,7 +71,7 @@ def test_two_windows_do_not_overwrite_each_other(client: httpx.Client, folder: P
     ],
 )
 def test_only_its_own_page_may_send_answers(client: httpx.Client, folder: Path, headers: dict[str, str], status: int) -> None:
-    """Not that of another host, also where its name leads to this machine."""
+    """A page of another host can't, even if that host's name resolves to this machine."""
     answered = client.post("/items/0", json={"labels": GOOD, "seen": None}, headers=headers)
     assert answered.status_code == status
     assert len(rows(folder / "anna.jsonl")) == (status == 200)
@@ -99,7 +99,7 @@ def test_only_its_own_page_may_send_answers(client: httpx.Client, folder: Path, 
     ],
 )
 def test_what_is_no_answer_gets_one_sentence(client: httpx.Client, folder: Path, method: str, path: str, body: bytes, status: int) -> None:
-    """And the file stays as it was."""
+    """The file stays unchanged."""
     answered = client.request(method, path, content=body)
     assert answered.status_code == status
     assert list(answered.json()) == ["error"]
@@ -107,7 +107,7 @@ def test_what_is_no_answer_gets_one_sentence(client: httpx.Client, folder: Path,
 
 
 def test_the_page_may_load_nothing_from_elsewhere(client: httpx.Client) -> None:
-    """As the serving page: no script within it, no other host, no frame, no cache of texts."""
+    """As for the serving page: no inline script, other host or frame, and texts are not cached."""
     for path in ("/", "/work", "/page/annotation/annotate.js"):
         headers = client.get(path).raise_for_status().headers
         assert "default-src 'self'" in headers["content-security-policy"]
@@ -116,7 +116,7 @@ def test_the_page_may_load_nothing_from_elsewhere(client: httpx.Client) -> None:
 
 
 def test_with_a_key_only_the_page_itself_is_open(folder: Path) -> None:
-    """Its texts and answers are not."""
+    """Its texts and answers need the key."""
     with served(work(folder, "anna"), key=KEY) as address, httpx.Client(base_url=address, trust_env=False, timeout=60) as client:
         assert client.get("/").status_code == client.get("/page/annotation/words.js").status_code == 200
         for given in ({}, {"x-api-key": "falsch"}):

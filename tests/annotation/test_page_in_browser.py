@@ -1,4 +1,4 @@
-"""The annotation page in a real browser: labelling by keyboard, on a phone, and as a judge."""
+"""The annotation page in a real browser: labelling by keyboard, on a phone, and judging."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def folder(tmp_path: Path) -> Path:
 
 
 def visit(browser: Browser, address: str, **options: Any) -> Page:
-    """Open the page; what goes wrong behind it is in ``complaints``."""
+    """Open the page; ``complaints`` collects the errors that occur on it."""
     seen = page_visits.Visit(browser, address, **options)
     seen.page.complaints = seen.complaints  # type: ignore[attr-defined]
     return seen.page
 
 
 def press(page: Page, *keys: str) -> None:
-    """Press keys one after the other, each when the page is ready for it."""
+    """Press keys in sequence, each once the page is ready."""
     for key in keys:
         expect(page.locator("main:not([aria-busy])")).to_be_attached()
         page.keyboard.press(key)
 
 
 def leave(page: Page) -> None:
-    """End the visit: nothing went wrong, and no text became a part of the page."""
+    """End the visit; check that there were no errors and no text was interpreted as markup."""
     assert page.complaints == []  # type: ignore[attr-defined]
     assert page.title() != "evil"
     assert page.locator("img, main script").count() == 0
@@ -55,19 +55,19 @@ def leave(page: Page) -> None:
 
 
 def test_a_person_labels_by_keyboard_alone(browser: Browser, folder: Path) -> None:
-    """Labels, dyads, a typed name, a comment; undo, skip, the reload of the page, and the end."""
+    """Labels, dyads, a typed name and a comment; undo, skip, reload, and the end."""
     path = folder / "anna.jsonl"
     with served(work(folder, "anna")) as address:
         page = visit(browser, address)
         expect(page.locator(".here")).to_contain_text("Die USA haben Russland")
         expect(page.get_by_role("heading", name="Artikel")).to_contain_text("<script>")
-        # Topic, two themes, stance, who towards whom.
+        # Topic, two themes, stance, dyad.
         press(page, "1", "2", "1", "ArrowDown", "1", "1", "2", "Enter")
         expect(page.locator("#count")).to_have_text("1 von 8 beantwortet")
         (row,) = rows(path)
         assert (row["topic"], row["stance"], row["themes"]) == ("security", "warning", ["energy", "migration"])
         assert row["dyads"] == [{"source": "USA", "target": "RUS", "stance": "warning"}]
-        # The answer that is taken back is there to be changed: another dyad, with a typed name.
+        # The undone answer is shown again and can be changed: another dyad, with a typed name.
         press(page, "Backspace")
         expect(page.locator("#count")).to_have_text("0 von 8 beantwortet")
         expect(page.locator("[data-group=dyads] .pair")).to_have_text("USA → RUS")
@@ -80,13 +80,13 @@ def test_a_person_labels_by_keyboard_alone(browser: Browser, folder: Path) -> No
         expect(page.locator("#count")).to_have_text("1 von 8 beantwortet")
         (row,) = rows(path)
         assert (row["comment"], row["dyads"]) == ("unsicher +-", [{"source": "USA", "target": "NATO", "stance": "warning"}])
-        # An answer that is not whole is not sent; skipping asks for none.
+        # An incomplete answer is not sent; a skip needs no labels.
         expect(page.locator(".here")).to_contain_text("<script>")
         press(page, "2", "Enter")
         expect(page.locator("#announcement")).to_have_text("Noch offen: Haltung")
         press(page, "-")
         expect(page.locator("#count")).to_have_text("1 von 8 beantwortet, 1 übersprungen")
-        # Looking at another sentence saves nothing; the page goes on where it was.
+        # Looking at other sentences saves nothing; a reload shows the next unanswered one.
         press(page, "ArrowRight", "ArrowRight")
         expect(page.locator(".article > .hint")).to_contain_text("Satz 5 von 8")
         page.reload()
@@ -105,7 +105,7 @@ def test_a_person_labels_by_keyboard_alone(browser: Browser, folder: Path) -> No
 
 
 def test_names_are_taken_by_click_and_labels_by_touch_on_a_phone(browser: Browser, folder: Path) -> None:
-    """At 360 pixels nothing sticks out, and one question is open at a time."""
+    """At a width of 360 pixels nothing overflows, and one question is open at a time."""
     with served(work(folder, "anna")) as address:
         page = visit(browser, address, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
         expect(page.locator(".here")).to_be_visible()
@@ -126,7 +126,7 @@ def test_names_are_taken_by_click_and_labels_by_touch_on_a_phone(browser: Browse
 
 
 def test_a_server_that_was_killed_comes_back_and_the_page_goes_on(browser: Browser, folder: Path) -> None:
-    """What was on the page meanwhile is not lost, nor is what it had answered."""
+    """Neither saved answers nor the labels currently on the page are lost."""
     process = Process(folder, "anna", "output=anna.jsonl")
     page = visit(browser, process.address)
     press(page, "1", "ArrowDown", "3", "Enter")
@@ -144,7 +144,7 @@ def test_a_server_that_was_killed_comes_back_and_the_page_goes_on(browser: Brows
 
 
 def test_a_second_window_is_told_that_the_first_was_quicker(browser: Browser, folder: Path) -> None:
-    """And shows that answer."""
+    """It shows the first window's answer."""
     with served(work(folder, "anna")) as address:
         first, second = visit(browser, address), visit(browser, address)
         press(first, "1", "ArrowDown", "3", "Enter")
@@ -158,7 +158,7 @@ def test_a_second_window_is_told_that_the_first_was_quicker(browser: Browser, fo
 
 
 def test_fifty_labels_have_two_keys_each(browser: Browser, folder: Path) -> None:
-    """A letter and a digit; with the setting on, the last answer goes on by itself."""
+    """A letter and a digit; with the setting on, completing an answer goes to the next sentence."""
     labels = [f"label{number}" for number in range(50)]
     (folder / "labels.yaml").write_text(f"name: many\ntasks: {{code: {{labels: {json.dumps(labels)}}}}}\n", encoding="utf-8")
     with served(work(folder, "anna")) as address:
@@ -180,7 +180,7 @@ def test_fifty_labels_have_two_keys_each(browser: Browser, folder: Path) -> None
 
 
 def test_a_judge_settles_by_keyboard(browser: Browser, folder: Path) -> None:
-    """Both answers without names, beside what is agreed, and how far; the result is whole."""
+    """Both answers without names, labels agreed on, and agreement; the result is complete."""
     anna, ben = work(folder, "anna"), work(folder, "ben")
     for number in range(8):
         answer(anna, number, [("USA", "RUS")])
@@ -195,7 +195,7 @@ def test_a_judge_settles_by_keyboard(browser: Browser, folder: Path) -> None:
         expect(page.locator("main")).not_to_contain_text(re.compile(r"\b(anna|ben)\b"))
         press(page, str(1 + answers.index("Wirtschaft")), "Enter")
         expect(page.locator("#count")).to_have_text("1 von 2 beantwortet")
-        # Nothing in dispute is passed over.
+        # Every dispute needs a decision.
         press(page, "Enter")
         expect(page.locator("#announcement")).to_have_text("Noch offen: Wer gegenüber wem")
         pairs = page.locator("[data-group=dyads] .labels").first.locator("button span").all_text_contents()
@@ -209,7 +209,7 @@ def test_a_judge_settles_by_keyboard(browser: Browser, folder: Path) -> None:
 
 
 def test_a_judge_sees_how_agreement_went(browser: Browser, folder: Path) -> None:
-    """A part for each ten sentences in the order of time, drawn and told; none where α is none."""
+    """For each ten sentences in order of time, as plot and text; no value if α is undefined."""
     write(folder, articles=5)
     anna, ben = work(folder, "anna"), work(folder, "ben")
     for number in reversed(range(20)):
@@ -228,7 +228,7 @@ def test_a_judge_sees_how_agreement_went(browser: Browser, folder: Path) -> None
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 1280)])
 def test_axe_finds_no_fault(browser: Browser, folder: Path, scheme: str, width: int) -> None:
-    """In whatever state the page is, for a coder and for a judge."""
+    """In every state of the page, for a coder and for a judge."""
     from axe_playwright_python.sync_playwright import Axe
 
     anna, ben = work(folder, "anna"), work(folder, "ben")

@@ -1,4 +1,4 @@
-"""Two coders who don't see each other, and a judge who settles what they disagree on."""
+"""Two coders who don't see each other's answers, and a judge who settles their disagreements."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILES = ("anna.jsonl", "ben.jsonl")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two articles that two coders have labelled, four sentences alike."""
+    """Two articles labelled by two coders: of four sentences with two answers, two agree."""
     write(tmp_path)
     anna, ben = work(tmp_path, "anna"), work(tmp_path, "ben")
     for coder in (anna, ben):
@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_coder_is_shown_nothing_of_another(folder: Path) -> None:
-    """Neither answers nor comments nor how far the other is, in no view and in no file."""
+    """Neither answers nor comments nor progress."""
     (folder / "cleo.jsonl").touch()
     cleo = work(folder, "cleo")
     views = [cleo.view(number) for number in range(8)]
@@ -56,7 +56,7 @@ def test_a_coder_is_shown_nothing_of_another(folder: Path) -> None:
 
 
 def test_a_judge_is_asked_what_is_in_dispute_alone(folder: Path) -> None:
-    """Labels, and who towards whom; a skip is no answer."""
+    """Labels and dyads; a skip does not count as an answer."""
     judge = work(folder, "judge", FILES)
     assert (judge.described()["numbers"], judge.described()["answered"]) == ([2, 3], [])
     second, third = (judge.view(number) for number in (2, 3))
@@ -69,7 +69,7 @@ def test_a_judge_is_asked_what_is_in_dispute_alone(folder: Path) -> None:
 
 
 def test_the_result_has_all_segments_and_says_whose_they_are(folder: Path) -> None:
-    """Agreed ones at once, those of one coder, and what was decided; two skips are no answer."""
+    """Agreed answers at once, those of a single coder, and decisions; two skips are no answer."""
     judge = work(folder, "judge", FILES)
     assert {row["id"]: row["coder"] for row in rows(folder / "judge.jsonl")} == {
         "0-0": "anna, ben", "0-1": "anna, ben", "1-0": "anna", "1-1": "ben", "1-2": "anna",
@@ -84,11 +84,11 @@ def test_the_result_has_all_segments_and_says_whose_they_are(folder: Path) -> No
     words = ("prepare", "corpus=jsonl", "corpus.reader.path=judge.jsonl", "corpus.labels=labels.yaml", "splits@corpus.split=test_only")
     done = run_here(*words, "corpus.rules.near=0", cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert "5 segments of 2 articles" in done.stdout  # and two that have markup
+    assert "5 segments of 2 articles" in done.stdout  # two more have markup and are dropped
 
 
 def test_halves_of_two_coders_become_one_answer(tmp_path: Path) -> None:
-    """Where one labelled one task and the other another, none is lost."""
+    """If each labelled a different task, both labels are kept."""
     write(tmp_path)
     answer(work(tmp_path, "anna"), 0, topic=None)
     answer(work(tmp_path, "ben"), 0, themes=None)
@@ -98,13 +98,13 @@ def test_halves_of_two_coders_become_one_answer(tmp_path: Path) -> None:
 
 
 def test_what_coders_do_meanwhile_is_taken_over(folder: Path) -> None:
-    """New agreement, and a changed answer that makes it a dispute; a decision stays."""
+    """New agreement is added, and a changed answer becomes a dispute; decisions stay."""
     judge = work(folder, "judge", FILES)
     answer(judge, 2)
     before = (folder / "judge.jsonl").stat().st_ino
     judge.refresh()
     assert (folder / "judge.jsonl").stat().st_ino == before
-    # The locks of the fixture's coders have gone with them.
+    # The fixture's coders are gone, and their locks with them.
     ben = work(folder, "ben")
     answer(ben, 4)
     answer(ben, 0, [("USA", "RUS")], stance="support")
@@ -116,7 +116,7 @@ def test_what_coders_do_meanwhile_is_taken_over(folder: Path) -> None:
 
 
 def test_a_coder_who_has_taken_all_back_locks_no_judge_out(folder: Path) -> None:
-    """What was theirs leaves the result, the decisions stay, and it is still nobody else's file."""
+    """Their answers leave the result, decisions stay, and nobody else may write the file."""
     answer(work(folder, "judge", FILES), 2, stance="support")
     ben = work(folder, "ben")
     for number, _ in ben.described()["answered"]:
@@ -131,13 +131,13 @@ def test_a_coder_who_has_taken_all_back_locks_no_judge_out(folder: Path) -> None
 
 
 def test_the_order_of_answers_does_not_tell_whose_they_are(folder: Path) -> None:
-    """It is the same if the coders change places (the page shuffles it)."""
+    """The order is the same if the coders are exchanged (the page shuffles it)."""
     one, other = work(folder, "judge", FILES), work(folder, "judge2", FILES[::-1])
     assert [one.view(number) for number in range(8)] == [other.view(number) for number in range(8)]
 
 
 def test_agreement_so_far_is_that_of_haltung_agree(folder: Path) -> None:
-    """On the segments that both have answered."""
+    """On the segments that both have labelled."""
     judge = work(folder, "judge", FILES)
     both = [segment for segment in judge.segments if segment.id in ("0-0", "0-1", "0-2", "0-3")]
     anna, ben = ({row["id"]: row for row in rows(folder / name)} for name in FILES)
@@ -154,7 +154,7 @@ def test_agreement_so_far_is_that_of_haltung_agree(folder: Path) -> None:
 
 
 def test_agree_reads_the_answers_of_the_page_and_names_the_next_command(folder: Path) -> None:
-    """Its figures are those of the judge's page, and the command that it tells settles them."""
+    """Its values are those of the judge's page, and the command it prints settles these answers."""
     done = run_here("agree", *CORPUS, "answers=[anna.jsonl,ben.jsonl]", "output=agreement", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads((folder / "agreement/agreement.json").read_text(encoding="utf-8"))
@@ -169,7 +169,7 @@ def test_agree_reads_the_answers_of_the_page_and_names_the_next_command(folder: 
 
 
 def test_coders_of_a_sheet_are_settled_on_the_page(tmp_path: Path) -> None:
-    """By the command that agree tells: blind, what differs alone, and prepare reads the result."""
+    """With the command printed by agree: blind, only disputes, and prepare reads the result."""
     table = ["Satz;Artikel;Anna;Ben", "Ja.;1;pro;pro", "Nein.;1;pro;contra", "Doch!;2;;contra", "Kaum.;2;contra;pro", "Nie.;3;pro;pro"]
     (tmp_path / "codes.csv").write_text("\n".join(table) + "\n", encoding="utf-8")
     done = run_here("agree", "table=codes.csv", "coders=[Anna,Ben]", "label=Haltung", "output=agreement", "settle=rows.xlsx", cwd=tmp_path)
@@ -195,13 +195,13 @@ def test_coders_of_a_sheet_are_settled_on_the_page(tmp_path: Path) -> None:
 
 
 def judged(folder: Path, sheet: Reader, settle: tuple[str, ...] = ()) -> Work:
-    """Open a source of the small scheme's labels for a judge."""
+    """Open a source with labels of the small scheme for a judge."""
     scheme = load(folder / "labels.yaml")
     return Work(scheme, sheet.read(scheme), "judge", AnswersFile(folder / "judge.jsonl", scheme), [folder / name for name in settle], None)
 
 
 def test_a_missing_answer_is_no_dispute_and_each_task_is_taken_over(tmp_path: Path) -> None:
-    """Of several tasks, a row for each coder; the same command goes on and rewrites nothing."""
+    """With several tasks and a row for each coder; a second start resumes and rewrites nothing."""
     write(tmp_path)
     (tmp_path / "long.csv").write_text(
         "ID;Satz;Coder;topic;themes;stance\n"
@@ -229,7 +229,7 @@ def test_a_missing_answer_is_no_dispute_and_each_task_is_taken_over(tmp_path: Pa
 
 
 def test_what_a_sheet_has_decided_is_not_asked(tmp_path: Path) -> None:
-    """It is taken over; agreement is that of the coders themselves; a third one's file may join."""
+    """The decision is kept, agreement is that of the coders, and a further coder may be added."""
     write(tmp_path)
     table = "ID;Satz;A;B;stance\n1;Eins.;warning;support;\n2;Zwei.;warning;support;neutral\n3;Drei.;;;support\n4;Vier.;;support;\n"
     (tmp_path / "wide.csv").write_text(table, encoding="utf-8")
@@ -248,7 +248,7 @@ def test_what_a_sheet_has_decided_is_not_asked(tmp_path: Path) -> None:
 
 
 def test_annotators_of_an_export_are_settled_alike(tmp_path: Path) -> None:
-    """By the ids of Label Studio; what has been labelled by nobody known is taken over."""
+    """By the ids of Label Studio; answers of unknown annotators are copied to the result."""
     write(tmp_path)
     given = [((7, "warning"), (8, "support")), ((7, "warning"), (8, "warning")), ((7, "support"), (None, "support"))]
     items = [
@@ -267,7 +267,7 @@ def test_annotators_of_an_export_are_settled_alike(tmp_path: Path) -> None:
 
 
 def test_nobody_changes_the_answers_of_another(folder: Path) -> None:
-    """Neither by their file, nor as a judge of others."""
+    """Neither by using their file, nor as a judge of others."""
     before = (folder / "anna.jsonl").read_bytes()
     for settle in ((), ("ben.jsonl",)):
         with pytest.raises(UserError, match="or change others' in"):
@@ -276,7 +276,7 @@ def test_nobody_changes_the_answers_of_another(folder: Path) -> None:
 
 
 def test_nobody_settles_their_own(folder: Path) -> None:
-    """It would be their answer that counts."""
+    """Their own answer would decide."""
     with pytest.raises(UserError, match=r"coder=anna can't settle their own answers or change others' in .*; name another coder="):
         work(folder, "anna", ("anna.jsonl", "ben.jsonl"))
 

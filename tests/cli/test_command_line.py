@@ -1,4 +1,4 @@
-"""The command line as a person uses it: what it lists, what it refuses, and the whole way from a
+"""The command line as a user sees it: what it lists, what it refuses, and the complete path from a
 file of texts to a tracked classifier.
 """
 
@@ -30,7 +30,7 @@ HINTS = ("plots and report:", "look at it:", "open test:", "try it:")
 
 @pytest.fixture(scope="module")
 def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], object]) -> Path:
-    """A folder in which two seeds have been trained and their test split opened."""
+    """A folder in which two seeds have been trained and evaluated on test."""
     home = tmp_path_factory.mktemp("home")
     write_corpus(home)
     new_store(home)
@@ -47,7 +47,7 @@ def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Cal
 
 
 def test_haltung_alone_lists_the_commands(tmp_path: Path) -> None:
-    """Each with what it does."""
+    """Each with a description."""
     done = run_here(cwd=tmp_path)
     assert done.returncode == 0
     for command in ("prepare", "train", "evaluate", "predict"):
@@ -100,7 +100,7 @@ def test_haltung_alone_lists_the_commands(tmp_path: Path) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path, words: list[str], named: list[str]) -> None:
-    """It names what was found and what is allowed; no traceback, and nothing half-written."""
+    """It names what was found and what is allowed; no traceback, and no file is left."""
     done = run_here(*words, cwd=tmp_path)
     assert done.returncode == 2, done.stdout + done.stderr
     assert [part for part in named if part not in done.stderr] == [], done.stderr
@@ -122,7 +122,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(tmp_path: Path, words: list[s
     ],
 )
 def test_a_broken_file_of_texts_is_refused_before_a_model_is_loaded(tmp_path: Path, content: str, named: str) -> None:
-    """With its line and what is wrong there, where the predictions would go to the terminal."""
+    """The message has line and reason, even if predictions would go to the terminal."""
     (tmp_path / "in.jsonl").write_text(content, encoding="utf-8")
     done = run_here("predict", "bundle=nowhere", "input=in.jsonl", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -130,7 +130,7 @@ def test_a_broken_file_of_texts_is_refused_before_a_model_is_loaded(tmp_path: Pa
 
 
 def test_no_output_is_begun_where_it_could_not_be_written(tmp_path: Path) -> None:
-    """A folder that is missing, or one in the file's place, is named before the work."""
+    """A missing folder, or a folder with the file's name, is reported before the work begins."""
     (tmp_path / "in.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
     for output, named in (("nowhere/out.jsonl", "nowhere: no such folder"), (".", "is a directory")):
         done = run_here("predict", "bundle=nowhere", "input=in.jsonl", f"output={output}", cwd=tmp_path)
@@ -150,7 +150,7 @@ def test_no_output_is_begun_where_it_could_not_be_written(tmp_path: Path) -> Non
     ],
 )
 def test_a_broken_corpus_stops_the_training_with_file_and_reason(tmp_path: Path, content: bytes, message: str) -> None:
-    """Before any model is made."""
+    """Before any model is built."""
     write_corpus(tmp_path)
     (tmp_path / "texts.jsonl").write_bytes(content)
     done = run_here("train", *CORPUS, "model=linear", cwd=tmp_path)
@@ -162,7 +162,7 @@ def test_a_broken_corpus_stops_the_training_with_file_and_reason(tmp_path: Path,
 
 
 def test_all_faults_of_a_scheme_are_named_at_once(tmp_path: Path) -> None:
-    """Not one at a time."""
+    """In a single message."""
     write_corpus(tmp_path)
     (tmp_path / "scheme.yaml").write_text("name: x\ntasks:\n  text: {labels: [a, b]}\n  tone: {kind: many, labels: [a, a]}\n")
     done = run_here("train", *CORPUS, "model=linear", cwd=tmp_path)
@@ -183,7 +183,7 @@ def test_two_seeds_are_a_parent_run_with_mean_and_spread(trained: Path) -> None:
 
 
 def test_a_run_records_where_it_comes_from(trained: Path) -> None:
-    """Config, digests, versions, hardware, and the command itself."""
+    """Config, digests, versions, hardware and the command."""
     record = find_run(trained, "tiny-1")
     assert record.config["training"]["epochs"] == 4  # type: ignore[attr-defined]
     tags = record.tags  # type: ignore[attr-defined]
@@ -196,7 +196,7 @@ def test_a_run_records_where_it_comes_from(trained: Path) -> None:
 
 
 def test_a_run_holds_curves_metrics_plots_and_predictions(trained: Path) -> None:
-    """All that a person wants to look at."""
+    """Metrics, plots, report, predictions and a point of the curve per epoch."""
     from haltung import tracking
 
     record = find_run(trained, "tiny-1")
@@ -208,8 +208,8 @@ def test_a_run_holds_curves_metrics_plots_and_predictions(trained: Path) -> None
 
 
 def test_the_registered_model_loads_and_answers_in_another_place(trained: Path, tmp_path: Path) -> None:
-    """``mlflow.pyfunc.load_model`` answers as the run's bundle does, without that bundle and
-    without the corpus.
+    """``mlflow.pyfunc.load_model`` gives the probabilities of the run's bundle, without that bundle
+    and without the corpus.
     """
     record = find_run(trained, "tiny-1")
     text = "Chile warnt die Marine ."
@@ -235,7 +235,7 @@ def test_the_registered_model_loads_and_answers_in_another_place(trained: Path, 
 
 
 def test_commands_to_copy_are_printed_on_one_line(trained: Path) -> None:
-    """Whatever the width of the terminal: a line that is broken can't be copied."""
+    """Whatever the width of the terminal: a wrapped command could not be copied."""
     hints = {label: line for line in (trained / "train.txt").read_text(encoding="utf-8").splitlines() for label in HINTS if label in line}
     assert {*hints} == {*HINTS}
     *words, text = shlex.split(hints["try it:"].partition(":")[2])
@@ -247,7 +247,7 @@ def test_commands_to_copy_are_printed_on_one_line(trained: Path) -> None:
 
 
 def test_on_a_terminal_the_text_to_try_is_one_of_the_corpus() -> None:
-    """The first that can be printed on a line; in the log of a job it is one of our own."""
+    """The first that fits on one line; if output is not a terminal, a fixed sentence."""
     texts = ["Chile lobt\nPeru .", "Chile warnt " * 20, "Ghana kennt Laos .", "Malta mahnt Peru ."]
     outcome = SimpleNamespace(run="0123456789")
     shown = []
@@ -261,24 +261,22 @@ def test_on_a_terminal_the_text_to_try_is_one_of_the_corpus() -> None:
 
 
 def test_no_sentence_is_printed_or_tracked(trained: Path) -> None:
-    """Of a network: neither on the terminal nor in a file of its runs; what lies here has them."""
+    """Neither on the terminal nor in the runs of a network; local reports have them."""
     printed = ("train.txt", "train.err", "evaluate.txt")
     assert files_with_texts(trained, "experiments/artifacts", "experiments/mlflow.db", *printed) == set()
-    # Else there is nothing that could have been seen in what is tracked.
+    # Otherwise the check above could not find any.
     assert {"predictions.parquet", "report.html", "examination.json"} <= files_with_texts(trained, "experiments/reports")
 
 
 def test_nothing_is_left_outside_the_folders_of_data_and_experiments(trained: Path) -> None:
-    """Data under ``data``, runs and models under ``experiments``, and what the test itself has
-    written.
-    """
+    """Apart from files written by the tests themselves."""
     given = {"texts.jsonl", "scheme.yaml", "train.txt", "train.err", "evaluate.txt", "in.jsonl", "out.jsonl"}
     left = {path.name for path in trained.iterdir()} - given
     assert left == {"data", "experiments"}
 
 
 def test_test_is_opened_by_evaluate_only(trained: Path) -> None:
-    """Training logs nothing of test; evaluate adds it to each seed's run and to the parent's."""
+    """Training logs no metric of test; evaluate adds them to the runs of seeds and parent."""
     record = find_run(trained, "tiny-1")
     assert 0 < record.metrics["test/stance_macro_f1"] <= 1  # type: ignore[attr-defined]
     assert "test" not in (trained / "train.txt").read_text(encoding="utf-8").split("open test")[0].replace("latest", "")
@@ -286,7 +284,7 @@ def test_test_is_opened_by_evaluate_only(trained: Path) -> None:
 
 
 def test_a_changed_corpus_is_not_taken_for_the_trained_one(trained: Path) -> None:
-    """The test split of the run has gone; scoring the run on another one has to be requested."""
+    """Its test split differs from the run's, and scoring on another one has to be requested."""
     path = trained / "texts.jsonl"
     before = path.read_text(encoding="utf-8")
     rows = [json.loads(line) for line in before.splitlines()]
@@ -302,7 +300,7 @@ def test_a_changed_corpus_is_not_taken_for_the_trained_one(trained: Path) -> Non
 
 
 def test_a_model_is_not_scored_on_a_corpus_with_another_scheme(trained: Path) -> None:
-    """The refusal names both schemes."""
+    """The message names both schemes."""
     refused = run_here("evaluate", "run=tiny-1", "corpus=challenge", cwd=trained)
     assert refused.returncode == 2
     assert "the model knows the scheme 'tiny'" in refused.stderr
@@ -311,8 +309,8 @@ def test_a_model_is_not_scored_on_a_corpus_with_another_scheme(trained: Path) ->
 
 @pytest.mark.slow
 def test_some_tasks_of_a_scheme_are_learned_alone(tmp_path: Path, new_store: Callable[[Path], object]) -> None:
-    """The model knows these only, is scored on its corpus with them, and elsewhere the message says
-    how.
+    """The model has only these tasks and is scored on them; for another corpus, a message says how
+    to select them.
     """
     write_corpus(tmp_path, 80)
     new_store(tmp_path)
@@ -330,14 +328,14 @@ def test_some_tasks_of_a_scheme_are_learned_alone(tmp_path: Path, new_store: Cal
 
 
 def test_predict_labels_a_text_in_both_languages(trained: Path) -> None:
-    """Label names follow the language."""
+    """Names of labels are in the given language."""
     words = ("predict", "text=Chile warnt die Marine in Peru am 3. Mai .", "run=tiny-1")
     assert "Security" in run_here(*words, cwd=trained).stdout
     assert "Sicherheit" in run_here(*words, "language=de", cwd=trained).stdout
 
 
 def test_predict_labels_a_file(trained: Path) -> None:
-    """One line in, one line out, with labels and probabilities that add up to 1."""
+    """One line for each line of input, with labels and probabilities that sum to 1."""
     (trained / "in.jsonl").write_text('{"id": "x", "text": "Chile warnt die Marine ."}\n{"text": "Peru lobt den Zoll ."}\n')
     done = run_here("predict", "run=tiny", "input=in.jsonl", "output=out.jsonl", cwd=trained)
     rows = [json.loads(line) for line in (trained / "out.jsonl").read_text().splitlines()]
@@ -348,7 +346,7 @@ def test_predict_labels_a_file(trained: Path) -> None:
 
 @pytest.mark.slow
 def test_three_trainings_at_the_same_moment_on_a_fresh_database_all_succeed(tmp_path: Path) -> None:
-    """Each has a run."""
+    """Each has a finished run."""
     write_corpus(tmp_path, 80)
     assert run_here("prepare", *CORPUS, cwd=tmp_path).returncode == 0
     words = [sys.executable, "-m", "haltung", "train", *CORPUS, "corpus.tasks=[stance]", "model=linear"]
@@ -365,8 +363,8 @@ def test_three_trainings_at_the_same_moment_on_a_fresh_database_all_succeed(tmp_
 def test_a_killed_run_goes_on_in_the_same_run_and_ends_the_same(
     trained: Path, bert: Path, tmp_path: Path, new_store: Callable[[Path], object]
 ) -> None:
-    """SIGKILL after the second epoch; ``resume=true`` ends with the unbroken training's figures,
-    curve and run id.
+    """SIGKILL after the second epoch; with ``resume=true``, the metrics equal those of an
+    uninterrupted training, and the id stays.
     """
     write_corpus(tmp_path)
     new_store(tmp_path)
@@ -392,7 +390,7 @@ def test_a_killed_run_goes_on_in_the_same_run_and_ends_the_same(
 
 
 def test_a_finished_training_is_not_trained_again_by_resume(trained: Path, bert: Path) -> None:
-    """It says so, and shows the figures it had."""
+    """A message says so and shows the existing metrics."""
     again = run_here(*recipe(bert, "seed=1", "resume=true"), cwd=trained)
     assert again.returncode == 0, again.stderr
     assert "this training had ended before" in again.stdout
@@ -400,7 +398,7 @@ def test_a_finished_training_is_not_trained_again_by_resume(trained: Path, bert:
 
 @pytest.mark.slow
 def test_seeds_that_were_trained_one_by_one_become_parts_of_one_run(tmp_path: Path, new_store: Callable[[Path], object]) -> None:
-    """First one seed, later two with resume: the parent has both, and evaluate scores both."""
+    """First one seed, then two with resume: the parent has both, and evaluate scores both."""
     write_corpus(tmp_path)
     new_store(tmp_path)
     words = ("train", *CORPUS, "model=linear", "name=tiny")
@@ -413,7 +411,7 @@ def test_seeds_that_were_trained_one_by_one_become_parts_of_one_run(tmp_path: Pa
 
 
 def test_a_model_that_predicts_one_class_only_says_so_loudly(bert: Path, tmp_path: Path, new_store: Callable[[Path], object]) -> None:
-    """With a rate too small to learn, every segment gets the same label, and the run says it."""
+    """With a learning rate too small to learn, every segment gets the same label."""
     write_corpus(tmp_path)
     new_store(tmp_path)
     done = run_here(*recipe(bert, "encoder.encoder_rate=1e-12", "encoder.head_rate=1e-12", "training.epochs=1"), cwd=tmp_path)
@@ -423,7 +421,7 @@ def test_a_model_that_predicts_one_class_only_says_so_loudly(bert: Path, tmp_pat
 
 
 def test_own_configs_are_found_beside_ours(tmp_path: Path) -> None:
-    """``--config-dir`` adds choices; a scheme stands beside the config or in the folder."""
+    """``--config-dir`` adds choices; a scheme is found beside the config or in that folder."""
     write_corpus(tmp_path)
     (tmp_path / "mine/corpus").mkdir(parents=True)
     (tmp_path / "scheme.yaml").rename(tmp_path / "mine/corpus/scheme.yaml")
@@ -440,7 +438,7 @@ def test_own_configs_are_found_beside_ours(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("word", "key"), [("corpus=csv", "quotechar"), ("table=a.xlsx", "coders"), ("model=linear", "min_count")])
 def test_the_help_of_a_choice_has_its_keys(tmp_path: Path, word: str, key: str) -> None:
-    """They are in no command's own config."""
+    """These keys are in no command's own config."""
     shown = run_here("train", word, "--help", cwd=tmp_path).stdout
     assert f" {key}:" in shown
     assert f" {key}:" not in run_here("train", "--help", cwd=tmp_path).stdout
@@ -448,14 +446,14 @@ def test_the_help_of_a_choice_has_its_keys(tmp_path: Path, word: str, key: str) 
 
 
 def test_completion_offers_commands_groups_and_choices(tmp_path: Path) -> None:
-    """What a shell is given for what stands on the line."""
+    """For the given beginning of a command line."""
     assert run_here("__complete", "haltung tr", cwd=tmp_path).stdout.split() == ["train"]
     assert "encoder=gbert_base" in run_here("__complete", "haltung train encoder=gb", cwd=tmp_path).stdout.split()
     assert "training.epochs=" in run_here("__complete", "haltung train training.ep", cwd=tmp_path).stdout.split()
 
 
 def test_the_completion_script_is_accepted_by_bash(tmp_path: Path) -> None:
-    """It parses; those of zsh and fish are as short, and not checked here."""
+    """Its syntax is valid; the scripts for zsh and fish are as short, and not checked here."""
     script = haltung("completion", "bash", cwd=tmp_path).stdout
     done = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False, env=os.environ)
     assert (done.returncode, done.stderr) == (0, "")

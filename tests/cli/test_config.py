@@ -1,4 +1,4 @@
-"""From words to a config and from a config to objects."""
+"""From words of the command line to a config, and from a config to objects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from haltung.models.spec import NetworkSpec
 
 
 def test_a_task_of_ones_own_needs_no_plus() -> None:
-    """What a task reads, and which column it is in, are keyed by names that only the user knows."""
+    """The keys of a task's view and of its column are names that only the user knows."""
     words = ["corpus=csv", "corpus.reader.path=x.csv", "corpus.reader.columns.tone=Ton", "corpus.reads.tone=context"]
     config = compose("train", words)
     assert config.corpus.reader.columns.tone == "Ton"
@@ -23,7 +23,7 @@ def test_a_task_of_ones_own_needs_no_plus() -> None:
 
 @pytest.mark.parametrize("run", ["9e881582", "12345678", "0x1f2e3d", "82866d7f"])
 def test_a_runs_id_is_never_taken_for_a_number(run: str) -> None:
-    """The beginning of an id may look like one."""
+    """The prefix of an id may look like one."""
     (overrides,) = combinations([f"run={run}"])
     assert compose("evaluate", overrides).run == run
 
@@ -54,13 +54,13 @@ def test_a_runs_id_is_never_taken_for_a_number(run: str) -> None:
     ],
 )
 def test_a_quoted_value_is_read_as_it_was(value: object) -> None:
-    """Whatever characters it holds: one override, with this value."""
+    """Whatever characters it contains: one override with this value and type."""
     config = compose("train", [f"name={quote(value)}"])
     assert (config.name, type(config.name)) == (value, type(value))
 
 
 def test_lists_of_runs_and_texts_need_no_quotes() -> None:
-    """Ids may look like numbers, dates too, and brackets may be left out."""
+    """Ids and dates may look like numbers, and brackets may be omitted."""
     (compared,) = each("compare", ["runs=9e881582,b-1"], lists=("runs",))
     (drawn,) = each("network", ["since=2006", "pair=USA,RUS", "topic=null"], texts=("since", "pair", "topic"))
     (labelled,) = each("predict", ["text='Nein', sagte [er], ${x}"], verbatim=("text",))
@@ -72,7 +72,7 @@ def test_lists_of_runs_and_texts_need_no_quotes() -> None:
 @pytest.mark.parametrize("sign", [";", ",", "'", '"', "|", "\t", ":"])
 @pytest.mark.parametrize("key", ["separator", "quotechar", "list_separator"])
 def test_a_separator_needs_no_quotes(sign: str, key: str) -> None:
-    """Of a corpus of one's own as of a sheet, though Hydra gives most of these a meaning."""
+    """In a corpus config and for a sheet, although most of these have a meaning in Hydra."""
     of_table = [] if key == "list_separator" else [["table=x.csv", f"{key}={sign}"]]
     for words in (["corpus=csv", "corpus.reader.path=x.csv", f"corpus.reader.{key}={sign}"], *of_table):
         (request,) = each("prepare", words)
@@ -86,14 +86,14 @@ def test_values_with_commas_become_combinations_and_lists_do_not() -> None:
 
 
 def test_more_runs_than_anybody_means_are_refused() -> None:
-    """A slip in a sweep does not start a thousand trainings."""
+    """A typing error in a sweep does not start a thousand trainings."""
     many = ",".join(str(number) for number in range(30))
     with pytest.raises(UserError, match="ask for 900 runs"):
         combinations([f"seed={many}", f"training.epochs={many}"])
 
 
 def test_a_config_becomes_an_object_with_checked_types() -> None:
-    """Numbers given as text are read, nonsense is refused with its key."""
+    """Numbers given as text are converted; invalid values are refused with their key."""
     node = plain(compose("train", ["corpus.max_length=64"]))["model"]
     assert isinstance(make(node, "model"), NetworkSpec)
     assert make(node, "model").max_length == 64
@@ -103,20 +103,20 @@ def test_a_config_becomes_an_object_with_checked_types() -> None:
 
 @pytest.mark.parametrize("name", ["haltung.models.spec.Nothing", "haltung.corpus.splits.ByGroup", "haltung.model.spec.NetworkSpec"])
 def test_a_target_that_is_no_class_is_refused(name: str) -> None:
-    """A config may name a class that is not there, or not any more: a release still reads it."""
+    """An old config may name a removed class: the message names a release that has it."""
     with pytest.raises(UserError, match=rf"model\._target_ names {name}, which can't be imported: .*; release 0\.1\.0"):
         make({"_target_": name}, "model")
 
 
 @pytest.mark.parametrize("name", ["haltung.labels.STANCE", "haltung.labels.parse"])
 def test_a_target_that_is_no_dataclass_is_refused(name: str) -> None:
-    """A constant, a function."""
+    """Such as a constant or a function."""
     with pytest.raises(UserError, match=rf"^model\._target_ names {name}, which is no dataclass$"):
         make({"_target_": name}, "model")
 
 
 def test_a_key_that_is_gone_is_passed_over_where_it_is_null() -> None:
-    """Stored runs list it; a value would have meant something."""
+    """Stored runs contain it; another value is refused, since it had a meaning."""
     node = {"_target_": "haltung.corpus.readers.articles.Articles", "path": "texts", "max_segments": None}
     assert make(node, "corpus.reader").path == "texts"
     with pytest.raises(UserError, match=r"^there is no key 'corpus\.reader\.max_segments'"):
@@ -124,7 +124,7 @@ def test_a_key_that_is_gone_is_passed_over_where_it_is_null() -> None:
 
 
 def test_an_old_target_in_a_users_config_stops_the_command(tmp_path: Path) -> None:
-    """One line, with the key and the class; no traceback."""
+    """In one line with the key and the class, without traceback."""
     write_corpus(tmp_path, 80)
     (tmp_path / "mine/splits").mkdir(parents=True)
     (tmp_path / "mine/splits/meine.yaml").write_text("_target_: haltung.corpus.splits.ByGroup\ntrain: null\ndev: 0.1\ntest: 0.2\nseed: 1\n")
@@ -146,6 +146,6 @@ def test_an_old_target_in_a_users_config_stops_the_command(tmp_path: Path) -> No
     ],
 )
 def test_what_is_gone_is_refused_with_what_there_is(command: str, word: str, gone: str, today: str) -> None:
-    """An old key or choice, and today's, are in the sentence."""
+    """The message names the removed key or choice and those that exist today."""
     with pytest.raises(UserError, match=rf"'{gone}'.*\b{today}\b"):
         list(each(command, [word]))

@@ -1,5 +1,5 @@
-"""Every config file: each command composes with each choice of each group, and what a ``_target_``
-is given is what it takes.
+"""Every config file: each command composes with each choice of each group, and each ``_target_``
+accepts its arguments.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Case = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Choice:
-    """A file of a group, and the part of the config that it goes to."""
+    """A file of a group, and the package of the config that it goes to."""
 
     group: str
     package: str
@@ -45,8 +45,8 @@ class Choice:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Return the overrides that choose it, with a value for each key that a user has to
-        give.
+        """Return the overrides that select it, with a value for each key that the user
+        has to give.
         """
         name = self.group if self.package == self.group else f"{self.group}@{self.package}"
         return f"{name}={self.file.stem}", *_unset(_read(self.file), self.package)
@@ -58,20 +58,20 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _groups(path: Path) -> dict[str, str]:
-    """Return the groups in a file's defaults list, with the package that each one goes to
-    (``/splits@split`` goes to ``split``).
+    """Return the groups in a file's defaults list, each with its package (``/splits@split`` has the
+    package ``split``).
     """
     found = {}
     for item in _read(path).get("defaults", []):
         for key in item if isinstance(item, dict) else []:
             group, _, package = key.removeprefix("/").partition("@")
-            if not group.startswith("override "):  # an experiment's word on a group of the command
+            if not group.startswith("override "):  # an experiment's override of a group of the command
                 found[group] = package or group
     return found
 
 
 def _unset(node: dict[str, Any], prefix: str) -> Iterator[str]:
-    """Return overrides that fill the values which a user has to give (``???``)."""
+    """Yield overrides for the values that a user has to give (``???``)."""
     for key, value in node.items():
         if value == "???":
             yield f"{prefix}.{key}=given"
@@ -80,20 +80,18 @@ def _unset(node: dict[str, Any], prefix: str) -> Iterator[str]:
 
 
 def _choices(path: Path, within: str = "") -> list[list[Choice]]:
-    """Return the choices of each group of a file; ``within`` is the package that the file goes
-    to.
-    """
+    """Return the choices of each group of a file, which itself goes to the package ``within``."""
     groups = [(group, f"{within}.{package}" if within else package) for group, package in _groups(path).items()]
     return [[Choice(group, package, file) for file in sorted((CONFIGS / group).glob("*.yaml"))] for group, package in groups]
 
 
 def _cases() -> Iterator[tuple[Case, list[Path]]]:
-    """Return cases in which each command has each choice of each group once, and the files that
-    each case is about.
+    """Yield cases in which each command has each choice of each group once, and the files that each
+    case tests.
 
-    Choices of different groups share a case, except for experiments, which change the others. What
-    may be chosen inside a corpus (rules, splits) is the same for all commands, which share it out
-    among themselves.
+    Choices of different groups share a case, except for experiments, which change the others. The
+    choices inside a corpus (rules, splits) are the same for all commands, and are distributed among
+    them.
     """
     inside: dict[Path, Iterator[tuple[Choice, ...]]] = {}
     for path in sorted(CONFIGS.glob("*.yaml")):
@@ -120,7 +118,7 @@ def _composed(command: str, words: tuple[str, ...]) -> DictConfig:
 
 @pytest.fixture(scope="module", autouse=True)
 def _read_once() -> Iterator[None]:
-    """Let Hydra read each file once for all cases, as it does for all parts of one config."""
+    """Let Hydra read each file once for all cases."""
     load, results = ConfigRepository.load_config, {}
 
     def load_config(self: ConfigRepository, config_path: str) -> ConfigResult | None:
@@ -134,7 +132,7 @@ def _read_once() -> Iterator[None]:
 
 
 def _bound(node: Any, place: str) -> Iterator[str]:
-    """Return the faults of all objects that a composed config describes."""
+    """Yield the faults of all objects that a composed config describes."""
     if isinstance(node, list):
         for number, child in enumerate(node):
             yield from _bound(child, f"{place}[{number}]")
@@ -152,30 +150,26 @@ def _bound(node: Any, place: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("case", [case for case, _ in CASES], ids=lambda case: " ".join([case[0], *case[1]]))
 def test_each_choice_composes_and_fits_the_objects_it_describes(case: Case) -> None:
-    """Whatever may be chosen can be made: all keys are known to the class that takes them, and none
-    is missing.
-    """
+    """All keys are parameters of the class that receives them, and none is missing."""
     config = plain(_composed(*case))
     assert [fault for key, node in config.items() for fault in _bound(node, key)] == []
 
 
 @pytest.mark.parametrize("path", SCHEMES, ids=lambda path: path.stem)
 def test_each_shipped_label_scheme_is_whole(path: Path) -> None:
-    """A scheme is read from its file without a fault and carries the file's name."""
+    """It is read without error, and its name is that of the file."""
     assert labels.load(path).name == path.stem
 
 
 def test_no_config_file_is_left_out() -> None:
-    """Each file is a command, a choice that some command offers, or a label scheme; none lies there
-    unused.
-    """
+    """Each is a command, a choice of some command, or a label scheme."""
     used = {path for _, paths in CASES for path in paths} | set(SCHEMES)
     assert [str(path.relative_to(CONFIGS)) for path in FILES if path not in used] == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_each_file_begins_with_a_command_that_works(path: Path) -> None:
-    """The first line is a comment with a command of `haltung`, and its words compose."""
+    """The first line is a comment with a command of `haltung` that composes."""
     first = _first(path)
     found = re.search(r"`haltung (\w+)([^`]*)`", first) or re.match(r"# haltung (\w+)(.*?)(?:: |$)", first)
     assert found, f"the first line is {first!r}; expected a comment such as '# haltung train encoder=NAME: what it is'"
@@ -183,24 +177,22 @@ def test_each_file_begins_with_a_command_that_works(path: Path) -> None:
     assert command in COMMANDS
     for overrides in combinations(words):
         given = {word.partition("=")[0] for word in overrides}
-        # What the comment leaves out (the path of a user's file) is given here.
+        # Add values that the comment omits (the path of a user's file).
         chosen = [CONFIGS / group / f"{name}.yaml" for group, _, name in (word.partition("=") for word in overrides)]
         rest = [word for file in chosen if file.is_file() for word in _unset(_read(file), file.parent.name)]
         every = (*overrides, *(word for word in rest if word.partition("=")[0] not in given))
-        # Most are part of a case above, which composes them.
+        # Most of these commands are part of a case above, which composes them.
         assert any(command == case[0] and {*every} <= {*case[1]} for case, _ in CASES) or _composed(command, every)
 
 
 def _first(path: Path) -> str:
-    """The first line that is not Hydra's header, which has to stand above all else."""
+    """Return the first line after Hydra's header, which has to come first."""
     return next(line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("# @package"))
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parent != CONFIGS], ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_the_first_comment_of_a_choice_names_the_choice(path: Path) -> None:
-    """Whoever copies the line gets this file and no other; label schemes and rules are chosen by
-    way of a corpus.
-    """
+    """A copied line selects exactly this file; label schemes and rules are selected by a corpus."""
     first = _first(path)
     group, name = path.parent.name, path.stem
     ways = {"labels": r"corpus=\w+", "rules": r"corpus\.rules\.\w+="}
@@ -209,17 +201,17 @@ def test_the_first_comment_of_a_choice_names_the_choice(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "experiment"], ids=lambda path: path.stem)
 def test_an_experiment_changes_the_config(path: Path) -> None:
-    """Without its header an experiment would compose, and change nothing."""
+    """Without its header, an experiment would compose but change nothing."""
     assert _composed("train", (f"experiment={path.stem}",)) != _composed("train", ())
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if (CONFIGS / f"{name}.yaml").is_file()])
 def test_a_key_that_is_misspelled_by_a_letter_is_answered_with_the_right_one(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every key of the command: with a letter lost, doubled, or another one."""
+    """For every key of the command with a letter missing, doubled or replaced."""
     known = keys(compose(command, optional=("corpus", "encoder", "model")))
     with pytest.raises(UserError, match="there is no key 'langage'"):
         compose(command, ("langage=de",))
-    # Composed once, and not for each slip anew.
+    # Composed once instead of for each misspelling.
     monkeypatch.setattr(config, "_known_keys", lambda *_: known)
     wrong = []
     for key in known:
@@ -227,7 +219,7 @@ def test_a_key_that_is_misspelled_by_a_letter_is_answered_with_the_right_one(com
         at = len(name) // 2
         for slip in (name[:at] + name[at + 1 :], name[: at + 1] + name[at:], f"{name[:at]}x{name[at + 1 :]}"):
             if len(name) > 3 and owner + slip not in known:
-                # As Hydra says it, which the first lines here have tried.
+                # This is Hydra's message, as the first lines of this test have shown.
                 said = config._refused(command, ConfigCompositionException(f"Could not override '{owner}{slip}'."), ())
                 wrong += [] if f"did you mean '{key}'?" in said else [said]
     assert wrong == []

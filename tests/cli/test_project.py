@@ -1,4 +1,4 @@
-"""A folder of one's own, ready to run, and what a machine is good for."""
+"""New projects of a user, which can be run at once, and the report on the machine."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def _made(folder: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project as ``haltung new`` leaves it."""
+    """A project created by ``haltung new``."""
     home = tmp_path_factory.mktemp("projects")
     assert run_here("new", "Speed-Limit", cwd=home).returncode == 0
     return home / "Speed-Limit"
 
 
 def test_a_new_project_has_a_config_a_scheme_a_table_and_a_makefile(project: Path) -> None:
-    """Named after the folder, as a corpus may be called."""
+    """Corpus and scheme have the folder's name, changed to a valid name of a corpus."""
     assert _made(project) == FILES | {"configs/corpus/speed_limit.yaml"}
     assert labels.load(project / "labels.yaml").name == "speed_limit"
 
 
 @pytest.mark.parametrize(("name", "id"), [("2026 Renten", "my_2026_renten"), ("news", "my_news"), ("deep/down/Löhne", "l_hne")])
 def test_any_name_gives_a_corpus_that_can_be_prepared(tmp_path: Path, name: str, id: str) -> None:
-    """A name that a corpus can't have, or that one of ours has, is changed; parents are made."""
+    """Names invalid for a corpus or already taken are changed; parent folders are created."""
     assert run_here("new", name, "language=de", cwd=tmp_path).returncode == 0
     assert "mit Ihren Texten" in (tmp_path / name / "README.md").read_text(encoding="utf-8")
     done = run_here("prepare", "--config-dir", "configs", f"corpus={id}", cwd=tmp_path / name)
@@ -58,7 +58,7 @@ def test_any_name_gives_a_corpus_that_can_be_prepared(tmp_path: Path, name: str,
 
 @pytest.mark.parametrize("there", ["file", "folder", "link"])
 def test_nothing_is_overwritten(tmp_path: Path, there: str) -> None:
-    """Whatever has the name already stays as it is."""
+    """Any existing file, folder or link of that name stays unchanged."""
     path = tmp_path / "mine"
     if there == "folder":
         path.mkdir()
@@ -75,13 +75,13 @@ def test_nothing_is_overwritten(tmp_path: Path, there: str) -> None:
 
 @pytest.mark.parametrize("words", [["new"], ["new", "a", "b"], ["new", "/"], ["new", "mine", "language=fr"]])
 def test_a_project_that_cannot_be_made_gets_one_sentence(tmp_path: Path, words: list[str]) -> None:
-    """And leaves nothing."""
+    """No file is left."""
     done = run_here(*words, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n"), list(tmp_path.iterdir())) == (2, 1, [])
 
 
 def _commands(project: Path) -> Iterator[list[str]]:
-    """Yield what the targets of the Makefile run, and what the README shows."""
+    """Yield the commands in the Makefile's targets and in the README."""
     targets = re.findall(r"^([a-z_]+):.*## ", (project / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     done = subprocess.run(["make", "-n", *targets], cwd=project, capture_output=True, text=True, check=True)
     yield from (shlex.split(line) for line in done.stdout.splitlines() if line.startswith("haltung "))
@@ -96,7 +96,7 @@ def test_each_command_of_a_project_composes(project: Path) -> None:
     for command, *words in commands:
         rest = [word for word in words if word not in ("--config-dir", "configs")]
         own = project / "configs" if len(rest) < len(words) else None
-        # In `haltung runs` any name may stand for a corpus.
+        # For `haltung runs`, a corpus may have any name.
         rest = [word for word in rest if command != "runs"]
         for overrides in combinations(with_table(command, rest)):
             assert compose(command, overrides, own)
@@ -104,7 +104,7 @@ def test_each_command_of_a_project_composes(project: Path) -> None:
 
 @pytest.mark.slow
 def test_a_new_project_trains_and_labels_at_once(tmp_path: Path) -> None:
-    """By make, as its README says."""
+    """With make, as the project's README says."""
     assert run_here("new", "mine", cwd=tmp_path).returncode == 0
     program = f"HALTUNG={sys.executable} -m haltung"
     done = subprocess.run(["make", "train", "test", "label", program], cwd=tmp_path / "mine", capture_output=True, text=True, check=False)
@@ -114,7 +114,7 @@ def test_a_new_project_trains_and_labels_at_once(tmp_path: Path) -> None:
 
 @pytest.fixture
 def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is asked over the network."""
+    """Prevent requests to the hub."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
@@ -123,7 +123,7 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     ("language", "words"), [("en", ("free disk space", "to begin with")), ("de", ("freier Plattenplatz", "zum Anfangen"))]
 )
 def test_doctor_shows_a_table_in_both_languages(tmp_path: Path, language: str, words: tuple[str, ...]) -> None:
-    """With the processor, the cores and what to begin with."""
+    """With disk space, memory and a recommended command."""
     done = run_here("doctor", f"language={language}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert all(word in done.stdout for word in (*words, "haltung train", "GiB"))
@@ -131,7 +131,7 @@ def test_doctor_shows_a_table_in_both_languages(tmp_path: Path, language: str, w
 
 @pytest.mark.usefixtures("no_hub")
 def test_doctor_as_json_recommends_a_training_that_composes(tmp_path: Path) -> None:
-    """And says what the other commands would find."""
+    """It also reports what the other commands would use."""
     done = run_here("doctor", "format=json", cwd=tmp_path)
     found = json.loads(done.stdout)
     assert (found["cores"], found["hub"]) == (resources.cores(), False)
@@ -141,7 +141,7 @@ def test_doctor_as_json_recommends_a_training_that_composes(tmp_path: Path) -> N
 
 @pytest.mark.usefixtures("no_hub")
 def test_doctor_loads_nothing_heavy(tmp_path: Path) -> None:
-    """So that it answers at once, and where these libraries are broken."""
+    """It answers quickly, and works even if these libraries are broken."""
     program = (
         "import sys, haltung.cli; haltung.cli.main(['doctor']); "
         "sys.exit(str({'torch', 'transformers', 'mlflow', 'pandas', 'sklearn', 'datasets'} & set(sys.modules)).replace('set()', ''))"
@@ -152,7 +152,7 @@ def test_doctor_loads_nothing_heavy(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_hub")
 def test_doctor_survives_a_machine_that_says_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No system file, no distribution, no program: still a table."""
+    """It still shows a table if system files, package metadata and programs are missing."""
 
     def fail(*_: object) -> None:
         raise OSError("not here")
@@ -173,11 +173,11 @@ class _Hub(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
+        """Log nothing."""
 
 
 def test_the_hub_is_reachable_where_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address is the one that the libraries use; HF_HUB_OFFLINE is a no."""
+    """At the address that the libraries use; with HF_HUB_OFFLINE it is not."""
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     with http.server.HTTPServer(("127.0.0.1", 0), _Hub) as server:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
@@ -189,7 +189,7 @@ def test_the_hub_is_reachable_where_it_answers(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_hub_that_does_not_answer_costs_no_more_than_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that is taken and never answered ends no later than one that is refused."""
+    """An accepted connection without an answer ends at the time limit as well."""
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -200,14 +200,14 @@ def test_a_hub_that_does_not_answer_costs_no_more_than_its_time(monkeypatch: pyt
 
 @pytest.mark.usefixtures("no_hub")
 def test_little_memory_asks_for_the_linear_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An encoder's training would be killed."""
+    """Training an encoder would be killed."""
     monkeypatch.setattr(resources, "memory", lambda: 3.9)
     assert machine.look(0)["recipe"] == "haltung train model=linear"
 
 
 @pytest.mark.usefixtures("no_hub")
 def test_a_gpu_that_this_torch_cannot_use_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The driver's own program is asked, and the build of torch."""
+    """The driver's own program is run, and torch's build is checked."""
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho 'NVIDIA A30, 24576 MiB'\n")
     program.chmod(0o755)
@@ -220,7 +220,7 @@ def test_a_gpu_that_this_torch_cannot_use_is_told(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.usefixtures("no_hub")
 def test_missing_and_unfit_packages_are_told_by_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What all need under "", and nothing that is there or meant for another system."""
+    """Requirements for all are under ""; those met or for other systems are omitted."""
     wanted = ["numpy>=99", "numpy>=1", "not-there>=2; extra == 'serve'", "not-there; sys_platform == 'amiga'", "not-there; extra == 'dev'"]
     monkeypatch.setattr(metadata, "requires", lambda _: wanted)
     assert machine.look(0)["faults"] == {"": ["numpy>=99"], "serve": ["not-there>=2"]}

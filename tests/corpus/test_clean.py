@@ -1,4 +1,4 @@
-"""What may reach a corpus, and what is recorded about the rest."""
+"""What may enter a corpus, and what is recorded about the rest."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def ids(segments: Sequence[Segment]) -> list[str]:
 
 
 def test_a_sound_segment_is_left_as_it_is():
-    """Typography, emoji, ligatures and combining marks are no faults."""
+    """Typography, emoji, ligatures and combining marks are not changed."""
     texts = (
         "„So nicht“, sagte er – ‚nie‘.",
         "Gruß 🙂 aus Zu\u0308rich",
@@ -70,12 +70,12 @@ def test_a_sound_segment_is_left_as_it_is():
     ],
 )
 def test_mojibake_is_repaired(broken, sound):
-    """UTF-8 that was read as Latin-1 or Windows-1252, once or twice, becomes German again."""
+    """UTF-8 that was decoded as Latin-1 or Windows-1252, once or twice, is restored."""
     assert repair_encoding(broken) == sound
 
 
 def test_repaired_segments_are_listed_before_and_after():
-    """A repair is no secret, and it reaches all that models read."""
+    """Each repair is listed, for all fields that models read."""
     broken = segment(1, "Das ist fÃ¼r alle.", context="Die StraÃŸe", target="Ã–l", headline="DÃ¼rre")
     checked = clean_segments([broken], CleaningRules(), SCHEME)
     assert checked.segments == (replace(broken, text="Das ist für alle.", context="Die Straße", target="Öl", headline="Dürre"),)
@@ -88,7 +88,7 @@ def test_repaired_segments_are_listed_before_and_after():
 
 
 def test_mojibake_is_dropped_where_the_user_wants_no_repair():
-    """``repair_mojibake: false`` leaves no repaired text in the corpus."""
+    """With ``repair_mojibake: false``, the corpus has no repaired text."""
     assert why(clean_segments([segment(1, "Das ist fÃ¼r alle.")], CleaningRules(repair_mojibake=False), SCHEME)) == {"s1": "mojibake"}
 
 
@@ -116,7 +116,7 @@ def test_lost_characters_are_dropped():
     ],
 )
 def test_markup_is_found(text, found):
-    """HTML and wiki markup, but no comparison, ampersand or editor's bracket."""
+    """HTML and wiki markup is found; comparisons, ampersands and editors' brackets are not."""
     assert find_markup(text) == found
 
 
@@ -132,12 +132,12 @@ def test_markup_is_found(text, found):
     ],
 )
 def test_stripping_keeps_the_words(text, clean):
-    """What a reader would see is what stays."""
+    """What a reader would see is kept."""
     assert strip_markup(text) == clean
 
 
 def test_markup_follows_the_rule():
-    """``drop`` lists the segment, ``strip`` repairs it, ``keep`` lets it be."""
+    """``drop`` lists the segment, ``strip`` repairs it, ``keep`` leaves it unchanged."""
     one = segment(1, "Ein <b>fetter</b> Satz")
     assert why(clean_segments([one], CleaningRules(), SCHEME)) == {"s1": "markup"}
     assert clean_segments([one], CleaningRules(markup="strip"), SCHEME).segments[0].text == "Ein fetter Satz"
@@ -146,39 +146,39 @@ def test_markup_follows_the_rule():
 
 @pytest.mark.parametrize("field", ["context", "headline"])
 def test_markup_in_what_is_not_labelled_costs_no_segment(field):
-    """One bad headline must not drop the sentences below it."""
+    """A faulty headline does not drop the sentences below it."""
     checked = clean_segments([segment(1, **{field: "<h1>Gas</h1>"})], CleaningRules(), SCHEME)
     assert (getattr(checked.segments[0], field), [item.field for item in checked.repaired]) == ("Gas", [field])
 
 
 @pytest.mark.parametrize("text", ["", " \t\n", "\u200b\ufeff\u00a0", "<br>"])
 def test_an_empty_text_is_dropped(text):
-    """Also one that is only visibly empty, or is empty once its markup is gone."""
+    """Also if it has only invisible characters, or only markup."""
     assert why(clean_segments([segment(1, text)], CleaningRules(markup="strip"), SCHEME)) == {"s1": "empty_text"}
 
 
 def test_length_is_kept_within_its_limits():
-    """The limits themselves are allowed; invisible ends do not count."""
+    """The limits are inclusive; invisible characters at the ends do not count."""
     segments = [segment(1, "x" * 9), segment(2, "x" * 10 + "\u200b"), segment(3, "y" * 20), segment(4, "y" * 21)]
     assert why(clean_segments(segments, CleaningRules(min_chars=10, max_chars=20, near=0), SCHEME)) == {"s1": "too_short", "s4": "too_long"}
     assert strip_invisible("\u200b x \ufeff") == "x"
 
 
 def test_a_duplicate_is_dropped_and_names_the_first():
-    """The later one goes; white space and composed or decomposed umlauts make no difference."""
+    """The later one is dropped; white space and the composition of umlauts are ignored."""
     checked = clean_segments([segment(1), segment(2, LONG.replace("ü", "u\u0308").replace(" ", "  "))], CleaningRules(), SCHEME)
     assert why(checked) == {"s2": "duplicate"}
     assert "s1 (news.jsonl, line 1)" in checked.dropped[0].detail
 
 
 def test_duplicates_stay_where_the_user_wants_them():
-    """``exact: false`` drops none, and near duplicates do not sneak it in."""
+    """``exact: false`` drops none, not even as near duplicates."""
     assert why(clean_segments([segment(1), segment(2)], CleaningRules(exact=False), SCHEME)) == {}
 
 
 def test_a_formulaic_sentence_may_recur_in_another_article():
-    """A sentence such as "Das teilte er mit." is no copy, unless in the same article and
-    context.
+    """A sentence such as "Das teilte er mit." is a duplicate only in the same
+    article and context.
     """
     short = "Das teilte er mit."
     segments = [segment(1, short), segment(2, short), segment(3, short, article="a1"), segment(4, short, article="a1", context="Gas.")]
@@ -187,7 +187,7 @@ def test_a_formulaic_sentence_may_recur_in_another_article():
 
 
 def test_a_formulaic_sentence_may_recur_in_its_article():
-    """At another position it stands in another context; at the same one it is a copy."""
+    """It is a duplicate only at the same position; a long sentence is one at any position."""
     segments = [segment(number, "Das teilte er mit.", article="a", position=place) for number, place in enumerate((3, 7, 7))]
     assert why(clean_segments(segments, CleaningRules(), SCHEME)) == {"s2": "duplicate"}
     long = [replace(one, text=LONG) for one in segments]
@@ -195,15 +195,15 @@ def test_a_formulaic_sentence_may_recur_in_its_article():
 
 
 def test_the_same_text_towards_another_target_is_another_row():
-    """In corpora with targets, text and target together are the key, for duplicates and for
-    conflicts.
+    """In corpora with targets, duplicates and conflicts are determined by text and
+    target together.
     """
     segments = [segment(1, target="Gas"), segment(2, target="Öl"), segment(3, stance="threat", target="Kohle"), segment(4, target="Gas")]
     assert why(clean_segments(segments, CleaningRules(), SCHEME)) == {"s4": "duplicate"}
 
 
 def test_near_duplicates_with_the_same_labels_are_dropped():
-    """One changed letter in a hundred is the same news; another sentence is not."""
+    """A changed character in a hundred makes a near duplicate; another sentence is none."""
     other = "Der Sprecher des Ministeriums wollte die Zahl der Schiffe vor der Küste weder bestätigen noch bestreiten."
     segments = [segment(1), segment(2, LONG.replace("Dienstag", "Dienstag,")), segment(3, other)]
     checked = clean_segments(segments, CleaningRules(), SCHEME)
@@ -213,7 +213,7 @@ def test_near_duplicates_with_the_same_labels_are_dropped():
 
 
 def test_copies_without_a_majority_are_listed():
-    """An exact or near copy of a segment is dropped where its own coders are divided."""
+    """An exact or near copy of a labelled segment is dropped if its own coders are divided."""
     soft = {"stance": {"warning": 0.5, "threat": 0.5}}
     texts = (LONG, LONG, LONG.replace("Dienstag", "Dienstags"))
     copies = [segment(0), *(segment(number, text, None, soft=soft) for number, text in enumerate(texts, 1))]
@@ -223,7 +223,7 @@ def test_copies_without_a_majority_are_listed():
 
 
 def test_near_duplicates_towards_another_target_stay():
-    """A question that differs makes another row, however similar the answers; the same holds across
+    """Answers to different questions are different rows, however similar; the same holds across
     splits.
     """
     one, two = segment(1, target="Gas"), segment(2, LONG.replace("Dienstag", "Dienstag,"), target="Öl")
@@ -234,14 +234,14 @@ def test_near_duplicates_towards_another_target_stay():
 
 
 def test_near_duplicates_with_other_labels_stay():
-    """Minimal pairs teach a model more than anything else."""
+    """Minimal pairs are especially useful for training."""
     assert (
         why(clean_segments([segment(1), segment(2, LONG.replace("Dienstag", "Dienstag,"), stance="threat")], CleaningRules(), SCHEME)) == {}
     )
 
 
 def test_a_conflict_drops_all_its_sides():
-    """The same text with different labels: nobody knows which is right; the list names both
+    """The same text with different labels: it is unknown which is right, and the list names both
     labels.
     """
     checked = clean_segments([segment(1), segment(2, stance="threat"), segment(3)], CleaningRules(), SCHEME)
@@ -250,22 +250,22 @@ def test_a_conflict_drops_all_its_sides():
 
 
 def test_a_conflict_can_keep_the_first_or_all():
-    """``keep_first`` trusts the order of the source, ``keep`` drops nothing but copies."""
+    """``keep_first`` relies on the order of the source, ``keep`` drops only exact duplicates."""
     segments = [segment(1), segment(2, stance="threat"), segment(3)]
     assert why(clean_segments(segments, CleaningRules(conflicts="keep_first"), SCHEME)) == {"s2": "conflict", "s3": "duplicate"}
     assert why(clean_segments(segments, CleaningRules(conflicts="keep"), SCHEME)) == {"s3": "duplicate"}
 
 
 def test_rows_labelled_for_different_tasks_complete_each_other():
-    """A copy that adds a label is neither a duplicate nor a conflict; several labels are compared
-    as a set.
+    """A copy that adds a label is neither a duplicate nor a conflict; multi-label answers are
+    compared as sets.
     """
     segments = [segment(1, stance=None), segment(2, labels={"tags": ("a", "b")}), segment(3, labels={"tags": ("b", "a")})]
     assert why(clean_segments(segments, CleaningRules(), SCHEME)) == {"s3": "duplicate"}
 
 
 def test_a_corpus_without_articles_is_noted():
-    """Splits may leak, and nobody would see it."""
+    """Splits may leak without anybody noticing."""
     for articles, noted in ((["", ""], "2 of 2"), (["a", ""], "1 of 2")):
         segments = [replace(segment(number), article=article, text=f"Die {number} lobt Rom.") for number, article in enumerate(articles, 1)]
         notes = clean_segments(segments, CleaningRules(), SCHEME).notes
@@ -274,8 +274,8 @@ def test_a_corpus_without_articles_is_noted():
 
 
 def test_a_given_test_split_is_kept_whole():
-    """Metrics on a published test split must stay comparable, so its faults are noted and only
-    empty texts are dropped.
+    """Metrics on a published test split must stay comparable: its faults are noted, and only empty
+    texts are dropped.
     """
     segments = [segment(number, split="test") for number in (1, 2)] + [
         segment(3, "a <b>c</b>", split="test"),
@@ -291,8 +291,8 @@ def test_a_given_test_split_is_kept_whole():
 
 
 def test_leakage_leaves_train_and_dev_but_never_test():
-    """A copy in test costs the copy in train or dev, whatever their labels; every loss names its
-    twin.
+    """A segment of train or dev with a copy in test is dropped, whatever their labels; the reason
+    names the copy.
     """
     near = LONG.replace("Dienstag", "Dienstag,")
     splits = {
@@ -307,9 +307,7 @@ def test_leakage_leaves_train_and_dev_but_never_test():
 
 
 def test_what_dev_holds_leaves_train():
-    """Early stopping on a sentence that was trained on would flatter it; the nearest twin that is
-    named is dev's.
-    """
+    """Training on a dev sentence would bias early stopping; the reason names the segment of dev."""
     splits = {
         "train": [segment(1), segment(2, article="a9", text="Kurz.")],
         "dev": [segment(3), segment(4, "Kürzer.", article="a9")],
@@ -321,7 +319,7 @@ def test_what_dev_holds_leaves_train():
 
 
 def test_a_shared_article_leaves_train():
-    """Whatever the split was, no article stays in two of its parts unless the user says so."""
+    """Whatever the split, no article is in two parts unless the user allows it."""
     splits = {
         "train": [segment(1, "Erster Satz.", article="x"), segment(2, "Zweiter.")],
         "dev": [],
@@ -333,7 +331,7 @@ def test_a_shared_article_leaves_train():
 
 
 def test_leakage_across_targets_is_none():
-    """The same text towards another target is another question."""
+    """The same text with another target is another question."""
     splits = {"train": [segment(1, target="Gas")], "dev": [], "test": [segment(2, target="Öl")]}
     assert separate(splits, CleaningRules())[1] == ()
 
@@ -351,7 +349,7 @@ def test_leakage_across_targets_is_none():
     ],
 )
 def test_segments_built_in_python_are_checked_too(faulty, message):
-    """No reader has checked them, so the check says what is wrong and where."""
+    """No reader has checked them; the message says what is wrong and where."""
     with pytest.raises(UserError, match=message):
         clean_segments([faulty, segment(2)], CleaningRules(), SCHEME)
 
@@ -372,7 +370,7 @@ def test_impossible_rules_are_refused(wrong, message):
 
 
 def test_nothing_leaves_in_silence():
-    """Kept and dropped together are all there was, each once."""
+    """Each segment is either kept or dropped, exactly once."""
     segments = [segment(number, text) for number, text in enumerate((LONG, LONG, "", "<p>x</p>", "fÃ¼r", LONG + " Und mehr.", "f\ufffdr"))]
     checked = clean_segments(segments, CleaningRules(), SCHEME)
     assert Counter(ids(checked.segments)) + Counter(item.id for item in checked.dropped) == Counter(ids(segments))
@@ -380,20 +378,18 @@ def test_nothing_leaves_in_silence():
 
 @given(st.text(max_size=80))
 def test_cleaning_survives_any_text(text):
-    """Whatever Unicode comes, nothing fails, and a second cleaning of the encoding finds nothing
-    new to lose.
-    """
+    """Whatever Unicode it contains, cleaning does not fail, and the segment is kept or dropped."""
     made = clean_segments([Segment("x", text)], CleaningRules(markup="strip"), SCHEME)
     assert len(made.segments) + len(made.dropped) == 1
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 0.9, 0.95, 1.0])
 def test_fewer_than_one_near_pair_in_a_thousand_is_missed(threshold):
-    """The bands are chosen by the probability that a pair at the threshold shares none."""
+    """The number of bands bounds the probability that a pair at the threshold shares none."""
     count, rows = bands(threshold)
     assert (1 - threshold**rows) ** count <= 0.001
 
 
 def test_the_jaccard_index_counts_shared_grams():
-    """``abcdef`` has two 5-grams and shares one of three with ``bcdefg``."""
+    """``abcdef`` and ``bcdefg`` have three 5-grams, of which they share one."""
     assert (jaccard("abcdef", "bcdefg"), jaccard("abc", "abc"), jaccard("abc", "abd")) == (1 / 3, 1.0, 0.0)

@@ -1,4 +1,4 @@
-"""From a source to a folder: what is written, what survives, what is refused."""
+"""From a source to a folder: what is written, what is preserved, and what is refused."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ SCHEME = parse(
 
 @dataclass(frozen=True)
 class Fixed:
-    """A reader of segments made in the test."""
+    """A reader that returns given segments."""
 
     segments: tuple[Segment, ...]
     dropped: tuple[Dropped, ...] = ()
     paths: tuple[Path, ...] = ()
 
     def read(self, scheme: Scheme) -> Reading:
-        """Give what was put in."""
+        """Return the given segments."""
         return Reading(self.segments, self.dropped)
 
     def files(self) -> Sequence[Path]:
-        """Name the files, as a reader may."""
+        """Return the given paths."""
         return self.paths
 
 
@@ -97,13 +97,13 @@ def shown(prepared: Prepared) -> str:
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run code in a process of its own that finds the package where this one does."""
+    """Run code in a separate process with this process's path for modules."""
     found = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run([sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True, env=found)
 
 
 def test_what_goes_in_comes_out(tmp_path):
-    """Every field of a segment survives the way to Parquet and back; a missing label stays apart
+    """All fields of a segment are preserved in Parquet; a missing label differs
     from an empty list.
     """
     prepared = made(tmp_path)
@@ -113,7 +113,7 @@ def test_what_goes_in_comes_out(tmp_path):
 
 
 def test_some_tasks_alone_are_read_from_the_same_splits(tmp_path):
-    """Segments, splits and their digests stay, whichever tasks are chosen."""
+    """Segments, splits and their digests do not depend on the chosen tasks."""
     prepared = made(tmp_path)
     cut = prepared.only(["tags"])
     assert (cut.manifest, cut.scheme.names) == (prepared.manifest, ("tags",))
@@ -124,7 +124,7 @@ def test_some_tasks_alone_are_read_from_the_same_splits(tmp_path):
 
 
 def test_the_folder_holds_all_that_is_promised(tmp_path):
-    """Parquet per split, manifest, card, and the lists of what was dropped and repaired."""
+    """Parquet for each split, manifest, card, and the lists of dropped and repaired segments."""
     assert sorted(snapshot(made(tmp_path).folder)) == [
         "README.md",
         "dev.parquet",
@@ -138,7 +138,7 @@ def test_the_folder_holds_all_that_is_promised(tmp_path):
 
 
 def test_a_split_has_the_declared_columns(tmp_path):
-    """Also an empty one."""
+    """Also if it is empty."""
     prepared = made(tmp_path, [replace(segment, split="train") for segment in SEGMENTS], Given(dev=0))
     schemas = [pq.read_schema(prepared.folder / f"{name}.parquet") for name in ("train", "test")]
     assert schemas == [features(SCHEME).arrow_schema] * 2
@@ -146,8 +146,8 @@ def test_a_split_has_the_declared_columns(tmp_path):
 
 
 def test_the_manifest_counts(tmp_path):
-    """Segments, articles and labels per split, unlabelled rows under an empty name; digests per
-    split; the whole scheme.
+    """It has segments, articles and labels by split, with unlabelled rows under an empty name,
+    digests by split, and the complete scheme.
     """
     manifest = json.loads((made(tmp_path).folder / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["segments"] == {"train": 6, "dev": 2, "test": 2}
@@ -159,7 +159,7 @@ def test_the_manifest_counts(tmp_path):
 
 
 def test_what_was_dropped_is_listed_with_its_reason(tmp_path):
-    """From the reader, from the check and from the leakage check."""
+    """Dropped by the reader, by cleaning or by the leakage check."""
     extra = [
         replace(SEGMENTS[0], id="copy", where="news.jsonl, line 90"),
         replace(SEGMENTS[4], id="leak", split="train", article="other"),
@@ -175,14 +175,14 @@ def test_what_was_dropped_is_listed_with_its_reason(tmp_path):
 
 
 def test_a_split_that_ignores_the_source_checks_across_its_splits(tmp_path):
-    """A copy in the source's test split is a plain duplicate once the articles are drawn anew."""
+    """A copy in the source's test split is a plain duplicate if the splits are drawn anew."""
     copy = replace(SEGMENTS[0], id="copy", split="test")
     assert made(tmp_path, [*SEGMENTS, copy], ByGroup()).manifest.dropped == {"duplicate": 1}
 
 
 def test_the_split_digest_knows_ids_texts_and_labels_only():
-    """Neither the order of rows nor the context matters: a model with context is compared with one
-    without.
+    """It ignores the order of rows and the context, so that models with and without context can be
+    compared.
     """
     first = split_digest(SEGMENTS, SCHEME)
     assert split_digest([replace(s, context="", where="") for s in reversed(SEGMENTS)], SCHEME) == first
@@ -193,18 +193,18 @@ def test_the_split_digest_knows_ids_texts_and_labels_only():
 
 
 def test_the_corpus_digest_knows_every_column():
-    """What training sees is in it."""
+    """It covers everything that training reads."""
     first = corpus_digest({"train": SEGMENTS}, SCHEME)
     assert corpus_digest({"train": SEGMENTS[::-1]}, SCHEME) == first
     assert corpus_digest({"train": [replace(SEGMENTS[0], context="x"), *SEGMENTS[1:]]}, SCHEME) != first
 
 
-# As computed by the version without headlines and positions.
+# Computed by the version without headlines and positions.
 DIGEST_BEFORE = "cc1c8e8fead1151d960944170dc17d0a875261f52b51897652ac673560b8e6c1"
 
 
 def test_the_corpus_digest_is_as_before_where_nothing_has_headline_or_position():
-    """Runs of older versions stay comparable; both count where they are there, also position 0."""
+    """Runs of older versions stay comparable; if present, both count, even position 0."""
     parts = {"train": SEGMENTS[:6], "test": SEGMENTS[6:]}
     assert corpus_digest(parts, SCHEME) == DIGEST_BEFORE
     changes = ({"headline": "Kopf"}, {"position": 0}, {"position": 1})
@@ -213,8 +213,8 @@ def test_the_corpus_digest_is_as_before_where_nothing_has_headline_or_position()
 
 
 def test_headline_and_position_are_written_and_read(tmp_path):
-    """Also the position 0 and a segment that has none; the split digest, by which models are
-    compared, is as without them.
+    """Also position 0, and segments without one; the split digest, by which models are compared,
+    ignores both.
     """
     placed = [replace(s, headline=f"Kopf {n} – „x“", position=None if n == 2 else n) for n, s in enumerate(SEGMENTS)]
     prepared = made(tmp_path / "placed", placed)
@@ -227,8 +227,8 @@ def test_headline_and_position_are_written_and_read(tmp_path):
 
 
 def test_segments_of_an_article_are_read_in_their_context(tmp_path):
-    """Headline, first segment and the one before, as they were cleaned, of those that are left; a
-    context of one's own stays.
+    """Headline, first and previous segment, as cleaned and without dropped ones; a given context is
+    kept.
     """
     texts = (
         "Die <b>Ministerin</b> warnte die Nachbarn.",
@@ -256,7 +256,7 @@ def test_segments_of_an_article_are_read_in_their_context(tmp_path):
 
 
 def test_a_corpus_of_the_version_before_is_read(tmp_path):
-    """Its Parquet files lack both columns: no headline, no position, and the same segments."""
+    """Its Parquet files lack both columns: headline and position are empty."""
     placed = [replace(segment, headline="Kopf", position=n) for n, segment in enumerate(SEGMENTS)]
     folder = made(tmp_path, placed).folder
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -270,13 +270,13 @@ def test_a_corpus_of_the_version_before_is_read(tmp_path):
 
 
 def test_two_runs_give_the_same_digests(tmp_path):
-    """Nothing random is left unseeded."""
+    """All randomness is seeded."""
     one, two = (made(tmp_path / name, split=ByGroup(test=0.3)).manifest for name in ("one", "two"))
     assert (one.digests, one.digest, one.files["train.parquet"]) == (two.digests, two.digest, two.files["train.parquet"])
 
 
 def test_the_card_names_labels_in_both_languages(tmp_path):
-    """Counts per split, German and English, and what the corpus was made of."""
+    """With counts by split, labels in German and English, and the source files."""
     source = tmp_path / "news.jsonl"
     source.write_text("{}\n", encoding="utf-8")
     card = (made(tmp_path, reader=((), (source,))).folder / "README.md").read_text(encoding="utf-8")
@@ -288,14 +288,14 @@ def test_the_card_names_labels_in_both_languages(tmp_path):
 
 
 def test_the_table_shows_labels_and_losses(tmp_path):
-    """In the terminal; a label with brackets is no colour."""
+    """It has the names of labels and the reasons for dropped segments."""
     prepared = made(tmp_path, [*SEGMENTS, replace(SEGMENTS[0], id="copy")])
     assert all(part in shown(prepared) for part in ("train: 6 segments of 6 articles", "Warning", "duplicate", "unlabelled"))
 
 
 def test_a_failing_run_leaves_the_old_corpus(tmp_path):
-    """Whatever fails, reading, checking or splitting, the old folder is as it was and nothing lies
-    beside it.
+    """Whether reading, cleaning or splitting fails, the old folder is unchanged and no other file
+    is left.
     """
     old = snapshot(made(tmp_path).folder)
     for segments, split in (((), Given()), ((replace(SEGMENTS[0], labels={"stance": "x"}),), Given()), (SEGMENTS[:1], ByGroup())):
@@ -306,7 +306,7 @@ def test_a_failing_run_leaves_the_old_corpus(tmp_path):
 
 
 def test_a_failing_write_leaves_the_old_corpus(tmp_path):
-    """Half a character pair in an id breaks the writer in its second file."""
+    """Half a surrogate pair in an id makes the writer fail in its second file."""
     old = snapshot(made(tmp_path).folder)
     bad = replace(SEGMENTS[3], id="\ud83d")
     with pytest.raises(UserError, match="half a surrogate pair"):
@@ -316,7 +316,7 @@ def test_a_failing_write_leaves_the_old_corpus(tmp_path):
 
 
 def test_a_corpus_is_read_after_a_kill_between_two_renames(tmp_path):
-    """The old folder is found under its hidden name and put back by the next reader, or replaced by
+    """The old folder is found under its hidden name and restored by the next reader, or replaced by
     the next writer.
     """
     old = snapshot(made(tmp_path).folder)
@@ -343,7 +343,7 @@ def test_a_corpus_is_read_after_a_kill_between_two_renames(tmp_path):
     ],
 )
 def test_a_spoiled_folder_is_refused(tmp_path, spoil, message):
-    """One sentence that says which file and what to run; and it is not current."""
+    """One sentence names the file and the command to run; the folder does not count as current."""
     folder = made(tmp_path, fingerprint="f").folder
     spoil(folder)
     with pytest.raises(UserError, match=message):
@@ -352,20 +352,20 @@ def test_a_spoiled_folder_is_refused(tmp_path, spoil, message):
 
 
 def test_a_missing_corpus_names_the_nearest(tmp_path):
-    """Corpora are mistyped like everything else."""
+    """The message suggests a similar name."""
     made(tmp_path)
     with pytest.raises(UserError, match=r"no prepared corpus 'tinny', did you mean 'tiny'\?; run haltung prepare corpus=tinny"):
         load(tmp_path / "tinny")
 
 
 def test_an_unknown_split_is_refused(tmp_path):
-    """With the nearest of the three."""
+    """The message suggests the nearest of the three."""
     with pytest.raises(UserError, match="'tets', did you mean 'test'"):
         made(tmp_path).segments("tets")
 
 
 def test_an_empty_corpus_says_what_became_of_its_rows(tmp_path):
-    """Nothing read, nothing left, nothing to train on: three sentences, no folder."""
+    """One sentence says what happened to the rows, and no folder is written."""
     drop = Dropped("", "news.jsonl, line 1", "empty_text", "the text is empty")
     with pytest.raises(UserError, match=r"no segment was read; reasons: empty_text 1 \(the first: news.jsonl, line 1: the"):
         made(tmp_path, (), reader=((drop,),))
@@ -384,13 +384,13 @@ def test_an_empty_corpus_says_what_became_of_its_rows(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "mit Leerzeichen"])
 def test_a_name_that_is_no_folder_is_refused(tmp_path, name):
-    """A corpus's name cannot lead out of the output folder."""
+    """The name of a corpus can't point outside the output folder."""
     with pytest.raises(UserError, match=r"allowed are letters, digits and _ \. -"):
         prepare(name, Fixed(SEGMENTS), SCHEME, CleaningRules(), Given(), tmp_path)
 
 
 def test_a_file_in_the_way_is_named(tmp_path):
-    """It is not overwritten, be it the corpus or the output folder."""
+    """It is not overwritten, whether it has the name of the corpus or of the output folder."""
     (tmp_path / "tiny").write_text("mine", encoding="utf-8")
     with pytest.raises(UserError, match="tiny is a file"):
         made(tmp_path)
@@ -400,8 +400,8 @@ def test_a_file_in_the_way_is_named(tmp_path):
 
 
 def test_a_corpus_is_current_while_config_files_and_haltung_are_the_same(tmp_path, monkeypatch):
-    """The fingerprint knows the content of the source files, not their dates, and not the order of
-    keys.
+    """The fingerprint depends on the content of source files, but not on their dates or on the
+    order of keys.
     """
     source = tmp_path / "news.jsonl"
     source.write_text("one", encoding="utf-8")
@@ -420,8 +420,8 @@ def test_a_corpus_is_current_while_config_files_and_haltung_are_the_same(tmp_pat
 
 
 def test_a_corpus_of_a_version_with_other_fields_is_prepared_anew():
-    """Else a corpus that was prepared before segments had headlines would never get any: the
-    fingerprint of that version is another one.
+    """Otherwise a corpus prepared before segments had headlines would never get any: the
+    fingerprint covers the columns.
     """
     config = {"name": "tiny", "split": {"seed": 42}}
     before = {"config": config, "files": [], "haltung": haltung.__version__, "format": FORMAT}
@@ -429,7 +429,7 @@ def test_a_corpus_of_a_version_with_other_fields_is_prepared_anew():
 
 
 def test_a_class_that_moves_to_another_module_leaves_the_fingerprint():
-    """Also one deep inside the config; another class is another corpus."""
+    """Also for a class nested in the config; another class gives another fingerprint."""
 
     def of(*targets: str) -> str:
         first, second = targets
@@ -441,19 +441,19 @@ def test_a_class_that_moves_to_another_module_leaves_the_fingerprint():
 
 
 def test_a_missing_source_file_is_named(tmp_path):
-    """The reader may promise a file that is gone."""
+    """A reader may list a file that does not exist."""
     with pytest.raises(UserError, match=r"gone.jsonl: cannot read this source file \(No such file"):
         made(tmp_path, reader=((), (tmp_path / "gone.jsonl",)))
 
 
 def test_progress_goes_to_stderr(tmp_path, capsys):
-    """Standard output belongs to the table."""
+    """Standard output is reserved for the table."""
     prepare("tiny", Fixed(SEGMENTS), SCHEME, CleaningRules(), Given(), tmp_path)
     assert capsys.readouterr().out == ""
 
 
 def test_a_reader_without_files_is_refused_by_one_sentence(tmp_path: Path) -> None:
-    """A reader of the user's own that names no files could not tell when its source changes."""
+    """Without files, a change of the user's source could not be detected."""
 
     class Nameless:
         def read(self, scheme: Scheme) -> Reading:

@@ -1,4 +1,4 @@
-"""The primer: plain sentences, as many of each stance, and none that a model can have learned."""
+"""The primer: simple sentences, equally many for each stance, that no model has been trained on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from haltung.corpus.readers.tables import Jsonl
 
 @pytest.fixture(scope="module")
 def sentences(root: Path) -> dict[str, str]:
-    """Text → stance, read as ``corpus=primer`` reads them."""
+    """Return texts with their stances, read as ``corpus=primer`` reads them."""
     scheme = labels.load(root / "configs/labels/diplomacy.yaml").only(("stance",))
     path = root / "data/primer/sentences.jsonl"
     reading = Jsonl(str(path), columns={"id": "id", "text": "text", "stance": "stance"}).read(scheme)
@@ -23,13 +23,13 @@ def sentences(root: Path) -> dict[str, str]:
 
 
 def test_each_stance_has_twenty_different_sentences(sentences: dict[str, str], root: Path) -> None:
-    """Accuracy is then the mean recall of the ten stances."""
+    """Accuracy then equals the mean recall of the ten stances."""
     scheme = labels.load(root / "configs/labels/diplomacy.yaml")
     assert Counter(sentences.values()) == dict.fromkeys(scheme["stance"].ids, 20)
 
 
 def test_no_sentence_is_in_a_corpus_that_models_are_trained_on(sentences: dict[str, str], root: Path) -> None:
-    """The written corpus is what ``make train`` learns from."""
+    """The embedded corpus is what ``make train`` learns from."""
     articles = [json.loads(line) for path in (root / "data/diplomacy").glob("*.jsonl") for line in path.read_text("utf-8").splitlines()]
     learned = {segment["text"] for article in articles for segment in article["segments"]}
     assert len(learned) > 4000

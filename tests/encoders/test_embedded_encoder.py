@@ -1,16 +1,16 @@
-"""The embedded encoder against computations that share no code with it.
+"""The embedded encoder compared with computations that share no code with it.
 
 The package's C program tokenizes and encodes like ours, with these differences, each of which the
-comparison undoes or names:
+comparison undoes or excludes:
 
-- it maps code point by code point and composes nothing, so that ``u`` + U+0308 stays two unknown
-  signs; ours composes (NFKC). It is given composed text.
-- it writes each unknown character as one ``<unk>``; ours (like XLM-R's) writes a run of them as
+- it maps single code points without composing them, so that ``u`` + U+0308 stays two unknown
+  characters; ours composes (NFKC). It is given composed text.
+- each unknown character becomes one ``<unk>``; with ours (as with XLM-R's) a run of them becomes
   one.
-- of a text without any visible character it leaves one lone ``▁``; ours leaves nothing.
-- ``<s>``, ``</s>`` and ``<unk>`` written out in a text are specials to ours.
-- it rounds activations to 8 bits, so that its hidden states are near ours, not equal. Exact
-  equality is required of the blocks it decodes, and of the same layers written out in NumPy.
+- a text without any visible character becomes a single ``▁``; with ours it becomes empty.
+- ``<s>``, ``</s>`` and ``<unk>`` written out in a text are special tokens with ours.
+- it rounds activations to 8 bits, so that its hidden states are close to ours, but not equal. Exact
+  equality is required of the decoded blocks, and closeness (1e-5) of the layers written in NumPy.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def tokenizer(folder: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Any:
-    """The model as users get it, without the pooler that it does not have."""
+    """The model as users get it; it has no pooler."""
     from transformers import AutoModel
 
     return AutoModel.from_pretrained(folder, add_pooling_layer=False).eval()
@@ -76,21 +76,21 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> CProgram:
 
 @pytest.fixture(scope="module")
 def cut_program(tmp_path_factory: pytest.TempPathFactory, weights: embedded.WeightsFile) -> CProgram:
-    """The C program with the pieces that we keep."""
+    """The C program with the reduced vocabulary."""
     program = _program(tmp_path_factory.mktemp("c-cut"))
     program.keep(embedded.selected_ids(weights))
     return program
 
 
 def _as_ours(ids: list[int], new_ids: dict[int, int]) -> list[int]:
-    """Return the C program's ids as ours: cut vocabulary, runs of unknowns as one."""
+    """Return the C program's ids as ours: reduced vocabulary, runs of unknowns as one."""
     fused = [piece for index, piece in enumerate(ids) if piece != UNKNOWN or ids[max(index - 1, 0)] != UNKNOWN or index == 0]
     return [new_ids[piece] for piece in fused]
 
 
 def _given(text: str) -> str:
-    """Return what the C program is given of a text: composed, without the space around it, which
-    ours strips.
+    """Return a text as it is passed to the C program: composed, and without the surrounding space,
+    which ours strips.
     """
     return unicodedata.normalize("NFC", text).strip()
 
@@ -107,7 +107,7 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 
 
 def test_token_ids_are_those_of_the_c_program_with_the_same_pieces(cut_program, tokenizer, weights) -> None:
-    """All sentences, unknown characters included, each id equal."""
+    """For all sentences, including unknown characters."""
     new_ids = {old: new for new, old in enumerate(embedded.selected_ids(weights))}
     compared = [text for text in sentences() if cut_program.tokens(_given(text)) != [6] and "<s>" not in text]
     assert len(compared) > 280
@@ -116,7 +116,7 @@ def test_token_ids_are_those_of_the_c_program_with_the_same_pieces(cut_program, 
 
 
 def test_token_ids_are_those_of_the_whole_vocabulary_where_all_its_pieces_are_kept(program, tokenizer, weights) -> None:
-    """Cutting the vocabulary changes nothing for a text whose pieces are all there."""
+    """Reducing the vocabulary changes nothing for a text whose pieces are all kept."""
     new_ids = {old: new for new, old in enumerate(embedded.selected_ids(weights))}
     whole = {text: program.tokens(_given(text)) for text in sentences() if "<s>" not in text}
     complete = {text: ids for text, ids in whole.items() if ids != [6] and all(piece in new_ids for piece in ids)}
@@ -127,33 +127,33 @@ def test_token_ids_are_those_of_the_whole_vocabulary_where_all_its_pieces_are_ke
 
 
 def test_decomposed_umlauts_are_read_as_composed_ones(tokenizer) -> None:
-    """Text from macOS and from some PDFs comes decomposed."""
+    """Text from macOS and from some PDFs is decomposed."""
     composed = {text: tokenizer(text)["input_ids"] for text in plain()}
     assert composed == {text: tokenizer(unicodedata.normalize("NFD", text))["input_ids"] for text in plain()}
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t ", "\u00a0", "\u200b", "\ufeff", "\x01\x02\x7f"])
 def test_a_text_without_a_visible_character_has_specials_only(tokenizer, text: str) -> None:
-    """It is no error, and no lone space either."""
+    """There is neither an error nor a lone space."""
     assert tokenizer(text)["input_ids"] == [0, 2]
 
 
 @pytest.mark.parametrize("text", ["北京", "القدس", "🇩🇪", "\ue000", "\U0010fffd", "a\U0001f9ffb", "\x00", "࿕"])
 def test_unknown_characters_give_unk_and_no_crash(tokenizer, text: str) -> None:
-    """Scripts other than Latin were cut away, and so were rare signs."""
+    """Non-Latin scripts and rare characters are not in the vocabulary."""
     ids = tokenizer(text)["input_ids"]
     assert (ids[0], ids[-1]) == (0, 2)
     assert UNKNOWN in ids
 
 
 def test_every_german_letter_and_the_usual_signs_have_a_piece(tokenizer) -> None:
-    """None of them may be unknown, anywhere."""
+    """None of them is unknown in any position."""
     signs = "abcdefghijklmnopqrstuvwxyzäöüßABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÜ0123456789éèàçñøåğıłšžń.,;:!?'\"()[]/&%+-–—„“”‚‘’»«…§€$°*#@"
     assert [sign for sign in signs if UNKNOWN in tokenizer(f"x{sign}x {sign}")["input_ids"]] == []
 
 
 def test_the_vocabulary_is_the_specials_the_german_pieces_and_the_mask(tokenizer, weights) -> None:
-    """39,193 pieces: 0 to 3 are specials, the mask is the last."""
+    """39,193 pieces: 0 to 3 are special tokens, the last one is the mask."""
     rows = embedded.selected_ids(weights)
     assert len(tokenizer) == len(rows) == len(set(rows)) == 39_193
     assert tokenizer.convert_ids_to_tokens([0, 1, 2, 3, 39_192]) == ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -161,8 +161,8 @@ def test_the_vocabulary_is_the_specials_the_german_pieces_and_the_mask(tokenizer
 
 
 def test_the_piece_with_the_lowest_score_is_kept(weights) -> None:
-    """The score of an unknown character is reckoned from it: without it, rare words would be cut
-    otherwise.
+    """The score of unknown characters is derived from it, so without it rare words would be split
+    differently.
     """
     assert weights.scores[embedded.selected_ids(weights)].min() == weights.scores.min()
 
@@ -176,7 +176,7 @@ def test_two_texts_are_a_pair_as_xlm_r_writes_it(tokenizer) -> None:
 
 
 def test_blocks_are_decoded_as_the_format_says(weights) -> None:
-    """A few blocks, nibble by nibble: w = (q - 8) · d, the low nibbles first."""
+    """For some blocks: w = (q - 8) · d, the low nibbles first."""
     kind, _, offset, length = weights.directory["l3.fi.w"]
     assert kind == 1
     ours = weights.tensor("l3.fi.w")
@@ -188,7 +188,7 @@ def test_blocks_are_decoded_as_the_format_says(weights) -> None:
 
 
 def test_every_matrix_is_decoded_as_by_the_c_program(program, weights) -> None:
-    """Bit by bit; of the 250,037 word vectors, those that are selected."""
+    """Exactly; for the 250,037 word vectors, only the selected ones are compared."""
     rows = embedded.selected_ids(weights)
     for name, (kind, _, offset, length) in weights.directory.items():
         if kind == 1:
@@ -199,8 +199,8 @@ def test_every_matrix_is_decoded_as_by_the_c_program(program, weights) -> None:
 
 
 def test_hidden_states_are_those_of_the_layers_written_out(model, tokenizer, weights) -> None:
-    """The same weights through a BERT of forty lines in double precision: every number within a
-    hundred-thousandth.
+    """The same weights in a BERT of forty lines in double precision: all numbers
+    agree within 1e-5.
     """
     rows = embedded.selected_ids(weights)
     tensors = {name: weights.tensor(name) for name in weights.directory if name != "emb.word"}
@@ -214,7 +214,7 @@ def test_hidden_states_are_those_of_the_layers_written_out(model, tokenizer, wei
 
 
 def test_sentence_embeddings_are_those_of_the_c_program(program, model, tokenizer, weights) -> None:
-    """Mean of all tokens, normalised: near, as far as 8-bit activations allow."""
+    """The normalised means of all tokens are as close as 8-bit activations allow."""
     new_ids = {old: new for new, old in enumerate(embedded.selected_ids(weights))}
     texts = [text for text in plain() if all(piece in new_ids and piece != UNKNOWN for piece in program.tokens(f"query: {text}"))]
     texts = texts[::2]
@@ -223,14 +223,14 @@ def test_sentence_embeddings_are_those_of_the_c_program(program, model, tokenize
     theirs = np.stack([program.query_embedding(text) for text in texts])
     assert (ours * theirs).sum(1).min() > 0.9998
     assert np.abs(ours - theirs).max() < 0.005
-    # A bound that any two sentences would meet says little: the nearest other sentence is a hundred
-    # times as far away.
+    # The bound is informative: the nearest other sentence is a hundred times as far away as this
+    # bound.
     others = max(float(one @ two) for one, two in itertools.combinations(ours, 2))
     assert others < 0.98
 
 
 def test_hidden_states_of_each_token_are_near_those_of_the_c_program(program, model, tokenizer, weights) -> None:
-    """No token replaces another."""
+    """Compared token by token."""
     rows = embedded.selected_ids(weights)
     ids = tokenizer(plain()[0])["input_ids"]
     ours, theirs = _hidden(model, ids), program.hidden([rows[piece] for piece in ids])

@@ -1,5 +1,5 @@
-"""Encoders and corpora by their hub names, from a local server that answers like the hub, through
-the real client libraries.
+"""Encoders and corpora loaded by hub name from a local server that behaves like the hub, with the
+real client libraries.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 GBERT = "deepset/gbert-base"
 
-# Each runs in a process of its own, since HF_ENDPOINT and HF_HOME are read at import. `shown` is
+# Each runs in its own process, since HF_ENDPOINT and HF_HOME are read at import. `shown` returns
 # the message that a user gets.
 _BEGIN = """
 import json, os, sys
@@ -109,7 +109,7 @@ _UNREACHABLE_CORPUS = 'report = {"corpus": shown(lambda: Gnad10(hub="community-d
 
 
 class Client:
-    """A process with a hub, a cache and a folder for what it leaves."""
+    """A process with a hub, a cache and an output folder."""
 
     def __init__(self, program: str, root: Path, out: Path, environment: dict[str, str]) -> None:
         arguments = [str(out), json.dumps(GBERT_SENTENCES), str(root / "configs" / "labels")]
@@ -124,14 +124,14 @@ class Client:
         )
 
     def report(self) -> dict[str, Any]:
-        """Wait for its end, and return what it has reported."""
+        """Wait for the process to end, and return its report."""
         if not self._process.stdout.closed:
             printed, _ = self._process.communicate()
             assert self._process.returncode == 0, printed
         return json.loads((self.out / "report.json").read_text())
 
     def stop(self) -> None:
-        """End the process if nobody has waited for it."""
+        """Kill the process if nothing has waited for it."""
         if not self._process.stdout.closed:
             self._process.kill()
             self._process.communicate()
@@ -139,13 +139,13 @@ class Client:
 
 @pytest.fixture(scope="module")
 def gbert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the hub serves as deepset/gbert-base."""
+    """The folder served as deepset/gbert-base."""
     return write_gbert(tmp_path_factory.mktemp("gbert"))
 
 
 @pytest.fixture(scope="module")
 def hub(gbert: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """A hub with encoders and corpora; of some the branch goes on while they are fetched."""
+    """A hub with encoders and corpora; the branches of some move while they are downloaded."""
     huge, own = write_gbert(tmp_path_factory.mktemp("huge"), seed=8), write_gnad10(tmp_path_factory.mktemp("ours"))
     with serve(
         Repository("models", GBERT, {"main": gbert}),
@@ -170,7 +170,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def encoder(hub: Hub, home: Path, root: Path, new_store: Callable[[Path], Store], tmp_path_factory: pytest.TempPathFactory) -> Client:
-    """What a process gets that loads encoders, and trains a model twice."""
+    """A process that has loaded encoders, and trained a model twice."""
     new_store(folder := tmp_path_factory.mktemp("out"))
     write_corpus(folder, 40)
     client = Client(_ENCODER, root, folder, hub.environment(home))
@@ -180,16 +180,15 @@ def encoder(hub: Hub, home: Path, root: Path, new_store: Callable[[Path], Store]
 
 @pytest.fixture(scope="module")
 def corpora(hub: Hub, home: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a process gets that reads corpora."""
+    """The report of a process that reads corpora."""
     return Client(_CORPORA, root, tmp_path_factory.mktemp("out"), hub.environment(home)).report()
 
 
 @pytest.fixture(scope="module", autouse=True)
 def waiting(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[Client]]]:
-    """An address where no hub answers, and the processes that ask it.
+    """An address without a hub, and the processes that request it.
 
-    They try six times, which takes half a minute; started first, they wait while the other tests
-    run.
+    They try six times, which takes half a minute; started first, they wait while other tests run.
     """
     with serve() as gone:
         pass
@@ -203,14 +202,14 @@ def waiting(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
 
 @pytest.fixture(scope="module")
 def unreachable(waiting: tuple[str, list[Client]]) -> dict[str, Any]:
-    """The messages for a hub that does not answer."""
+    """The messages for an unreachable hub."""
     address, clients = waiting
     return {"address": address, **clients[0].report(), **clients[1].report()}
 
 
 @pytest.fixture(scope="module")
 def expected(gbert: Path) -> np.ndarray:
-    """The hidden states of the folder itself, read by plain transformers."""
+    """The hidden states of that folder, computed with transformers alone."""
     import torch
     from transformers import BertModel, BertTokenizer
 
@@ -220,17 +219,17 @@ def expected(gbert: Path) -> np.ndarray:
 
 
 def test_an_encoder_by_its_hub_name_is_the_one_the_hub_has(encoder: Client, expected: np.ndarray) -> None:
-    """Hidden states of several sentences, equal to those of the folder that the server serves."""
+    """The hidden states equal those of the served folder."""
     np.testing.assert_allclose(np.load(encoder.out / "ours.npy"), expected, rtol=0, atol=1e-6)
 
 
 def test_our_loading_changes_nothing_of_what_transformers_loads(encoder: Client) -> None:
-    """No pooler and no attention dropout: the hidden states stay the same."""
+    """Without pooler and attention dropout, the hidden states are the same."""
     np.testing.assert_allclose(np.load(encoder.out / "ours.npy"), np.load(encoder.out / "theirs.npy"), rtol=0, atol=1e-6)
 
 
 def test_weights_are_fetched_from_the_hub_once(encoder: Client, hub: Hub, gbert: Path) -> None:
-    """Once for both ways of loading, by the redirect that the hub answers with for a large file."""
+    """Once for both ways of loading, through the hub's redirect for large files."""
     fetched = hashlib.sha256((gbert / "model.safetensors").read_bytes()).hexdigest()
     assert hub.requests.count(f"GET /blobs/{fetched}") == 1
 
@@ -238,7 +237,7 @@ def test_weights_are_fetched_from_the_hub_once(encoder: Client, hub: Hub, gbert:
 def test_a_fetched_encoder_needs_the_hub_no_more(
     encoder: Client, hub: Hub, home: Path, root: Path, tmp_path: Path, expected: np.ndarray
 ) -> None:
-    """With ``HF_HUB_OFFLINE=1`` it comes from the cache without one request, and so does a model; a
+    """With ``HF_HUB_OFFLINE=1``, encoder and model come from the cache without any request; a
     missing one is reported at once.
     """
     before = len(hub.requests)
@@ -251,12 +250,12 @@ def test_a_fetched_encoder_needs_the_hub_no_more(
 
 
 def test_a_branch_is_recorded_as_the_commit_that_it_was(encoder: Client, hub: Hub) -> None:
-    """So that a bundle says which encoder it began with, whatever the branch holds later."""
+    """A bundle states which encoder it started from, even if the branch changes later."""
     assert encoder.report()["commit"] == hub.find("models", GBERT).commit("main")
 
 
 def test_a_run_is_reproduced_with_the_commit_that_its_encoder_was(encoder: Client, hub: Hub) -> None:
-    """Though the branch has gone on to other weights; equal to the bit, else the code is 1."""
+    """Although the branch has moved to other weights; an exit code of 0 means equal weights."""
     assert encoder.report()["reproduced"] == [0, 0]
     assert "ours/trained" in hub.moved
 
@@ -265,7 +264,7 @@ def test_a_run_is_reproduced_with_the_commit_that_its_encoder_was(encoder: Clien
 def test_what_is_fetched_is_the_commit_whose_size_was_counted(
     encoder: Client, corpora: dict[str, Any], hub: Hub, kind: str, name: str
 ) -> None:
-    """Though the branch has gone on between the two."""
+    """Although the branch has moved in between."""
     commit = hub.find(kind, name).commit("main")
     asked = [request for request in hub.requests if f"{name}/resolve/" in request]
     assert name in hub.moved
@@ -277,7 +276,7 @@ def test_what_is_fetched_is_the_commit_whose_size_was_counted(
 
 @pytest.mark.parametrize("case", ["large", "large model"])
 def test_a_repository_that_is_too_large_is_refused_before_it_is_fetched(encoder: Client, hub: Hub, case: str) -> None:
-    """With its size, what is allowed, and the variable that allows more; no file was asked for."""
+    """The message has size, limit and the variable that raises it; no file was requested."""
     assert re.fullmatch(
         r"deepset/gbert-huge has 0\.00\d+ GB on the hub, allowed are 0\.0001; take another model, or set HALTUNG_HUB_GB=1",
         encoder.report()[case],
@@ -287,7 +286,7 @@ def test_a_repository_that_is_too_large_is_refused_before_it_is_fetched(encoder:
 
 
 def test_a_data_set_that_is_too_large_is_refused_before_it_is_fetched(corpora: dict[str, Any], hub: Hub) -> None:
-    """As an encoder is."""
+    """As for an encoder."""
     assert re.match(
         r"ours/gnad10 has \S+ GB on the hub, allowed are 1e-09; take another dataset, or set HALTUNG_HUB_GB=1", corpora["large"]
     )
@@ -296,13 +295,13 @@ def test_a_data_set_that_is_too_large_is_refused_before_it_is_fetched(corpora: d
 
 
 def test_a_limit_that_is_no_number_is_named(encoder: Client) -> None:
-    """With what is expected."""
+    """The message says what is expected."""
     assert encoder.report()["limit"] == "HALTUNG_HUB_GB is 'many', expected a number of gigabytes, as in HALTUNG_HUB_GB=20"
 
 
 def test_the_umlauts_of_a_wordpiece_vocabulary_stay(gbert: Path) -> None:
-    """The ``vocab.txt`` of gbert has umlauts; a tokenizer that took their dots away would find none
-    of these words.
+    """The ``vocab.txt`` of gbert has umlauts; a tokenizer that removes them would find none of
+    these words.
     """
     from transformers import AutoTokenizer
 
@@ -311,8 +310,8 @@ def test_the_umlauts_of_a_wordpiece_vocabulary_stay(gbert: Path) -> None:
 
 @pytest.mark.parametrize("case", ["missing", "revision", "malformed"])
 def test_an_encoder_that_the_hub_lacks_is_named_with_the_ways_out(encoder: Client, hub: Hub, case: str) -> None:
-    """One sentence: the encoder, its hub name, the hub's address, a local folder or the embedded
-    encoder instead.
+    """In one sentence with the encoder, its hub name, the hub's address, and a local folder or the
+    embedded encoder as alternatives.
     """
     text = encoder.report()[case]
     path = {"missing": "deepset/gbert-bass", "revision": GBERT, "malformed": "deepset/gbert base"}[case]
@@ -324,14 +323,14 @@ def test_an_encoder_that_the_hub_lacks_is_named_with_the_ways_out(encoder: Clien
 
 
 def test_10kgnad_is_read_from_the_hub_with_its_splits_and_sections(corpora: dict[str, Any]) -> None:
-    """Class numbers become section names."""
+    """Class numbers become names of sections."""
     names = ["Web", "Panorama", "International", "Wirtschaft", "Sport", "Inland", "Etat", "Wissenschaft", "Kultur"]
     rows = [[split, row["text"], "", {"section": names[row["label"]]}] for split in ("train", "test") for row in gnad10_rows(split)]
     assert sorted(rows, key=str) == sorted(corpora["gnad10"], key=str)
 
 
 def test_x_stance_is_read_from_the_hubs_parquet_in_german_alone(corpora: dict[str, Any]) -> None:
-    """The question is the target; ``validation`` is our dev split; French comments are left out."""
+    """The question is the target, ``validation`` becomes dev, and French comments are omitted."""
     rows = [
         ["dev" if split == "validation" else split, row["comment"], row["question"], {"topic": row["topic"], "stance": row["label"]}]
         for split in ("train", "validation", "test")
@@ -350,7 +349,7 @@ def test_x_stance_is_read_from_the_hubs_parquet_in_german_alone(corpora: dict[st
     ],
 )
 def test_a_corpus_that_the_hub_lacks_is_reported(corpora: dict[str, Any], case: str, reason: str) -> None:
-    """In one sentence that says why, and what to do instead."""
+    """One sentence says why, and what to do instead."""
     assert re.search(reason, corpora[case])
     assert "local files" in corpora[case]
     assert "\n" not in corpora[case]
@@ -358,13 +357,13 @@ def test_a_corpus_that_the_hub_lacks_is_reported(corpora: dict[str, Any], case: 
 
 @pytest.mark.slow
 def test_an_unreachable_hub_is_named_with_the_encoder_and_the_ways_out(unreachable: dict[str, Any]) -> None:
-    """The address that did not answer, and what needs no hub."""
+    """The message names the address, and an encoder that needs no hub."""
     assert f"could not be loaded from the hub {unreachable['address']}: We couldn't connect to" in unreachable["encoder"]
     assert "encoder=e5_small_de, which needs no hub" in unreachable["encoder"]
 
 
 @pytest.mark.slow
 def test_an_unreachable_hub_is_named_with_the_corpus_and_the_ways_out(unreachable: dict[str, Any]) -> None:
-    """A corpus can also be read from local files."""
+    """The message names local files as an alternative."""
     assert "community-datasets/gnad10 could not be loaded from the hub" in unreachable["corpus"]
     assert "local files" in unreachable["corpus"]

@@ -1,4 +1,4 @@
-"""What the encoder is given: the text, and what precedes it."""
+"""The input of the encoder: the text, and what precedes it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from haltung.records import Segment
 
 @pytest.fixture(scope="module")
 def tokenizer(bert: Path) -> object:
-    """The tiny BERT's own tokenizer."""
+    """The tokenizer of the tiny BERT."""
     return AutoTokenizer.from_pretrained(bert)
 
 
 def test_a_text_alone_is_what_the_tokenizer_itself_makes_of_it(tokenizer) -> None:
-    """Our own assembly adds the same special tokens as transformers."""
+    """Our own code adds the same special tokens as transformers."""
     text = "Chile warnt die Marine ."
     (tokens,) = encode([Segment("1", text)], tokenizer)
     assert tokens.ids == tokenizer(text)["input_ids"]
 
 
 def test_a_context_is_the_first_half_of_a_true_pair(tokenizer) -> None:
-    """Ids and token types are those of the tokenizer's own pair."""
+    """Ids and token types equal those of the tokenizer's own pair."""
     segment = Segment("1", "Chile warnt die Marine .", context="Peru lobt den Zoll .")
     (tokens,) = encode([segment], tokenizer, "context")
     expected = tokenizer(segment.context, segment.text)
@@ -42,7 +42,7 @@ def test_a_context_is_the_first_half_of_a_true_pair(tokenizer) -> None:
 
 
 def test_own_marks_the_segments_own_tokens_only(tokenizer) -> None:
-    """Neither special tokens nor the context count as the text's own."""
+    """Neither special tokens nor the context are marked."""
     segment = Segment("1", "Chile warnt", context="Peru lobt den Zoll")
     (tokens,) = encode([segment], tokenizer, "context")
     own = [token for token, mark in zip(tokens.ids, tokens.own, strict=True) if mark]
@@ -50,7 +50,7 @@ def test_own_marks_the_segments_own_tokens_only(tokenizer) -> None:
 
 
 def test_a_long_context_gives_way_on_its_left(tokenizer) -> None:
-    """The text and the words next to it stay; the farthest words go."""
+    """The text and the nearest words of the context are kept."""
     segment = Segment("1", "Chile warnt die Marine .", context="Ghana " * 80 + "Nepal")
     (tokens,) = encode([segment], tokenizer, "context", max_length=20)
     words = tokenizer.decode(tokens.ids)
@@ -60,14 +60,14 @@ def test_a_long_context_gives_way_on_its_left(tokenizer) -> None:
 
 
 def test_a_text_that_fills_the_input_is_read_without_context(tokenizer) -> None:
-    """A few scraps of context would cost the text its end."""
+    """A few tokens of context would truncate the text."""
     segment = Segment("1", "Chile " * 100, context="Peru lobt")
     (tokens,) = encode([segment], tokenizer, "context", max_length=32)
     assert tokens.ids == tokenizer(segment.text, truncation=True, max_length=32)["input_ids"]
 
 
 def test_a_target_keeps_its_beginning_and_up_to_half_of_the_input(tokenizer) -> None:
-    """A long comment is cut before the question that it answers."""
+    """A long comment is truncated, but not the question that it answers."""
     segment = Segment("1", "Chile " * 100, target="Peru lobt den Zoll")
     (tokens,) = encode([segment], tokenizer, "target", max_length=32)
     assert tokenizer.decode(tokens.ids).startswith("[CLS] Peru lobt den Zoll [SEP]")
@@ -75,7 +75,7 @@ def test_a_target_keeps_its_beginning_and_up_to_half_of_the_input(tokenizer) -> 
 
 
 def test_target_and_context_together_keep_target_and_text(tokenizer) -> None:
-    """The context alone gives way, on its left; the rest is next to the text."""
+    """Only the context is truncated, on its left; the rest is next to the text."""
     segment = Segment("1", "Chile warnt die Marine .", target="Malta mahnt den Zoll", context="Ghana " * 40 + "Nepal")
     (tokens,) = encode([segment], tokenizer, "target+context", max_length=24)
     words = tokenizer.decode(tokens.ids)
@@ -87,7 +87,7 @@ def test_target_and_context_together_keep_target_and_text(tokenizer) -> None:
 @pytest.mark.parametrize("reads", ["text", "context", "target", "target+context"])
 @pytest.mark.parametrize("text", ["", " ", "\t", "🙂" * 300, "ein\u0301", "a" * 5000])
 def test_no_text_breaks_the_input(tokenizer, reads: str, text: str) -> None:
-    """Empty, blank, unknown and endless texts all give an input within the limit."""
+    """Empty, blank, unknown and very long texts all give an input within the limit."""
     segment = Segment("1", text, context="Peru " * 50, target="Zoll " * 50)
     (tokens,) = encode([segment], tokenizer, reads, max_length=24)
     assert 2 <= len(tokens) <= 24
@@ -95,15 +95,15 @@ def test_no_text_breaks_the_input(tokenizer, reads: str, text: str) -> None:
 
 
 def test_the_prefix_precedes_the_whole_input(tokenizer) -> None:
-    """An encoder that was pretrained with a prefix gets it once, in front."""
+    """An encoder pretrained with a prefix gets it once, at the beginning."""
     segment = Segment("1", "warnt", context="Peru")
     (tokens,) = encode([segment], tokenizer, "context", prefix="Chile ")
     assert tokens.ids == tokenizer("Chile Peru", "warnt")["input_ids"]
 
 
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-# Names with a letter of two bytes at an end, with an accent as a character of its own, and behind a
-# letter that becomes two in lower case.
+# Names that end in a letter of two bytes, contain a combining accent, or follow a letter that
+# becomes two in lower case.
 SENTENCE = "İlham trifft Šefčovič, „Milošević“ und Ruhle\u0301 in Malta-Stadt."
 NAMES = ("İlham", "Šefčovič", "Milošević", "Ruhle\u0301", "Malta")
 
@@ -144,8 +144,8 @@ def _bytes() -> Tokenizer:
 @pytest.mark.parametrize("target", ["", "Peru lobt den Zoll"])
 @pytest.mark.parametrize("kind", [_word_pieces, _lower_case, _unigrams, _bytes])
 def test_the_tokens_of_a_name_are_found(kind: Callable[[], Tokenizer], target: str, prefix: str) -> None:
-    """All of them and no others, whatever the tokenizer makes of its letters, and whatever stands
-    before the sentence.
+    """All of them and no others, however the tokenizer splits or changes its letters, and whatever
+    precedes the sentence.
     """
     backend = kind()
     backend.post_processor = processors.TemplateProcessing(
@@ -164,7 +164,7 @@ def _plain(name: str) -> str:
 
 
 def test_a_name_that_is_cut_off_has_no_tokens(tokenizer) -> None:
-    """Of one at the cut those before it are left."""
+    """Of a partly truncated name, the tokens before the cut remain."""
     text = "Chile warnt die Marine ."
     whole, cut = (encode([Segment("1", text)], tokenizer, max_length=size)[0] for size in (32, 5))
     assert tokenizer.decode([whole.ids[token] for token in whole.within(12, 22)]) == "die Marine"
@@ -173,13 +173,13 @@ def test_a_name_that_is_cut_off_has_no_tokens(tokenizer) -> None:
 
 
 def test_an_unknown_input_is_named_with_the_nearest() -> None:
-    """A slip in the config is one sentence."""
+    """A typing error in the config gives one sentence."""
     with pytest.raises(UserError, match="'contxt', did you mean 'context'"):
         typed(NetworkSpec, {"reads": {"default": "contxt"}}, "model")
 
 
 def test_three_long_parts_need_little_memory(bert: Path) -> None:
-    """Half a megabyte of text does not become gigabytes of tokens that are cut off anyway."""
+    """Half a megabyte of text does not become gigabytes of tokens that are then truncated."""
     program = (
         "import resource; from transformers import AutoTokenizer; from haltung.encoders.tokens import encode\n"
         "from haltung.records import Segment\n"
@@ -190,6 +190,6 @@ def test_three_long_parts_need_little_memory(bert: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     length, grown = done.stdout.split()
-    # Linux counts in KiB; macOS counts in bytes, and its figure is a thousand times as large.
+    # Linux counts in KiB, macOS in bytes.
     assert int(length) == 64
     assert float(grown) / (1024 if sys.platform == "darwin" else 1) < 400

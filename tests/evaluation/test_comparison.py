@@ -1,6 +1,4 @@
-"""Comparing runs: the verdict, the tables, the page, and what is refused, down to the command a
-person types.
-"""
+"""Comparing runs: the verdict, the tables, the page, and what is refused, including the command."""
 
 from __future__ import annotations
 
@@ -33,12 +31,12 @@ POOR = System("poor_one", tuple(scored_split(value, 10 + n) for n, value in enum
 
 @pytest.fixture(scope="module")
 def found() -> Comparison:
-    """Three systems, one of them with three seeds, on one task."""
+    """Three systems on one task, one of them with three seeds."""
     return compare([GOOD, LIKE, POOR], ["stance"])
 
 
 def test_each_pair_has_a_verdict(found: Comparison) -> None:
-    """In the order in which the systems were named."""
+    """In the order in which the systems are given."""
     pairs = found.tasks["stance"].pairs
     assert [(pair.first, pair.second, pair.verdict) for pair in pairs] == [
         ("good", "like", OPEN),
@@ -49,7 +47,7 @@ def test_each_pair_has_a_verdict(found: Comparison) -> None:
 
 
 def test_an_open_verdict_says_how_many_articles_it_would_take(found: Comparison) -> None:
-    """In both languages; a better or worse one is one word."""
+    """In both languages; the other verdicts are one word."""
     pair = found.tasks["stance"].pairs[0]
     assert pair.needed is not None
     assert tables.verdict(pair, found).startswith("not distinguishable with these data (it would take about ")
@@ -59,7 +57,7 @@ def test_an_open_verdict_says_how_many_articles_it_would_take(found: Comparison)
 
 
 def test_the_leaderboard_has_the_best_first_with_spread_over_seeds(found: Comparison) -> None:
-    """A single run has none."""
+    """A single run has no spread."""
     grid = tables.leaderboard(found, "stance", SCHEME)
     assert [row[0] for row in grid.rows][-1] == "poor_one"
     assert [row[2] == "–" for row in grid.rows] == [True, True, False]
@@ -68,14 +66,14 @@ def test_the_leaderboard_has_the_best_first_with_spread_over_seeds(found: Compar
 
 
 def test_a_single_run_has_the_interval_that_evaluate_gave_it(found: Comparison) -> None:
-    """Two numbers for one thing would puzzle the reader."""
+    """Two different intervals for the same metric would be confusing."""
     interval = with_intervals(evaluate(GOOD.runs[0]), GOOD.runs[0]).tasks["stance"].intervals["macro_f1"]
     row = next(row for row in found.tasks["stance"].standings if row.system == "good")
     assert (row.macro_f1.low, row.macro_f1.high) == (interval.low, interval.high)
 
 
 def test_holm_can_be_left_out() -> None:
-    """Then p is what the test says."""
+    """Then p is that of the test."""
     plain, corrected = compare([GOOD, LIKE, POOR], correction="none"), compare([GOOD, LIKE, POOR])
     assert all(pair.corrected == pair.macro_f1.p for pair in plain.tasks["stance"].pairs)
     assert any(pair.corrected > pair.macro_f1.p for pair in corrected.tasks["stance"].pairs)
@@ -83,7 +81,7 @@ def test_holm_can_be_left_out() -> None:
 
 
 def test_all_tasks_are_compared_unless_one_is_named() -> None:
-    """Multi-label ones too."""
+    """Including multi-label tasks."""
     assert list(compare([GOOD, POOR]).tasks) == ["stance", "themes"]
     assert list(compare([GOOD, POOR], ["themes"]).tasks) == ["themes"]
     with pytest.raises(UserError, match="unknown task 'stanc', did you mean 'stance'"):
@@ -91,7 +89,7 @@ def test_all_tasks_are_compared_unless_one_is_named() -> None:
 
 
 def test_other_segments_gold_or_scheme_are_refused_by_name() -> None:
-    """A comparison is of the same questions, or it is none."""
+    """Comparisons require the same segments, labels and schemes."""
     other = System("other", (scored_split(0.8, 3, articles=41),))
     with pytest.raises(UserError, match="good and other can't be compared: their predictions are for other segments"):
         compare([GOOD, other])
@@ -109,9 +107,7 @@ def test_other_segments_gold_or_scheme_are_refused_by_name() -> None:
 
 @pytest.mark.parametrize("label", [-1, 1])
 def test_other_gold_labels_of_the_same_segments_are_refused(label: int) -> None:
-    """One segment with another gold label, or none, is enough, in another system or another
-    seed.
-    """
+    """A single segment with another gold label, or without one, in another system or seed."""
     same = scored_split(0.8, 3)
     gold = same.gold["stance"].copy()
     gold[np.flatnonzero(gold == 0)[0]] = label
@@ -122,8 +118,8 @@ def test_other_gold_labels_of_the_same_segments_are_refused(label: int) -> None:
 
 
 def test_systems_with_other_tasks_are_compared_on_those_they_share() -> None:
-    """Whether a second task helps or harms is a question to ask; with other labels, or no task in
-    common, it is none.
+    """This shows whether a second task improves the first; with other labels, or no common task,
+    systems can't be compared.
     """
     alone = System("alone", (scored_split(0.7, 5).only(["stance"]),))
     found = compare([GOOD, alone])
@@ -161,7 +157,7 @@ class _Page(HTMLParser):
 
 
 def test_a_folder_holds_page_tables_and_plot(found: Comparison, tmp_path: Path) -> None:
-    """The page needs no other file, speaks the language, and says the verdict first."""
+    """The page is self-contained, in the given language, and starts with the verdict."""
     files = tables.write(tmp_path / "out", found, SCHEME, "de", {"command": "haltung <compare>"})
     assert sorted(files) == sorted((tmp_path / "out").iterdir())
     text = (tmp_path / "out" / "comparison.html").read_text(encoding="utf-8")
@@ -176,7 +172,7 @@ def test_a_folder_holds_page_tables_and_plot(found: Comparison, tmp_path: Path) 
 
 
 def test_a_comparison_replaces_an_older_one_and_nothing_else(found: Comparison, tmp_path: Path) -> None:
-    """A folder with other things in it is left alone."""
+    """A folder with other files stays unchanged."""
     tables.write(tmp_path / "out", found, SCHEME)
     tables.write(tmp_path / "out", found, SCHEME)
     (tmp_path / "mine").mkdir()
@@ -187,7 +183,7 @@ def test_a_comparison_replaces_an_older_one_and_nothing_else(found: Comparison, 
 
 
 def test_csv_is_for_machines(found: Comparison, tmp_path: Path) -> None:
-    """Every digit, a point in numbers, nothing where there is nothing, whole numbers whole."""
+    """Full precision, decimal points, empty cells for missing values, integers without a point."""
     tables.write(tmp_path / "out", found, SCHEME)
     rows, pairs = (
         list(csv.DictReader((tmp_path / "out" / name).read_text(encoding="utf-8").splitlines()))
@@ -216,7 +212,7 @@ def test_a_name_in_csv_is_no_formula(tmp_path: Path) -> None:
 
 
 def test_latex_has_the_rules_of_booktabs_and_escapes_names(found: Comparison) -> None:
-    """An underscore would break a paper; every table has as many cells as columns."""
+    """An underscore would break LaTeX; every row has as many cells as the table has columns."""
     text = tables.latex(found, SCHEME)
     assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 2
     assert r"poor\_one" in text
@@ -228,7 +224,7 @@ def test_latex_has_the_rules_of_booktabs_and_escapes_names(found: Comparison) ->
 
 
 def test_latex_takes_no_name_for_a_command() -> None:
-    """Nor a bracket at the start of a row for an option of the line break before it."""
+    """Nor a bracket at the start of a row for an option of the preceding line break."""
     text = tables.latex(compare([dataclasses.replace(POOR, name='[a] {%}\\ "b"'), GOOD], ["stance"]), SCHEME)
     assert r"\\" + "\n" + r"{}[a] \{\%\}\textbackslash{} \textquotedbl{}b\textquotedbl{} & 0.5" in text
     assert "{%\n" in text
@@ -236,14 +232,14 @@ def test_latex_takes_no_name_for_a_command() -> None:
 
 
 def test_markdown_has_all_tables_and_how_to_read_them(found: Comparison) -> None:
-    """With the test that the verdict rests on."""
+    """It names the test that the verdict rests on."""
     text = tables.markdown(found, SCHEME)
     assert text.count("| --- |") == 2
     assert "Verdicts rest on macro-F1 alone" in text
 
 
 def test_a_forest_plot_names_each_pair(found: Comparison) -> None:
-    """With its difference beside it."""
+    """With the difference beside it."""
     from matplotlib.text import Text
 
     figure = plots.forest(found, "stance", SCHEME, "de")
@@ -255,9 +251,7 @@ def test_a_forest_plot_names_each_pair(found: Comparison) -> None:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], tracking.Store]) -> Path:
-    """A folder with runs in MLflow, as ``train`` and ``evaluate`` leave them, but without any
-    model.
-    """
+    """A folder with MLflow runs as left by ``train`` and ``evaluate``, but without models."""
     folder = tmp_path_factory.mktemp("home")
     store = new_store(folder)
     _run(store, folder, "good", scored_split(0.85, 1))
@@ -292,14 +286,14 @@ def _run(
 
 
 def test_a_parent_run_stands_for_its_seeds(home: Path) -> None:
-    """And a single run for itself; the predictions are the stored ones."""
+    """A single run represents itself; the stored predictions are read."""
     systems = comparison.read(_store(home), ["poor", "good"])
     assert [(system.name, len(system.runs), len(system.ids)) for system in systems] == [("poor", 3, 3), ("good", 1, 1)]
     np.testing.assert_array_equal(systems[1].runs[0].probabilities["stance"], scored_split(0.85, 1).probabilities["stance"])
 
 
 def test_dev_predictions_of_the_training_are_found(home: Path) -> None:
-    """Nobody has to evaluate on dev for that."""
+    """No evaluation on dev is needed."""
     assert comparison.read(_store(home), ["good", "unevaluated"], split="dev")[1].runs[0].split == "dev"
 
 
@@ -322,26 +316,26 @@ def test_dev_predictions_of_the_training_are_found(home: Path) -> None:
     ],
 )
 def test_what_cannot_be_compared_is_refused_by_name(home: Path, names: list[str], message: str) -> None:
-    """In one sentence that says what to do."""
+    """One sentence says what to do."""
     with pytest.raises(UserError, match=message):
         comparison.read(_store(home), names)
 
 
 def test_a_missing_evaluation_on_another_corpus_is_told_with_its_command(home: Path) -> None:
-    """Word for word what to type."""
+    """The command can be copied as it is."""
     with pytest.raises(UserError, match=r"holds no predictions for wire\.test; run haltung evaluate run=\w{8} split=test corpus=wire"):
         comparison.read(_store(home), ["good", "foreign"], corpus="wire")
 
 
 def test_folds_want_cross_validations(home: Path) -> None:
-    """Out-of-fold predictions are on another split than any single training's."""
+    """Out-of-fold predictions are for another split than those of a single training."""
     with pytest.raises(UserError, match="is no cross-validation"):
         comparison.read(_store(home), ["good", "like"], split="folds")
 
 
 def test_the_command_prints_writes_and_tracks(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Leaderboard and verdicts in the terminal, the page in a folder, a run of the kind compare in
-    MLflow.
+    """Leaderboard and verdicts are printed, the page is written to a folder, and a run of kind
+    compare is logged in MLflow.
     """
     monkeypatch.chdir(home)
     assert main(["compare", "runs=[good,like,poor]", "output=out"]) == 0
@@ -356,9 +350,7 @@ def test_the_command_prints_writes_and_tracks(home: Path, monkeypatch: pytest.Mo
 
 
 def test_without_a_folder_the_page_is_in_the_run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command says where it can be opened; ``track=false`` prints the same and leaves nothing
-    behind.
-    """
+    """The output says where it is; ``track=false`` prints the same and stores nothing."""
     monkeypatch.chdir(home)
     assert main(["compare", "runs=[poor,like]"]) == 0
     output = capsys.readouterr().out.splitlines()
@@ -372,7 +364,7 @@ def test_without_a_folder_the_page_is_in_the_run(home: Path, monkeypatch: pytest
 
 
 def test_ids_are_never_taken_for_numbers(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """9e88 is the beginning of an id, not 9 with 88 zeros; brackets may be left out."""
+    """9e88 is the prefix of an id, not 9 with 88 zeros; brackets may be omitted."""
     monkeypatch.chdir(home)
     assert main(["compare", "runs=9e88,12345678"]) == 2
     assert "there is no run '9e88'" in capsys.readouterr().err
@@ -383,7 +375,7 @@ def test_ids_are_never_taken_for_numbers(home: Path, monkeypatch: pytest.MonkeyP
 def test_references_in_a_corpus_config_have_no_effect(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Until 0.2.0 they were published results; configs that still have them are read."""
+    """Until 0.2.0 they were published results; configs that still have them can be read."""
     monkeypatch.chdir(home)
     (home / "mine/corpus").mkdir(parents=True)
     (home / "mine/corpus/news.yaml").write_text("name: news\nreferences:\n  - {system: M-BERT, macro_f1: 0.768}\n", encoding="utf-8")
@@ -392,7 +384,7 @@ def test_references_in_a_corpus_config_have_no_effect(
 
 
 def test_references_are_no_part_of_a_recipe() -> None:
-    """Else seeds of before 0.2.0, whose stored config has them, would be of another recipe."""
+    """Otherwise seeds from before 0.2.0, whose stored config has them, would have another one."""
     today = {"corpus": {"name": "xstance", "max_length": 160}}
     before = {"corpus": {**today["corpus"], "references": [{"system": "M-BERT", "macro_f1": 0.768}]}}
     assert comparison.recipe_of(before) == comparison.recipe_of(today)

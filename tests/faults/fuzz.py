@@ -1,12 +1,12 @@
-"""Feed readers, schemes, configs, bundles and the server with inputs that are broken at random.
+"""Feed readers, schemes, configs, bundles and the server with randomly broken inputs.
 
     make fuzz                                            # 100,000 cases, some minutes of one core
     make fuzz ARGS='--cases 2000 --only jsonl,scheme --seed 7'
 
-Each case is a small sound input with one to four changes: flipped, lost or repeated bytes, or odd
-values in its JSON or YAML. It runs in a process of its own kind with 5 s and 1 GB to spare.
-Whatever is no answer and no sentence to the user (a traceback, a status of 500, a process that
-hangs or dies) is a finding: its input is kept in build/fuzz, and the exit code is 1.
+Each case is a small valid input with one to four changes: flipped, missing or repeated bytes, or
+unusual values in its JSON or YAML. A child process per target, replaced if it dies, has 5 s a
+case and 1 GB. Anything but a result or a sentence (a traceback, a status of 500, a process that
+hangs or dies) is a finding: one input of each kind is kept in build/fuzz, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -134,14 +134,14 @@ def _exported(folder: Path) -> None:
 def _old(folder: Path) -> None:
     _load_libraries()
     shutil.copytree(ROOT / "tests/data/bundle_0.1.0", folder, dirs_exist_ok=True)
-    # Otherwise whatever has changed is refused for its digest.
+    # Otherwise changed files are refused because their digests differ.
     description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))
     description.pop("files", None)
     (folder / "haltung.json").write_text(json.dumps(description), encoding="utf-8")
 
 
 def _load_libraries() -> None:
-    """Import what reads networks: seconds for which no case is to blame."""
+    """Import the libraries that read networks, so that no case is charged for these seconds."""
     for name in ("haltung.models.article", "transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto"):
         import_module(name)
 
@@ -151,7 +151,7 @@ def _client() -> Any:
     from starlette.testclient import TestClient
 
     folder = exported.write(Path(tempfile.mkdtemp(prefix="haltung-fuzz-")) / "bundle")
-    # Not entered twice: its thread lives as long as this process.
+    # Entered once: its thread lives as long as this process.
     return TestClient(app.application(Service(Settings(folder, runtime="onnxruntime", threads=1, texts=8, characters=400)))).__enter__()
 
 
@@ -162,7 +162,7 @@ def _asked(endpoint: str, path: Path) -> None:
 
 
 def targets() -> dict[str, Target]:
-    """Return what is attacked, by name."""
+    """Return the targets by name."""
     rows = [{"id": "1", "text": "Es regnet.", "context": "Nass.", "article": "a", "topic": "security", "stance": "warning"}]
     rows += [{**rows[0], "id": "2", "text": "Es „schneit“; sehr.", "stance": "threat"}]
     table = [list(rows[0]), *([*row.values()] for row in rows)]
@@ -241,7 +241,7 @@ def targets() -> dict[str, Target]:
 
 
 def main() -> int:
-    """Attack all targets, or some; 1 if there is a finding."""
+    """Attack all targets, or those given; return 1 if there is a finding."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--cases", type=int, default=100_000, help="of all targets together")
     parser.add_argument("--only", default="", help="targets, as in jsonl,scheme")

@@ -1,11 +1,11 @@
-"""Attack the targets of fuzz.py with inputs that are chosen by what code they reach (atheris).
+"""Attack the targets of fuzz.py with inputs chosen by the code that they reach (atheris).
 
     make atheris                                         # 1,000 runs of each target
     make atheris ARGS='--runs 20000 --only jsonl,scheme --seed 7'
 
-Those that reach something new in Haltung are changed further, by libFuzzer or as fuzz.py does. What
-counts as a finding, and the limits of 5 s and 1 GB, are those of fuzz.py. Inputs that are findings
-are kept in build/atheris-findings, and the exit code is 1. A target whose process dies is left.
+Inputs that reach new code of Haltung are changed further, by libFuzzer or as in fuzz.py. Findings
+and the limits of 5 s and 1 GB are defined as in fuzz.py. Inputs with findings are kept in
+build/atheris-findings, and the exit code is 1. If a target's process dies, the next target follows.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING
 import atheris
 from atheris import import_hook
 
-# It writes a line for each module, also where a target counts the lines that Haltung writes.
+# The hook writes a line for each module, also while a target counts the lines that Haltung writes.
 import_hook.sys = SimpleNamespace(meta_path=sys.meta_path, stderr=io.StringIO())
-# Whatever of Haltung is imported within such a block says what was reached of it.
+# Modules of Haltung imported within this block report which of their code is reached.
 INSTRUMENTED = atheris.instrument_imports(include=["haltung"])
 with INSTRUMENTED:
     import fuzz
@@ -39,7 +39,7 @@ with INSTRUMENTED:
 if TYPE_CHECKING:
     from attacks import Target
 
-SEEDS = 30  # inputs broken at random to begin with, besides the sound ones
+SEEDS = 30  # randomly broken inputs to begin with, in addition to the sound ones
 MOST_BYTES = 300_000
 
 
@@ -49,7 +49,7 @@ def guide(name: str, target: Target, runs: int, seed: int, folder: Path, keep: P
     corpus.mkdir()
     for number, data in enumerate([*target.seeds, *(attacks.case_of(target, name, seed, number) for number in range(SEEDS))]):
         (corpus / str(number)).write_bytes(data)
-    with INSTRUMENTED:  # some modules are imported where they are needed
+    with INSTRUMENTED:  # some modules are imported only when needed
         attacks.prepared(target, folder)
     attacks.limit_memory()
 
@@ -62,10 +62,10 @@ def guide(name: str, target: Target, runs: int, seed: int, folder: Path, keep: P
             try:
                 return attacks.mutated(data, target.file, random.Random(number))[:most]
             except (ValueError, RecursionError, LookupError):
-                pass  # what it was before has no structure any more
+                pass  # the input as changed before can no longer be parsed
         return atheris.Mutate(data, most)
 
-    # tried ends what takes 5 s of processor, so a time by the clock is for native code alone.
+    # tried() limits processor time to 5 s; this limit on wall-clock time is for native code alone.
     flags = [f"-runs={runs}", f"-seed={seed}", f"-max_len={MOST_BYTES}", f"-timeout={60 * attacks.SECONDS}"]
     flags += ["-rss_limit_mb=4096", f"-artifact_prefix={keep / name}-"]
     atheris.Setup([sys.argv[0], *flags, str(corpus)], one, custom_mutator=changed)
@@ -73,7 +73,7 @@ def guide(name: str, target: Target, runs: int, seed: int, folder: Path, keep: P
 
 
 def attack(name: str, target: Target, runs: int, seed: int, keep: Path) -> Counter[str]:
-    """Guide a target in a process of its own; return its findings, and print what it reached."""
+    """Guide a target in a child process; print the coverage reached and return the findings."""
     log = keep / f"{name}.log"
     with tempfile.TemporaryDirectory(prefix="haltung-atheris-") as folder:
         child = os.fork()
@@ -81,14 +81,14 @@ def attack(name: str, target: Target, runs: int, seed: int, keep: Path) -> Count
             os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
             try:
                 guide(name, target, runs, seed, Path(folder), keep)
-            except BaseException:  # noqa: BLE001 -- a child must not go on as its parent
+            except BaseException:  # noqa: BLE001 -- a child must not continue as its parent
                 traceback.print_exc()
             finally:
                 os._exit(1)
         status = os.waitpid(child, 0)[1]
     found = attacks.noted(name, keep)
     said = log.read_text(encoding="utf-8", errors="replace")
-    # By what it begins with, and in the end.
+    # Coverage at the start and at the end.
     reached = [int(number) for number in [*re.findall(r"INITED +cov: (\d+)", said), *re.findall(r"cov: (\d+)", said)[-1:]]] or [0]
     done = [int(number) for number in re.findall(r"^#(\d+)\t", said, re.MULTILINE)] or [0]
     if status:
@@ -98,7 +98,7 @@ def attack(name: str, target: Target, runs: int, seed: int, keep: Path) -> Count
 
 
 def main() -> int:
-    """Attack all targets, or some; 1 if there is a finding."""
+    """Attack all targets, or those given; return 1 if there is a finding."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=1000, help="of each target")
     parser.add_argument("--only", default="", help="targets, as in jsonl,scheme")

@@ -1,18 +1,18 @@
-"""Kill and disturb the commands that write: SIGKILL at random moments, full disks, and the like.
+"""Kill and disturb the commands that write: SIGKILL at random times, full disks and the like.
 
     make faults                                # 30 kills of each command: half an hour of a core
     make faults ARGS='--only prepare,export --kills 5 --disturbed 2 --seed 7'
 
-Each command runs once to its end. Then it is killed with its process group at moments drawn over
-its duration, and goes on (``resume=true``) or is repeated, in a home of its own. Right after the
-kill each output that is there has to be whole; at the end all results have to be those of the
-unbroken run, with no file beyond its files, and no run of MLflow that has not ended. With a file
-system that is full, or read-only, or an input that vanishes in between, it has to end with one
-sentence and exit code 2, and to succeed once that is mended. Whatever else happens is a finding:
-it is printed with its moment, and the exit code is 1.
+Each command runs once to its end. Then it is killed with its process group at random times during
+its run, and resumed (``resume=true``) or repeated, in a separate home. Right after the kill, each
+existing output must be complete; at the end, all results must equal those of the unbroken run,
+without further files, and without MLflow runs that have not ended. With a full or read-only file
+system, or an input that is deleted meanwhile, the command must end with one sentence and exit code
+2, and succeed once the cause is removed. Anything else is a finding: it is printed with its time,
+and the exit code is 1.
 
-Commands are forked from a process that has their libraries in memory, so that moments fall into
-their work. File systems are mounted in a namespace of this program's own (unshare, as root or not).
+Commands are forked from a process that has already imported their libraries, so that kills hit
+their actual work. File systems are mounted in a separate namespace (unshare, as root or not).
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ import tiny
 from haltung.cli import main as command
 
 _OWN = "HALTUNG_FAULTS_MOUNTS"
-MOUNTS = bool(os.environ.get(_OWN))  # whether this process has a namespace of mounts
+MOUNTS = bool(os.environ.get(_OWN))  # whether this process has its own namespace of mounts
 DATABASE = "experiments/mlflow.db"
 
-# What two unbroken runs differ in: ids, digests (each file is compared by itself), moments;
-# and what one that goes on has besides.
+# What differs between two unbroken runs: ids, digests (each file is compared by itself) and times;
+# and the override that a resumed run has in addition.
 VARYING = re.compile(rb"\b[0-9a-f]{32,64}\b|\d{4}-\d\d-\d\dT[\d:.+]+|,? ?'?\bresume=\w+'?|\"resume\": ?\w+|resume: \w+")
 
-# A trial that was killed counts as lost, and later ones have higher numbers.
+# A killed trial counts as lost, and later trials have higher numbers.
 UNLIKE = ("cost/", "sweep/lost", "sweep/best_trial")
 
 _RUNS = ("mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "matplotlib.figure", "haltung.cli.train", "haltung.training.finetune")
@@ -72,11 +72,11 @@ Tracked = tuple[str, list[tuple[str, int, float, int]]]
 
 @dataclass(frozen=True)
 class Job:
-    """A command in a home, which holds what ``template`` does when it begins.
+    """A command, and the folder ``template`` that its home is copied from.
 
-    ``outputs`` are patterns of files and folders that are whole or absent at each moment,
-    ``results`` of further ones that are the same at the end. ``inputs`` may vanish. ``again`` are
-    the words with which it is repeated or gone on with.
+    ``outputs`` are patterns of files and folders that are complete or absent at any time,
+    ``results`` those of further ones that are the same at the end. ``inputs`` may be deleted.
+    ``again`` are the words added to repeat or resume the command.
     """
 
     template: Path
@@ -89,7 +89,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """How a command has ended, after how many seconds."""
+    """Exit code, messages and duration of a command."""
 
     code: int
     errors: str
@@ -98,7 +98,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Whole:
-    """What an unbroken run leaves, how long it takes, and how much room."""
+    """The outputs, results, duration and disk usage of an unbroken run."""
 
     code: int
     seconds: float
@@ -110,15 +110,15 @@ class Whole:
 
 
 def run(words: Sequence[str], home: Path, until: float | None = None, meanwhile: Callable[[], None] | None = None) -> Done:
-    """Run a command in a process group of its own, and kill it after ``until`` seconds, or do
-    something ``meanwhile`` at that moment. One that takes longer than ten minutes is killed.
+    """Run a command in its own process group; after ``until`` seconds, call ``meanwhile`` or,
+    without it, kill the command. A command is always killed after ten minutes.
     """
     said = home.with_suffix(".err")
     began = time.monotonic()
     child = os.fork()
     if not child:
         _become(words, home, said)
-    os.setpgid(child, child)  # here too, since whoever comes first has to do it
+    os.setpgid(child, child)  # set in both processes, since either may run first
     moment, status = until, 0
     while not (ended := os.waitpid(child, os.WNOHANG))[0]:
         passed = time.monotonic() - began
@@ -153,13 +153,13 @@ def _become(words: Sequence[str], home: Path, said: Path) -> None:
 
 
 def made(make: Callable[[], object]) -> None:
-    """Do something in a process of its own: this one stays without threads, so that it can fork."""
+    """Call ``make`` in a child process, so that this one has no threads and can fork."""
     child = os.fork()
     if not child:
         try:
             make()
             os._exit(0)
-        except BaseException:  # noqa: BLE001 -- a child must not go on as its parent
+        except BaseException:  # noqa: BLE001 -- a child must not continue as its parent
             traceback.print_exc()
             os._exit(1)
     if os.waitpid(child, 0)[1]:
@@ -167,7 +167,7 @@ def made(make: Callable[[], object]) -> None:
 
 
 def jobs(scratch: Path, wanted: Sequence[str]) -> Iterator[tuple[str, Job]]:
-    """Yield the commands that are wanted, each when what it reads has been made."""
+    """Yield the requested commands, each once its inputs have been made."""
     from haltung.tracking.store import _create_database
 
     plain, stored, texts = (scratch / name for name in ("plain", "stored", "texts"))
@@ -218,7 +218,7 @@ def jobs(scratch: Path, wanted: Sequence[str]) -> Iterator[tuple[str, Job]]:
 
 
 def digests(home: Path, patterns: Sequence[str]) -> dict[str, str]:
-    """Return a digest of each file or folder of these patterns, without what varies."""
+    """Return a digest of each file or folder that matches, without the parts that vary."""
     found = {}
     for path in sorted(path for pattern in patterns for path in home.glob(pattern) if not path.name.startswith(".")):
         whole = hashlib.sha256()
@@ -232,14 +232,14 @@ def digests(home: Path, patterns: Sequence[str]) -> dict[str, str]:
 
 
 def left(home: Path) -> set[str]:
-    """Return the files of a home but hidden ones, and those that MLflow has of each run."""
+    """Return the files of a home, except hidden ones, locks and the artifacts of MLflow's runs."""
     paths = [path.relative_to(home) for path in home.rglob("*") if path.is_file() and path.suffix != ".lock"]
     shown = (path for path in paths if not any(part[0] == "." for part in path.parts))
     return {path.as_posix() for path in shown if path.parts[:2] != ("experiments", "artifacts")}
 
 
 def tracked(home: Path) -> tuple[list[Tracked], Counter[str]]:
-    """Return what the finished runs of the store have, and how many runs are in which state."""
+    """Return kind and metrics of the store's finished runs, and the number of runs by status."""
     if not (home / DATABASE).exists():
         return [], Counter()
     with closing(sqlite3.connect(home / DATABASE)) as store:
@@ -250,14 +250,14 @@ def tracked(home: Path) -> tuple[list[Tracked], Counter[str]]:
             kind = store.execute("select value from tags where run_uuid = ? and key = 'haltung.kind'", [run]).fetchone()
             query = "select key, step, value, count(*) from metrics where run_uuid = ? group by 1, 2, 3 order by 1, 2, 3"
             metrics = store.execute(query, [run]).fetchall()
-            # What a training has at its end (step 0) may be there twice, no point of a curve.
+            # Metrics of the end of a training (step 0) may occur twice, points of a curve may not.
             runs.append((kind, [(key, step, value, step and count) for key, step, value, count in metrics if not key.startswith(UNLIKE)]))
     return sorted(runs, key=repr), states
 
 
 @contextmanager
 def fresh(job: Job, home: Path) -> Iterator[None]:
-    """Make the home anew, on a file system of its own where it may be mounted."""
+    """Create the home from the template, on its own file system if mounting is possible."""
     home.mkdir(exist_ok=True)
     if MOUNTS:
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(home)], check=True)
@@ -272,18 +272,18 @@ def fresh(job: Job, home: Path) -> Iterator[None]:
 
 
 def remount(home: Path, option: str) -> None:
-    """Make the file system of a home smaller (``size=BYTES``), larger, or read-only."""
+    """Shrink (``size=BYTES``) or enlarge the file system of a home, or make it read-only."""
     subprocess.run(["mount", "-o", f"remount,{option}", str(home)], check=True)
 
 
 def used(home: Path) -> int:
-    """Return how many bytes the file system of a home has given away."""
+    """Return the number of bytes in use on the file system of a home."""
     room = os.statvfs(home)
     return (room.f_blocks - room.f_bfree) * room.f_frsize
 
 
 def unbroken(job: Job, home: Path) -> Whole:
-    """Run a command to its end; end this program if it fails."""
+    """Run a command to its end; exit this program if it fails."""
     with fresh(job, home):
         before = used(home)
         done = run(job.words, home)
@@ -294,13 +294,13 @@ def unbroken(job: Job, home: Path) -> Whole:
 
 
 def broken(job: Job, whole: Whole, home: Path) -> list[str]:
-    """Return which outputs are there and not whole."""
+    """Return the outputs that exist and are incomplete."""
     found = digests(home, job.outputs)
     return [f"{name} is half-written" for name, digest in found.items() if whole.outputs.get(name) != digest]
 
 
 def ended(job: Job, whole: Whole, home: Path) -> list[str]:
-    """Repeat a command or go on with it, and return what is then wrong."""
+    """Repeat or resume a command, and return the faults of its results."""
     done = run((*job.words, *job.again), home)
     if done.code not in (0, 1) or "Traceback" in done.errors:
         return [f"afterwards it ends with {done.code}: {done.errors.strip()[-800:]}"]
@@ -315,7 +315,7 @@ def ended(job: Job, whole: Whole, home: Path) -> list[str]:
 
 
 def refused(done: Done) -> list[str]:
-    """Return what is wrong with the end of a command that could not do its work."""
+    """Return the faults in how a command that could not do its work ended."""
     lines = [line for line in done.errors.replace("\r", "\n").splitlines() if line.strip()]
     wrong = [f"it ends with {done.code}"] * (done.code != 2)
     wrong += ["it ends with a traceback"] * ("Traceback" in done.errors)
@@ -329,7 +329,7 @@ def last(done: Done) -> str:
 
 
 def killed(job: Job, whole: Whole, home: Path, moment: float, after: bool) -> tuple[str, list[str]]:
-    """Kill a command; ``after`` an unbroken run, whose output it replaces."""
+    """Kill a command; with ``after``, kill it while it replaces the output of an unbroken run."""
     with fresh(job, home):
         words = job.words
         if after:
@@ -343,18 +343,18 @@ def killed(job: Job, whole: Whole, home: Path, moment: float, after: bool) -> tu
 
 
 def full(job: Job, whole: Whole, home: Path, share: float) -> tuple[str, list[str]]:
-    """Run a command where a share of the bytes that it adds find room, then where all do."""
+    """Run a command with space for a share of the bytes that it adds, then with enough for all."""
     with fresh(job, home):
         remount(home, f"size={used(home) + int(share * whole.bytes)}")
         done = run(job.words, home)
-        fits = done.code == 0 and digests(home, job.outputs) == whole.outputs  # a file system has whole pages
+        fits = done.code == 0 and digests(home, job.outputs) == whole.outputs  # a file system allocates whole pages
         wrong = [] if fits else refused(done) + broken(job, whole, home)
         remount(home, f"size={2**30}")
         return last(done), wrong + ended(job, whole, home)
 
 
 def read_only(job: Job, whole: Whole, home: Path, share: float) -> tuple[str, list[str]]:
-    """Run a command in a home that nobody may write to, later in one that everybody may."""
+    """Run a command in a read-only home, then again in a writable one."""
     with fresh(job, home):
         remount(home, "ro")
         done = run(job.words, home)
@@ -363,7 +363,7 @@ def read_only(job: Job, whole: Whole, home: Path, share: float) -> tuple[str, li
 
 
 def vanishing(job: Job, whole: Whole, home: Path, share: float) -> tuple[str, list[str]]:
-    """Delete an input while the command runs, and bring it back when it has ended."""
+    """Delete an input while the command runs, and restore it after the command has ended."""
     gone = home / job.inputs[int(share * 997) % len(job.inputs)]
 
     def remove() -> None:
@@ -372,7 +372,7 @@ def vanishing(job: Job, whole: Whole, home: Path, share: float) -> tuple[str, li
     with fresh(job, home):
         done = run(job.words, home, share * whole.seconds, remove)
         is_read = done.code == whole.code and "Traceback" not in done.errors
-        # `events` lists a file that it could not read, and reads the others.
+        # `events` lists an unreadable file and reads the others.
         is_listed = done.code == 1 and f"{gone.name}: can't be read" in done.errors and "Traceback" not in done.errors
         wrong = [] if is_listed else ([] if is_read else refused(done)) + broken(job, whole, home)
         if (source := job.template / gone.relative_to(home)).is_dir():
@@ -384,7 +384,7 @@ def vanishing(job: Job, whole: Whole, home: Path, share: float) -> tuple[str, li
 
 
 def tried(name: str, job: Job, kills: int, disturbed: int, seed: int, home: Path) -> int:
-    """Try a command; print what happens, and return the number of findings."""
+    """Test a command: print what happens, and return the number of findings."""
     whole, pick, findings = unbroken(job, home), random.Random(f"{name} {seed}"), 0
     print(f"{name}: unbroken in {whole.seconds:.1f} s", flush=True)
 
@@ -417,14 +417,14 @@ def tried(name: str, job: Job, kills: int, disturbed: int, seed: int, home: Path
 
 
 def main() -> int:
-    """Try all commands, or some; 1 if there is a finding."""
+    """Test all commands, or those given; return 1 if there is a finding."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", default=",".join(LIBRARIES), help="commands, as in prepare,export")
     parser.add_argument("--kills", type=int, default=30, help="of each command")
     parser.add_argument("--disturbed", type=int, default=5, help="full file systems, and inputs that vanish, of each command")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    # Mounts are seen by this program and its children alone, and end with them.
+    # Only this program and its children see the mounts, which end with them.
     for more in ([], ["--map-root-user"]) if not MOUNTS else ():
         try_it = ["unshare", "--mount", *more, "sh", "-c", "mount -t tmpfs tmpfs /mnt"]
         if shutil.which("unshare") and not subprocess.run(try_it, capture_output=True, check=False).returncode:

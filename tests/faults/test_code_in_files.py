@@ -1,5 +1,5 @@
-"""No file that is read can bring code along: Haltung unpickles nothing of others, trusts no remote
-code, evaluates no text, and starts no shell.
+"""No file that is read can run code: Haltung unpickles no foreign data, trusts no remote code,
+evaluates no text, and starts no shell.
 
 The syntax trees of the whole package are searched.
 """
@@ -16,7 +16,7 @@ from haltung.cli.build import make
 
 SOURCES = Path(__file__).resolve().parents[2] / "src/haltung"
 
-# What runs or unpickles what it reads, and calls of libraries that do so unless they are told.
+# Calls that run or unpickle what they read, and library calls that do so by default.
 FORBIDDEN = {
     "eval", "exec", "compile", "os.system", "os.popen", "commands.getoutput", "subprocess.getoutput", "subprocess.getstatusoutput",
     "pickle.load", "pickle.loads", "pickle.Unpickler", "cPickle.loads", "dill.loads", "cloudpickle.loads", "marshal.loads", "shelve.open",
@@ -26,15 +26,15 @@ FORBIDDEN = {
     "hydra.utils.instantiate", "hydra.utils.call",
 }  # fmt: skip
 
-# Each with its reason; a file that is not here has none of them.
+# Each exception with its reason; files not listed have none.
 ALLOWED = {
-    # From one worker of our own cluster to another, where Ray itself runs pickled code.
+    # Between workers of our own cluster, where Ray itself runs pickled code.
     ("experiments/ray_engine.py", "pickle.loads"),
     # Answers that this process has pickled itself, and that never leave its memory.
     ("serving/queue.py", "pickle.loads"),
     # The loader that labels.py derives from PyYAML's safe one.
     ("labels.py", "yaml.load"),
-    # From MLflow's store comes the client with the model: our file, logged by our training.
+    # The client comes from MLflow's store with the model: our file, logged by our training.
     ("export/pyfunc.py", "importlib.util.spec_from_file_location"),
 }
 
@@ -47,8 +47,8 @@ def dotted(node: ast.AST) -> str:
 
 
 def found(tree: ast.AST) -> set[str]:
-    """Return what a syntax tree has of the forbidden names, under whatever alias, and of calls that
-    their arguments make dangerous.
+    """Return the forbidden names in a syntax tree, under any alias, and the calls that their
+    arguments make dangerous.
     """
     aliases = {}
     for node in ast.walk(tree):
@@ -75,7 +75,7 @@ def found(tree: ast.AST) -> set[str]:
 
 @pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.py")), ids=lambda path: path.relative_to(SOURCES).as_posix())
 def test_no_file_that_is_read_can_bring_code_along(path: Path) -> None:
-    """What a file may have stands above with its reason, and is there."""
+    """The exceptions are listed above with their reasons, and each of them is still needed."""
     name = path.relative_to(SOURCES).as_posix()
     assert found(ast.parse(path.read_text(encoding="utf-8"))) == {what for file, what in ALLOWED if file == name}
 
@@ -90,18 +90,18 @@ def test_no_file_that_is_read_can_bring_code_along(path: Path) -> None:
     ],
 )  # fmt: skip
 def test_the_search_finds_what_it_is_for(code: str) -> None:
-    """Under another name, and as an argument."""
+    """Also under an alias or as an argument."""
     assert found(ast.parse(code))
 
 
 def test_transformers_is_told_each_time_to_trust_no_remote_code() -> None:
-    """Without a word it would ask whoever sits at the terminal."""
+    """If the argument is missing, transformers asks the user at the terminal."""
     silent = []
     for path in SOURCES.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and dotted(node.func).endswith(".from_pretrained"):
                 kind, told = dotted(node.func), {keyword.arg for keyword in node.keywords}
-                # A model whose config is given is of a class that is known by then.
+                # If the config is given, the class of the model is already known.
                 if kind.split(".")[0].startswith("Auto") and not {"trust_remote_code", "config"} & told:
                     silent.append(f"{path.name}:{node.lineno}")
     assert silent == []
@@ -111,7 +111,7 @@ def test_transformers_is_told_each_time_to_trust_no_remote_code() -> None:
 def test_a_config_names_classes_of_haltung_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], target: str
 ) -> None:
-    """Another module is not even imported, which would run it."""
+    """Other modules are not even imported, since importing would run them."""
     for name in ("theirs", "haltungs"):
         (tmp_path / f"{name}.py").write_text(f"from pathlib import Path\nPath({str(tmp_path)!r}, 'owned').touch()\n", encoding="utf-8")
     (tmp_path / "corpus").mkdir()
@@ -126,7 +126,7 @@ def test_a_config_names_classes_of_haltung_alone(
 
 
 def test_a_package_that_the_user_names_may_have_classes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader of one's own; whoever sets the variable knows what it imports."""
+    """For a user's own reader; whoever sets the variable trusts the package."""
     program = "from dataclasses import dataclass\n@dataclass\nclass Reader:\n    path: str\n"
     (tmp_path / "ours_of_a_test.py").write_text(program, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)

@@ -1,5 +1,5 @@
-"""A compact model of a stranger is rebuilt only to what it can be: what it states is compared with
-the encoder that it is the difference to before it takes memory, or a place on the disk.
+"""The stated sizes of a foreign compact model are compared with the encoder it is the difference to
+before any memory or disk space is used to rebuild it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def little_memory() -> Iterator[None]:
-    """A test that would fill the memory fails instead, at 8 GB above what the process has."""
+    """Let a test fail before it fills the memory, at 8 GB above the size of the process."""
     size = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (size + 8 * 10**9, before[1]))
@@ -47,25 +47,25 @@ def little_memory() -> Iterator[None]:
 
 
 def plan(model: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change what the model says of its files."""
+    """Change the model's description of its files."""
     content = json.loads((model / "compact.json").read_text(encoding="utf-8"))
     change(content)
     (model / "compact.json").write_text(json.dumps(content), encoding="utf-8")
 
 
 def pack(model: Path, **tensors: np.ndarray) -> None:
-    """Replace parts of the packed tensor, as ``shape=…``."""
+    """Replace parts of the packed tensor, given as ``shape=…``."""
     path = model / "difference.safetensors"
     save_file(load_file(path) | {f"{TENSOR}#{name}": value for name, value in tensors.items()}, path)
 
 
 def left(tmp_path: Path) -> list[str]:
-    """Return what is in the cache."""
+    """Return the names of all files in the cache."""
     return [path.name for path in (tmp_path / "cache").rglob("*")] if (tmp_path / "cache").exists() else []
 
 
 def test_the_model_of_these_tests_is_rebuilt(model: Path, tmp_path: Path) -> None:
-    """Byte for byte, before it is changed."""
+    """Byte for byte, as long as nothing is changed."""
     rebuilt = compact.find(model)
     assert rebuilt.parent == tmp_path / "cache"
     assert (rebuilt / "model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
@@ -82,7 +82,7 @@ def test_the_model_of_these_tests_is_rebuilt(model: Path, tmp_path: Path) -> Non
     ids=str,
 )  # fmt: skip
 def test_a_shape_that_does_not_fit_is_refused(model: Path, tmp_path: Path, tensors: dict[str, np.ndarray]) -> None:
-    """Of the packed bytes, or of the encoder's tensor."""
+    """It has to match the packed bytes and the encoder's tensor."""
     pack(model, **tensors)
     with pytest.raises(UserError, match=r"the model 'model' in .* is broken \("):
         compact.find(model)
@@ -90,7 +90,7 @@ def test_a_shape_that_does_not_fit_is_refused(model: Path, tmp_path: Path, tenso
 
 
 def test_a_tensor_that_would_be_repeated_is_refused(model: Path) -> None:
-    """Added to the encoder's, a column of a million would make a million of its tables."""
+    """Added to the encoder's, a column of a million would be broadcast to a million tables."""
     save_file({TENSOR: np.zeros((10**6, 1, 1), np.float32)}, model / "difference.safetensors")
     with pytest.raises(UserError, match=r"has the shape \(1000000, 1, 1\), in the embedded encoder \(200, 100\)"):
         compact.find(model)
@@ -107,7 +107,7 @@ def test_a_tensor_that_would_be_repeated_is_refused(model: Path) -> None:
 def test_a_model_that_would_fill_the_disk_is_refused(
     model: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By what all of its files would have together."""
+    """Refused by the total size of all its files."""
     for number in range(20_000):
         (tmp_path / "base" / str(number)).hardlink_to(tmp_path / "base/model.safetensors")
     plan(model, change)
@@ -117,7 +117,7 @@ def test_a_model_that_would_fill_the_disk_is_refused(
 
 
 def test_tensors_that_overlap_are_refused(model: Path, tmp_path: Path) -> None:
-    """Stepping back in a file would write the rest of it once more for each tensor."""
+    """Writing a tensor at an earlier offset would duplicate the rest of the file each time."""
     plan(model, lambda content: content["holes"].update({"model.safetensors": [[80, TENSOR, False], [10, TENSOR, False]]}))
     with pytest.raises(UserError, match="is to begin at 10, where another tensor is"):
         compact.find(model)
@@ -126,7 +126,7 @@ def test_tensors_that_overlap_are_refused(model: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["[" * 100_000, "[]", "{}", '{"encoder": ' + "1" * 5_000 + "}", "null"])
 def test_a_broken_plan_is_a_sentence(model: Path, content: str) -> None:
-    """Deep, empty, or of another form."""
+    """Also if it is deeply nested, empty, or of another structure."""
     (model / "compact.json").write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=r"the model 'model' in .* is broken \("):
         compact.find(model)
@@ -134,7 +134,7 @@ def test_a_broken_plan_is_a_sentence(model: Path, content: str) -> None:
 
 @pytest.mark.parametrize("name", ["../../stolen", "{folder}/stolen", "a/../../../stolen"])
 def test_no_file_is_written_outside(model: Path, tmp_path: Path, name: str) -> None:
-    """Though there is one to copy from."""
+    """Even if the bundle's folder has such a file to copy from."""
     source = model / "bundle" / name.format(folder=tmp_path)
     source.parent.mkdir(exist_ok=True, parents=True)
     source.write_text("stolen", encoding="utf-8")
@@ -145,7 +145,7 @@ def test_no_file_is_written_outside(model: Path, tmp_path: Path, name: str) -> N
 
 
 def test_a_link_inside_is_not_followed(model: Path, tmp_path: Path) -> None:
-    """A digest in the plan could otherwise tell whether a guess at a file is right."""
+    """Otherwise a digest in the plan could confirm a guess at the content of a file."""
     (tmp_path / "secret").write_text("secret", encoding="utf-8")
     (model / "bundle/README.md").symlink_to(tmp_path / "secret")
     with pytest.raises(UserError, match="lies outside the bundle"):

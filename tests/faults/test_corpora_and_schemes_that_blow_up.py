@@ -1,5 +1,5 @@
-"""Corpora, label schemes and configs of strangers that would take all memory or time, or bring
-code: each is refused in a sentence, and soon.
+"""Corpora, label schemes and configs of strangers that would exhaust memory or time, or run code,
+are refused in one sentence and quickly.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ TASKS = "tasks: {stance: {labels: [a, b]}}\n"
 
 @pytest.fixture(autouse=True)
 def soon() -> Iterator[None]:
-    """In seconds of processor time, of which a machine that is busy has as few."""
+    """Limit the processor time, which does not grow when the machine is busy."""
     before = time.process_time()
     yield
     assert time.process_time() - before < 20
 
 
 def scheme(folder: Path, text: str) -> labels.Scheme:
-    """Read a scheme of this text."""
+    """Write a scheme with this text and read it."""
     (folder / "scheme.yaml").write_text(text, encoding="utf-8")
     return labels.load(folder / "scheme.yaml")
 
@@ -73,7 +73,7 @@ LAUGHS = "".join(f"a{number}: &a{number} [{', '.join([f'*a{number - 1}'] * 9)}]\
 def test_a_config_that_would_take_too_long_is_refused(
     tmp_path: Path, text: str, sentence: str, group: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of a group, or of a folder that another config of the same folder leads to."""
+    """In a group, or in a folder that another config of the same directory refers to."""
     (tmp_path / group).mkdir(parents=True)
     (tmp_path / group / "theirs.yaml").write_text(text, encoding="utf-8")
     if group != "corpus":
@@ -91,7 +91,7 @@ DOUBLED = r"its \$\{…\} make the config longer than 1,000,000 characters"
 
 
 def chain(value: str, start: str, many: int = 40) -> str:
-    """Return keys each of which has the one before it twice."""
+    """Return keys that each contain the previous one twice."""
     return f"a0: {start}\n" + "".join(f"a{number}: {value.replace('BEFORE', f'a{number - 1}')}\n" for number in range(1, many))
 
 
@@ -117,7 +117,7 @@ def chain(value: str, start: str, many: int = 40) -> str:
 def test_what_a_config_of_others_refers_to_is_known_and_bounded(
     tmp_path: Path, text: str, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No environment variable, by whatever way, and nothing that doubles with each line."""
+    """No environment variable in any spelling, and nothing that doubles with each line."""
     monkeypatch.setenv("HALTUNG_SECRET", "betrayed")
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus/theirs.yaml").write_text(f"{THEIRS}{text}\n", encoding="utf-8")
@@ -131,7 +131,7 @@ def test_what_a_config_of_others_refers_to_is_known_and_bounded(
 def test_a_config_of_ones_own_may_refer_to_keys_files_and_what_is_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """To keys by a path or a relative one, and to variables where HALTUNG_CONFIG_ENV=1 says so."""
+    """To keys by absolute or relative path, and to variables if HALTUNG_CONFIG_ENV=1."""
     monkeypatch.setenv("HALTUNG_SOURCES", "/texts")
     monkeypatch.setenv("HALTUNG_CONFIG_ENV", "1")
     (tmp_path / "corpus").mkdir()
@@ -160,13 +160,13 @@ def test_a_config_of_ones_own_may_refer_to_keys_files_and_what_is_allowed(
     ids=["deep", "less deep", "deep mappings", "a billion laughs", "a long number", "no date", "150,000 labels", "a million labels"],
 )
 def test_a_scheme_that_would_take_too_long_is_refused(tmp_path: Path, text: str, sentence: str) -> None:
-    """With what is allowed."""
+    """The message says what is allowed."""
     with pytest.raises(UserError, match=sentence):
         scheme(tmp_path, text)
 
 
 def test_a_task_may_have_10000_labels() -> None:
-    """In a bundle's description too, which is no YAML."""
+    """Also in a bundle's description, which is not YAML."""
     assert len(parse({"name": "x", "tasks": {"stance": {"labels": [f"l{number}" for number in range(10_000)]}}}).stance) == 10_000
     with pytest.raises(UserError, match="task 'stance': it has 10,001 labels, at most 10,000 are allowed"):
         parse({"name": "x", "tasks": {"stance": {"labels": [f"l{number}" for number in range(10_001)]}}})
@@ -174,7 +174,7 @@ def test_a_task_may_have_10000_labels() -> None:
 
 @pytest.mark.parametrize("encoding", [None, "utf-16"])
 def test_a_line_without_end_is_refused_before_it_is_unpacked(tmp_path: Path, encoding: str | None) -> None:
-    """300 MB of one letter take 1 MB of gzip; a line may have 10 MB, and little more is held."""
+    """300 MB of one letter compress to 1 MB; little more than the limit of 10 MB is held."""
     with gzip.open(tmp_path / "bomb.jsonl.gz", "wb", compresslevel=1) as file:
         file.write(b"\xff\xfe" if encoding else b"")
         for _ in range(30):
@@ -189,7 +189,7 @@ def test_a_line_without_end_is_refused_before_it_is_unpacked(tmp_path: Path, enc
 
 
 def test_a_document_is_measured_unpacked(tmp_path: Path) -> None:
-    """Many lines of allowed length are too many together."""
+    """Many lines of allowed length can exceed the limit together."""
     with gzip.open(tmp_path / "bomb.json.gz", "wb", compresslevel=1) as file:
         for _ in range(100):
             file.write(b" " * 1_000_000 + b"\n")
@@ -198,7 +198,7 @@ def test_a_document_is_measured_unpacked(tmp_path: Path) -> None:
 
 
 def faults(path: Path) -> list[str]:
-    """Return the fault of each row, "" for a sound one."""
+    """Return the fault of each row, "" if there is none."""
     return [str(row.fault.detail) if row.fault else "" for row in json_rows(path)]
 
 
@@ -213,7 +213,7 @@ def faults(path: Path) -> list[str]:
     ids=["deep list", "deep object", "long number", "a key twice among very many"],
 )
 def test_a_row_that_python_does_not_read_is_a_broken_row(tmp_path: Path, line: str, fault: str) -> None:
-    """And the next one is read."""
+    """The next row is read."""
     (tmp_path / "texts.jsonl").write_text(f'{line}\n{{"text": "b"}}\n', encoding="utf-8")
     first, second = faults(tmp_path / "texts.jsonl")
     assert fault in first
@@ -221,7 +221,7 @@ def test_a_row_that_python_does_not_read_is_a_broken_row(tmp_path: Path, line: s
 
 
 def test_such_a_row_ends_no_prediction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is left out, with exit code 1."""
+    """It is left out, and the exit code is 1."""
     import exported
 
     rows = ['{"text": "Chile warnt"}', '{"text": "a", "n": ' + "1" * 5_000 + "}", "[" * 100_000]
@@ -233,7 +233,7 @@ def test_such_a_row_ends_no_prediction(tmp_path: Path, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("cell", ["[" * 100_000, "[" + "1" * 5_000 + "]"])
 def test_dyads_in_a_cell_may_be_as_broken(cell: str) -> None:
-    """Of CSV they are JSON."""
+    """In CSV they are JSON."""
     with pytest.raises(Fault, match=r"'dyads' is no JSON list \((maximum recursion depth exceeded|Exceeds the limit)"):
         Fields({"dyads": cell}, {}, list_separator=";").dyads(parse({"name": "x", "tasks": {"stance": {"labels": ["a", "b"]}}}))
 

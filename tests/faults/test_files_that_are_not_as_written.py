@@ -1,5 +1,5 @@
-"""An exported bundle states the SHA-256 of its files, and whoever loads one compares those that are
-read: a changed file is refused, and so is one that is not among them.
+"""An exported bundle states the SHA-256 of its files, which is verified for each file that is read:
+changed and unlisted files are refused.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A network and a linear model, which torch and scikit-learn read, with digests."""
+    """A network and a linear model, read by torch and scikit-learn, with digests."""
     from haltung.models.neural import build
 
     models = {
@@ -51,13 +51,13 @@ def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
 
 
 def changed(path: Path) -> None:
-    """Change a file so that it can be read as before."""
+    """Change a file so that it can still be read."""
     path.write_bytes(path.read_bytes() + b"\n")
 
 
 @pytest.mark.parametrize("reader", READERS)
 def test_a_bundle_as_it_was_written_is_read(folder: Path, reader: str) -> None:
-    """With digests, and without, as from versions before."""
+    """With digests, and without them as written by earlier versions."""
     READERS[reader](folder)
     description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))
     del description["files"], description["digest"]
@@ -68,14 +68,14 @@ def test_a_bundle_as_it_was_written_is_read(folder: Path, reader: str) -> None:
 
 @pytest.mark.parametrize("name", ["tokenizer.json", GRAPH])
 def test_an_empty_file_is_named(folder: Path, name: str) -> None:
-    """What a full disk leaves of a copy."""
+    """A copy to a full disk leaves one."""
     (folder / name).write_bytes(b"")
     with pytest.raises(BundleError, match=rf"{name} is not the file that was written"):
         Classifier(folder)
 
 
 def test_what_is_short_of_memory_is_not_called_broken(folder: Path) -> None:
-    """To export the bundle again would not help."""
+    """Exporting the bundle again would not help."""
     with pytest.raises(UserError, match=r"needs more memory than is free \(MemoryError: too much\)"), bundle.broken_parts(folder):
         raise MemoryError("too much")
 
@@ -83,7 +83,7 @@ def test_what_is_short_of_memory_is_not_called_broken(folder: Path) -> None:
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("name", ["tokenizer.json", GRAPH])
 def test_a_changed_file_is_not_used(folder: Path, reader: str, name: str) -> None:
-    """Even where it could be read."""
+    """Even if it could be read."""
     if name == GRAPH:
         exported.write(folder.parent / "another", seed=1)
         shutil.copyfile(folder.parent / "another" / GRAPH, folder / GRAPH)
@@ -96,7 +96,7 @@ def test_a_changed_file_is_not_used(folder: Path, reader: str, name: str) -> Non
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("name", ["tokenizer.json", GRAPH])
 def test_a_file_that_is_not_listed_is_not_used(folder: Path, reader: str, name: str) -> None:
-    """A description that names another file has to have its digest."""
+    """If the description names another file, that file needs a digest."""
     other = "onnx/other.onnx" if name == GRAPH else "other.json"
     shutil.copyfile(folder / name, folder / other)
     path = folder / "haltung.json"
@@ -111,7 +111,7 @@ def test_a_file_that_is_not_listed_is_not_used(folder: Path, reader: str, name: 
      ("linear", "linear.safetensors"), ("linear", "vocabulary.json")],
 )  # fmt: skip
 def test_changed_weights_are_not_used(trained: dict[str, Path], tmp_path: Path, kind: str, name: str) -> None:
-    """Nor anything else that torch or scikit-learn reads of a bundle."""
+    """Nor any other changed file that torch or scikit-learn reads from a bundle."""
     folder = Path(shutil.copytree(trained[kind], tmp_path / "bundle"))
     assert bundle.load_trained(folder).kind == kind
     if name.endswith(".json"):
@@ -125,7 +125,7 @@ def test_changed_weights_are_not_used(trained: dict[str, Path], tmp_path: Path, 
 
 
 def test_transformers_reads_no_file_that_is_not_listed(trained: dict[str, Path], tmp_path: Path) -> None:
-    """It looks for more than a model has written, and would add the tokens that it finds there."""
+    """Transformers also looks for files that no model has written, and would add their tokens."""
     folder = Path(shutil.copytree(trained["network"], tmp_path / "bundle"))
     (folder / "added_tokens.json").write_text('{"Chile": 5}', encoding="utf-8")
     with pytest.raises(UserError, match=r"added_tokens.json is not the file that was written \(haltung.json has no such SHA-256\)"):
@@ -133,7 +133,7 @@ def test_transformers_reads_no_file_that_is_not_listed(trained: dict[str, Path],
 
 
 def test_thresholds_of_dyads_may_come_later(trained: dict[str, Path], tmp_path: Path) -> None:
-    """A training writes them into a bundle that is there."""
+    """A training writes them into an existing bundle."""
     folder = Path(shutil.copytree(trained["network"], tmp_path / "bundle"))
     dyad_model.write_thresholds(folder, dyad_model.Thresholds(pair=0.7), {})
     assert bundle.load_trained(folder).kind == "network"
@@ -141,7 +141,7 @@ def test_thresholds_of_dyads_may_come_later(trained: dict[str, Path], tmp_path: 
 
 
 def test_a_verification_names_every_changed_file(folder: Path, root: Path, tmp_path: Path) -> None:
-    """One that is missing too, and none of a bundle as it was written."""
+    """Also a missing one; an unchanged bundle has none."""
     copy = Path(shutil.copytree(root / "tests/data/bundle_0.1.0", tmp_path / "old"))
     assert verify(copy).broken == ()
     changed(copy / "README.md")

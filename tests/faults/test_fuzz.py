@@ -1,5 +1,5 @@
-"""Some inputs that are broken at random for every reader (``make fuzz`` tries many), and those that
-once were no sentence.
+"""Some randomly broken inputs for every reader (``make fuzz`` tries many), and inputs that once
+caused errors other than one sentence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from haltung.errors import UserError
 
 CASES = 10  # of each of 31 targets
 
-# A program of its own, since a fork of the tests' process, with all its threads, can crash at once.
+# Run in a separate program, since a fork of the tests' process with all its threads can crash.
 BAD = """
 import json, os, signal, sys
 from pathlib import Path
@@ -59,7 +59,7 @@ def fuzz(root: Path) -> Iterator[ModuleType]:
 
 
 def test_what_is_broken_at_random_is_read_or_refused(fuzz: ModuleType, tmp_path: Path) -> None:
-    """Others each day would make a test that fails by chance; these are the same each time."""
+    """The inputs are the same on each run, since new ones would make the test fail at random."""
     found = []
     for name, target in fuzz.targets().items():
         folder = tmp_path / name
@@ -70,7 +70,7 @@ def test_what_is_broken_at_random_is_read_or_refused(fuzz: ModuleType, tmp_path:
 
 
 def test_a_traceback_an_endless_loop_and_a_dead_process_are_findings(root: Path, tmp_path: Path) -> None:
-    """The program itself sees what it looks for, and keeps one input of each kind."""
+    """The program detects each of them and keeps one input of each kind."""
     environment = os.environ | {"PYTHONPATH": f"{root / 'src'}{os.pathsep}{root / 'tests'}"}
     done = subprocess.run([sys.executable, "-c", BAD, tmp_path], env=environment, capture_output=True, text=True, check=True)
     kinds = sorted(line.partition(": ")[2].partition(" ")[0] for line in json.loads(done.stdout.splitlines()[-1]))
@@ -79,7 +79,7 @@ def test_a_traceback_an_endless_loop_and_a_dead_process_are_findings(root: Path,
 
 
 def test_a_question_that_is_no_word_is_looked_for_all_the_same(fuzz: ModuleType, tmp_path: Path) -> None:
-    """Among those of the training, by x-stance's reader, which took it for one that has a hash."""
+    """The reader of x-stance looks questions up in a set; it once took this one for hashable."""
     row = {"id": 1, "question_id": {"a": 1}, "question": "Soll das sein?", "comment": "Ja.", "label": "warning", "topic": "economy"}
     (tmp_path / "a.jsonl").write_text(json.dumps(row), encoding="utf-8")
     assert len(XStance(str(tmp_path), split_files={"train": ["a.jsonl"]}).read(fuzz.SCHEME).segments) == 1
@@ -87,7 +87,7 @@ def test_a_question_that_is_no_word_is_looked_for_all_the_same(fuzz: ModuleType,
 
 @pytest.mark.parametrize("text", ["name: a\x00b\n", "defaults: [{'': ''}, _self_]\n"])
 def test_a_config_that_hydra_falls_over_is_one_sentence(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where its own message has several lines, or none."""
+    """Even if Hydra's own message has several lines, or none."""
     (tmp_path / "corpus").mkdir()
     (tmp_path / "corpus/theirs.yaml").write_text(text, encoding="utf-8")
     assert main(["train", "corpus=theirs", "--config-dir", str(tmp_path)]) == 2

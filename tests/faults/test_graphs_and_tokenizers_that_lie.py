@@ -1,5 +1,5 @@
-"""Graphs, tokenizers and weights of strangers that are broken, absurdly large, or name other files:
-each is refused in one sentence, whoever reads them.
+"""Foreign graphs, tokenizers and weights that are broken, absurdly large, or name other files are
+refused in one sentence by every reader.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ GRAPH = "onnx/model.fp32.onnx"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A small exported bundle, which says nothing of its files' digests."""
+    """A small exported bundle without digests of its files."""
     return exported.write(tmp_path / "bundle")
 
 
@@ -57,7 +57,7 @@ def graph(folder: Path, change: Callable[[onnx.ModelProto], None]) -> None:
 
 
 def outside(location: str) -> Callable[[onnx.ModelProto], None]:
-    """Return what makes a graph take its largest weights from another file."""
+    """Return a function that makes a graph read its largest weights from another file."""
 
     def change(made: onnx.ModelProto) -> None:
         table = max(made.graph.initializer, key=lambda tensor: len(tensor.raw_data))
@@ -73,7 +73,7 @@ def outside(location: str) -> Callable[[onnx.ModelProto], None]:
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("location", ["../../weights.bin", "{absolute}", "link.bin"])
 def test_a_graph_reads_no_weights_outside_of_its_folder(folder: Path, reader: str, location: str) -> None:
-    """Its answers would tell a stranger what stands in any file of this machine."""
+    """The answers would reveal the content of any file of this machine."""
     weights = folder.parent / "weights.bin"
     weights.write_bytes(bytes(1_000_000))
     (folder / "onnx/link.bin").symlink_to(weights)
@@ -86,7 +86,7 @@ def test_a_graph_reads_no_weights_outside_of_its_folder(folder: Path, reader: st
 
 
 def test_an_onnxruntime_that_reads_any_file_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before 1.24 it takes weights from wherever a graph says; the client may meet such a one."""
+    """Before 1.24 it reads weights from any path; the client may run with such a version."""
     import onnxruntime
 
     monkeypatch.setattr(onnxruntime, "__version__", "1.23.2")
@@ -96,7 +96,7 @@ def test_an_onnxruntime_that_reads_any_file_is_refused(folder: Path, monkeypatch
 
 @pytest.mark.parametrize("reader", READERS)
 def test_a_graph_larger_than_stated_is_refused_unread(folder: Path, reader: str) -> None:
-    """A sparse file has a terabyte in no time."""
+    """A sparse file of a terabyte is created at once."""
     with (folder / GRAPH).open("r+b") as file:
         file.truncate(10**12)
     with pytest.raises((UserError, BundleError), match=r"model.fp32.onnx is no file of at most [\d,]+ bytes"):
@@ -106,14 +106,14 @@ def test_a_graph_larger_than_stated_is_refused_unread(folder: Path, reader: str)
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("name", ["tokenizer.json", "haltung.json"])
 def test_json_of_absurd_size_is_refused_unread(folder: Path, reader: str, name: str) -> None:
-    """The largest tokenizers have 35 million bytes."""
+    """The largest known tokenizers have 35 million bytes."""
     with (folder / name).open("r+b") as file:
         file.truncate(10**12)
     with pytest.raises((UserError, BundleError), match=rf"{name} is no file of at most 100,000,000 bytes"):
         READERS[reader](folder)
 
 
-# A table of characters that is none: tokenizers panics, which is no Exception in Python.
+# Not a valid table of characters: tokenizers panics, which in Python is not an Exception.
 PANICS = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
 
 
@@ -129,7 +129,7 @@ PANICS = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
     ids=lambda content: next(iter(content)) if isinstance(content, dict) else content[:8],
 )  # fmt: skip
 def test_a_broken_tokenizer_is_a_sentence(folder: Path, reader: str, content: str | dict[str, Any]) -> None:
-    """Also where the library panics, when it reads it or only at the first text."""
+    """Also if the library panics, on reading or only at the first text."""
     path = folder / "tokenizer.json"
     whole = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(content if isinstance(content, str) else json.dumps(whole | content), encoding="utf-8")
@@ -140,14 +140,14 @@ def test_a_broken_tokenizer_is_a_sentence(folder: Path, reader: str, content: st
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"format": ' + "1" * 5_000 + "}", "[]", '{"format": 1, "input": [], "formats": []}'])
 def test_a_broken_description_is_a_sentence(folder: Path, reader: str, content: str) -> None:
-    """Nested without end, with a number that Python does not read, or of another form."""
+    """Endlessly nested, with a number that Python does not read, or of another structure."""
     (folder / "haltung.json").write_text(content, encoding="utf-8")
     with pytest.raises((UserError, BundleError), match=r"haltung.json (can't be read|is broken|is of format|is of kind|is incomplete)"):
         READERS[reader](folder)
 
 
 def test_a_graph_with_fewer_labels_than_the_scheme_is_a_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One probability for all labels would otherwise count as that of each."""
+    """Otherwise the probability of one label would be broadcast to all labels."""
 
     def cut(made: onnx.ModelProto) -> None:
         for tensor in made.graph.initializer:
@@ -163,7 +163,7 @@ def test_a_graph_with_fewer_labels_than_the_scheme_is_a_sentence(folder: Path, c
 
 
 def test_a_graph_that_fails_at_a_text_is_a_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Such as ids of the tokenizer that its table has no row for."""
+    """For example if the tokenizer has ids that the graph's embedding table lacks."""
 
     def cut(made: onnx.ModelProto) -> None:
         (table,) = (tensor for tensor in made.graph.initializer if tensor.name == "table")
@@ -181,7 +181,7 @@ def test_a_graph_that_fails_at_a_text_is_a_sentence(folder: Path, capsys: pytest
     ids=str,
 )  # fmt: skip
 def test_inputs_that_are_described_wrongly_are_a_sentence(folder: Path, inputs: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    """They come to light before the first text."""
+    """They are detected before the first text is read."""
     path = folder / "haltung.json"
     description = json.loads(path.read_text(encoding="utf-8"))
     description["input"] |= inputs
@@ -192,7 +192,7 @@ def test_inputs_that_are_described_wrongly_are_a_sentence(folder: Path, inputs: 
 
 @pytest.mark.parametrize("mistake", [KeyError("stance"), TypeError("not ours"), ZeroDivisionError(), AttributeError("text")], ids=repr)
 def test_a_mistake_of_ours_is_not_said_to_be_the_bundles(folder: Path, mistake: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor hidden: what is wrong in a bundle has been found when it was loaded."""
+    """It is raised unchanged: faults of a bundle are detected when it is loaded."""
 
     def wrong(*_: object) -> None:
         raise mistake
@@ -206,13 +206,13 @@ def test_a_mistake_of_ours_is_not_said_to_be_the_bundles(folder: Path, mistake: 
 
 
 def test_a_model_of_endless_n_grams_cuts_a_text_at_once() -> None:
-    """As many words in a row as a text has are enough."""
+    """N-grams longer than the text are not tried."""
     assert len(list(client._ngrams("Chile warnt Peru", "word", 1, 10**12))) == 6
 
 
 def test_weights_with_a_header_that_lies_are_a_sentence(trained: Path, tmp_path: Path) -> None:
-    """Offsets beyond the file, a header longer than the file, one that is no JSON, a shape that has
-    other bytes.
+    """Offsets beyond the file, a header longer than the file, invalid JSON, a shape that does not
+    match the bytes.
     """
     header = {"a": {"dtype": "F32", "shape": [10**9, 10**9], "data_offsets": [0, 4]}}
     for number, content in enumerate((
@@ -233,7 +233,7 @@ def test_weights_with_a_header_that_lies_are_a_sentence(trained: Path, tmp_path:
     "sizes", [{"hidden_size": 10**6}, {"vocab_size": 10**10}, {"intermediate_size": 10**10}, {"num_hidden_layers": 10**8}], ids=str
 )
 def test_a_network_larger_than_its_weights_takes_no_memory(trained: Path, tmp_path: Path, sizes: dict[str, int]) -> None:
-    """What config.json states is compared with the file before anything is made."""
+    """The sizes in config.json are compared with the file before anything is allocated."""
     folder = Path(shutil.copytree(trained, tmp_path / "bundle"))
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps(config | sizes), encoding="utf-8")
@@ -245,7 +245,7 @@ def test_a_network_larger_than_its_weights_takes_no_memory(trained: Path, tmp_pa
 
 
 def test_a_linear_model_whose_numbers_do_not_fit_is_a_sentence(tmp_path: Path) -> None:
-    """Coefficients for other n-grams, or of another number of labels."""
+    """Coefficients for other n-grams, or for another number of labels."""
     folder = bundle.save(linear.fit(tiny.segments(40), tiny.scheme(), LinearSpec(min_count=1), seed=1), tmp_path / "bundle")
     numbers = load_file(folder / "linear.safetensors")
     for name in ("stance.coefficients", "stance.intercept"):
@@ -256,7 +256,7 @@ def test_a_linear_model_whose_numbers_do_not_fit_is_a_sentence(tmp_path: Path) -
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e31], ids=str)
 def test_weights_that_are_no_numbers_or_overflow_are_named(trained: Path, tmp_path: Path, root: Path, value: float) -> None:
-    """By the array; scikit-learn and the network would fail, or answer NaN, at the first text."""
+    """The array is named; otherwise the models would fail, or return NaN, at the first text."""
     for source, file, name in (
         (root / "tests/data/bundle_0.1.0", "linear.safetensors", "features.text.text.words.idf"),
         (trained, "model.safetensors", "heads.stance.bias"),
@@ -272,7 +272,7 @@ def test_weights_that_are_no_numbers_or_overflow_are_named(trained: Path, tmp_pa
 
 
 def test_a_name_of_endless_letters_or_a_million_formats_take_no_time(folder: Path) -> None:
-    """A name that is close is looked for by its beginning, and among the first alone."""
+    """Similar names are searched for by their beginning, and only among the first ones."""
     pick, start = random.Random(1), time.process_time()
     letters = [chr(0x4E00 + pick.randrange(5000)) for _ in range(20_000)]
     assert nearest("".join(letters), ["".join(one if number % 3 else "x" for number, one in enumerate(letters))]) == ""

@@ -1,4 +1,4 @@
-"""A few kills and disturbances of the commands that write (``make faults`` tries many)."""
+"""Some kills and disturbances of the commands that write (``make faults`` tries many)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from haltung.tracking.directory import STATE, tracked
 FULL = Path("/dev/full")
 
 
-# A program of its own, since a fork of the tests' process, with all its threads, can crash at once.
+# Run in a separate program, since a fork of the tests' process with all its threads can crash.
 BAD = """
 import sys, time
 from pathlib import Path
@@ -51,7 +51,7 @@ print(killed.tried("bad", job, 2, 1, 71, home / "home"), "in all")
 
 
 def program(root: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run Python with the modules of the tests, for ten minutes at most."""
+    """Run Python with the tests' modules on its path, for ten minutes at most."""
     folders = os.pathsep.join(map(str, (root / "src", root / "tests", root / "tests/faults")))
     done = [sys.executable, *map(str, words)]
     return subprocess.run(done, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": folders}, check=False, timeout=600)
@@ -59,8 +59,8 @@ def program(root: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_a_killed_or_disturbed_command_ends_as_an_unbroken_one(root: Path, tmp_path: Path) -> None:
-    """Kills, a full disk, a folder that is read-only, an input that vanishes; where this system
-    lets nobody mount a file system, the program says so.
+    """Kills, a full disk, a read-only folder, an input that vanishes; the program says so if this
+    system does not allow mounting a file system.
     """
     done = program(root, root / "tests/faults/killed.py", "--only", "prepare", "--kills", "4", "--disturbed", "1")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -72,7 +72,7 @@ def test_a_killed_or_disturbed_command_ends_as_an_unbroken_one(root: Path, tmp_p
 
 
 def test_what_is_half_written_left_or_never_ends_is_a_finding(root: Path, tmp_path: Path) -> None:
-    """The program itself sees what it looks for."""
+    """The program detects each of them."""
     done = program(root, "-c", BAD, tmp_path)
     assert "out.txt is half-written" in done.stdout, done.stdout + done.stderr
     assert "out.txt differs from an unbroken run's" in done.stdout
@@ -81,7 +81,7 @@ def test_what_is_half_written_left_or_never_ends_is_a_finding(root: Path, tmp_pa
 
 
 def test_a_run_whose_process_was_killed_is_marked_by_the_next_one(tmp_path: Path, new_store: Callable[[Path], Store]) -> None:
-    """Also where it was killed before its id was noted; one that is gone on with ends as any."""
+    """Also if it was killed before its id was stored; a resumed run ends as usual."""
     store, directory = new_store(tmp_path), tmp_path / "runs/a"
 
     def begin(resume: bool = False) -> tuple[Iterator[object], str]:
@@ -103,7 +103,7 @@ def test_a_run_whose_process_was_killed_is_marked_by_the_next_one(tmp_path: Path
 
 
 def test_a_group_that_is_begun_twice_at_once_is_not_marked(tmp_path: Path, new_store: Callable[[Path], Store]) -> None:
-    """Of seeds or folds: the second has a run of its own, and can't go on with the first one's."""
+    """Of seeds or folds: the second one gets its own run, and can't resume the first one's."""
     store, directory = new_store(tmp_path), tmp_path / "runs/a"
     program = f"import sys, filelock\nwith filelock.FileLock({str(directory.parent / '.a.lock')!r}): print(1, flush=True); sys.stdin.read()"
     with tracked(directory, "a", store, {}, {}) as first:
@@ -126,11 +126,11 @@ def test_a_group_that_is_begun_twice_at_once_is_not_marked(tmp_path: Path, new_s
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs the device that is always full")
 def test_a_full_disk_is_named_whichever_library_meets_it(tmp_path: Path) -> None:
-    """They raise errors of their own; torch's does not even say what it was."""
+    """Libraries raise errors of their own; torch's does not even state the cause."""
     import torch
 
     def place() -> Path:
-        # Some delete what they could not write: a link, not the device.
+        # Some libraries delete what they could not write: the link, not the device.
         (link := tmp_path / f"{len(list(tmp_path.iterdir()))}.bin").symlink_to(FULL)
         return link
 
@@ -146,7 +146,7 @@ def test_a_full_disk_is_named_whichever_library_meets_it(tmp_path: Path) -> None
 
 
 def test_what_came_of_a_full_disk_is_told_from_other_faults() -> None:
-    """By the error behind an error; whatever else fails stays what it is."""
+    """By the cause of an error; other errors are raised unchanged."""
     error = RuntimeError("the database has failed")
     error.__cause__ = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert (is_full(error), first_line(error)) == (True, "the disk is full")

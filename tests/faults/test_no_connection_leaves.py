@@ -1,7 +1,7 @@
-"""What a training, a prediction and a server connect to, watched from below by strace: nothing that
-is not on this machine.
+"""The connections of a training, a prediction and a server, traced with strace: none leaves this
+machine.
 
-Other languages' code is seen too: the telemetry of ONNX Runtime is C++.
+Code in other languages is traced too: the telemetry of ONNX Runtime is C++.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from served import served
 
 pytestmark = [pytest.mark.slow, pytest.mark.system("strace")]
 
-# Calls that name a peer, of all threads and children, each with the address in plain words.
+# System calls that name a peer, of all threads and children, with the address in plain text.
 WATCH = ("strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-e", "signal=none")
 
-# What switches telemetry off, by itself or since it tells a library that it is being tested.
+# Variables that switch telemetry off, directly or by telling a library that it is being tested.
 QUIET = ("DISABLE_TELEMETRY", "DO_NOT_TRACK", "USAGE_STATS", "OFFLINE", "PYTEST", "RUNNING_UNIT_TESTS")
 QUIET += ("GITHUB_ACTIONS", "GITLAB_CI", "CIRCLECI", "JENKINS", "TRAVIS", "BITBUCKET_BUILD", "BUILDKITE", "TEAMCITY", "CODEBUILD")
 
@@ -37,20 +37,20 @@ FIRST_REPORT = 13
 
 
 def foreign(trace: Path) -> list[str]:
-    """Return the lines of a trace that name another machine, or ask for its address."""
+    """Return the lines of a trace with the address of another machine or a DNS query."""
     found = []
     for line in trace.read_text(encoding="utf-8", errors="replace").splitlines():
         named = re.findall(r'inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)"', line)
         addresses = [ipaddress.ip_address(old or new) for old, new in named]
         mapped = [getattr(one, "ipv4_mapped", None) or one for one in addresses]
-        # A resolver may be on this machine and ask others.
+        # A local resolver may forward queries to other machines.
         if not all(one.is_loopback for one in mapped) or (named and "port=htons(53)" in line):
             found.append(line)
     return found
 
 
 def loud(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take out of the environment what silences a library; pytest sets its own in each test."""
+    """Remove the variables that silence a library; pytest sets its own in each test."""
     for name in list(os.environ):
         if name == "CI" or any(part in name for part in QUIET):
             monkeypatch.delenv(name)
@@ -58,19 +58,19 @@ def loud(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The home of somebody who has switched nothing off."""
+    """The home of a user who has switched nothing off."""
     loud(monkeypatch)
     home = tmp_path / "home"
     home.mkdir()
-    # The list of fonts, which takes seconds to make.
+    # The list of fonts takes seconds to build.
     monkeypatch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(Path.home() / ".cache/matplotlib")))
     monkeypatch.setenv("HOME", str(home))
     return home
 
 
 def test_the_watch_sees_whoever_calls_another_machine(tmp_path: Path) -> None:
-    """Of a child's child too, and over IPv6; this machine's own addresses are no matter."""
-    # Addresses for examples, and a datagram socket, which sends nothing where it is connected.
+    """Also of a grandchild and over IPv6; addresses of this machine are ignored."""
+    # Addresses reserved for examples, and a datagram socket, which sends nothing on connecting.
     ask = "import socket as s; s.socket(s.{}, s.SOCK_DGRAM).connect(('{}', {}))"
     asked = [("AF_INET", "127.0.0.1", 9), ("AF_INET", "127.0.0.1", 53), ("AF_INET", "192.0.2.1", 9), ("AF_INET6", "::ffff:192.0.2.1", 9)]
     child = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]], check=True)"
@@ -82,7 +82,7 @@ def test_the_watch_sees_whoever_calls_another_machine(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wanted", [False, True])
 def test_telemetry_is_off_unless_somebody_wants_it(monkeypatch: pytest.MonkeyPatch, wanted: bool) -> None:
-    """By variables of MLflow, the hub and ONNX Runtime, before one of them is imported."""
+    """By variables of MLflow, the hub and ONNX Runtime, set before any of them is imported."""
     on = {"MLFLOW_DISABLE_TELEMETRY": "false", "HF_HUB_DISABLE_TELEMETRY": "0", "ORT_DISABLE_TELEMETRY": "0"}
     monkeypatch.setattr(os, "environ", dict(on) if wanted else {})
     assert main(["--version"]) == 0
@@ -91,8 +91,8 @@ def test_telemetry_is_off_unless_somebody_wants_it(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_client_leaves_no_identifier_of_the_machine(home: Path, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file alone, in a project that has no Haltung: with its telemetry ONNX Runtime writes one
-    as soon as it is imported.
+    """The single file, in a project without Haltung: with telemetry on, ONNX Runtime writes one on
+    import.
     """
     loud(monkeypatch)
     bundle = exported.write(tmp_path / "bundle")
@@ -103,8 +103,8 @@ def test_the_client_leaves_no_identifier_of_the_machine(home: Path, tmp_path: Pa
 def test_no_connection_leaves_the_machine(
     home: Path, bert: Path, tmp_path: Path, new_store: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Trainings into a database of one's own, a prediction by the run of a network, and a server
-    that labels and then waits; no library leaves an identifier of the machine in the home either.
+    """Trainings into a local database, a prediction with the run of a network, and a server that
+    labels and then idles; no library writes an identifier of the machine into the home either.
     """
     loud(monkeypatch)
     write_corpus(tmp_path, 80)

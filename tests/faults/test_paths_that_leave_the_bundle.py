@@ -1,5 +1,5 @@
-"""A bundle of a stranger neither reads nor writes a file outside of its folder: not by a path in
-its description, and not by a link.
+"""A foreign bundle can neither read nor write files outside its folder, by a path in its
+description or by a link.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SECRET = "a secret of this machine"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A small bundle, and beside it a file that is none of its business."""
+    """A small bundle, and beside it a file that does not belong to it."""
     (tmp_path / "secret.txt").write_text(SECRET, encoding="utf-8")
     (tmp_path / "secret.json").write_text(json.dumps({"secret": SECRET}), encoding="utf-8")
     return exported.write(tmp_path / "bundle")
@@ -48,7 +48,7 @@ def change(folder: Path, **changes: Any) -> None:
 @pytest.mark.parametrize("key", ["input__tokenizer", "formats__fp32__file"])
 @pytest.mark.parametrize("name", ["../secret.txt", "onnx/../../secret.txt", "{absolute}"])
 def test_a_path_in_the_description_stays_inside(folder: Path, reader: str, key: str, name: str) -> None:
-    """Whoever reads the bundle says so, and does not say what is in the file."""
+    """Each reader refuses such a path without revealing the content of the file."""
     change(folder, **{key: name.format(absolute=folder.parent / "secret.txt")})
     with pytest.raises((UserError, BundleError), match="lies outside the bundle; do not use this bundle") as caught:
         READERS[reader](folder)
@@ -58,7 +58,7 @@ def test_a_path_in_the_description_stays_inside(folder: Path, reader: str, key: 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("name", ["haltung.json", "tokenizer.json", "onnx/model.fp32.onnx", "onnx"])
 def test_a_link_stays_inside(folder: Path, reader: str, name: str) -> None:
-    """A link to a file elsewhere is none of the bundle's files, be it of the right form."""
+    """A linked file from elsewhere is refused even if its content is valid."""
     elsewhere = folder.parent / "elsewhere"
     (folder / name).rename(elsewhere)
     (folder / name).symlink_to(elsewhere)
@@ -68,7 +68,7 @@ def test_a_link_stays_inside(folder: Path, reader: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["golden.jsonl", "README.md", "onnx/more/link", "dyads.json"])
 def test_no_command_takes_a_bundle_with_a_link_that_leads_outside(folder: Path, name: str) -> None:
-    """Whatever its name, since what nobody reads today may be copied or uploaded tomorrow."""
+    """Whatever its name: a file that is not read today may be copied or uploaded tomorrow."""
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).symlink_to(folder.parent / "secret.txt")
     with pytest.raises(UserError, match=f"{name} lies outside the bundle"):
@@ -77,7 +77,7 @@ def test_no_command_takes_a_bundle_with_a_link_that_leads_outside(folder: Path, 
 
 @pytest.mark.parametrize("words", ["predict text=Ja", "verify", "export corpus=diplomacy to=out", "events input=pyproject.toml", "serve"])
 def test_the_commands_say_so_in_a_sentence(folder: Path, capsys: pytest.CaptureFixture[str], words: str) -> None:
-    """With exit code 2, before any of them has loaded a model."""
+    """With exit code 2, before any command has loaded a model."""
     (folder / "learned.txt").symlink_to("/etc/hostname")
     command, *rest = words.split()
     assert main([command, f"bundle={folder}", *rest]) == 2
@@ -85,7 +85,7 @@ def test_the_commands_say_so_in_a_sentence(folder: Path, capsys: pytest.CaptureF
 
 
 def test_a_training_starts_from_no_bundle_with_such_a_link(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An encoder's weights may come from a bundle too."""
+    """A bundle can also provide an encoder's weights."""
     (folder / "config.json").symlink_to(folder.parent / "secret.json")
     assert main(["train", "encoder=bundle", f"encoder.path={folder}"]) == 2
     assert "config.json lies outside the bundle; do not use this bundle" in capsys.readouterr().err
@@ -93,8 +93,8 @@ def test_a_training_starts_from_no_bundle_with_such_a_link(folder: Path, capsys:
 
 @pytest.mark.parametrize("within", ["", "members/0"])
 def test_a_bundle_in_the_cache_of_the_hub_is_read(folder: Path, within: str) -> None:
-    """There every file of a snapshot is a link to one beside it, under its digest; also of a member
-    of an ensemble.
+    """In the hub's cache, every file of a snapshot is a link to a file named by its digest; also
+    for a member of an ensemble.
     """
     snapshot, blobs = folder.parent / "models--ours--news/snapshots/1234" / within, folder.parent / "models--ours--news/blobs"
     blobs.mkdir(parents=True)
@@ -109,7 +109,7 @@ def test_a_bundle_in_the_cache_of_the_hub_is_read(folder: Path, within: str) -> 
 
 
 def test_a_pipe_in_the_place_of_a_file_does_not_stop_the_reader(folder: Path) -> None:
-    """Opening one would wait for its writer without end."""
+    """Opening it would block until something writes to it."""
     (folder / "tokenizer.json").unlink()
     os.mkfifo(folder / "tokenizer.json")
     with pytest.raises(BundleError, match=r"tokenizer.json is no file of at most 100,000,000 bytes"):
@@ -119,7 +119,7 @@ def test_a_pipe_in_the_place_of_a_file_does_not_stop_the_reader(folder: Path) ->
 
 
 def test_a_verification_reads_no_file_outside(folder: Path) -> None:
-    """Else its answer would tell a stranger the digest of a file."""
+    """Otherwise the answer would reveal the digest of a file."""
     write_description(folder, json.loads((folder / "haltung.json").read_text(encoding="utf-8")))
     change(folder, files__a="../secret.txt", **{"files__../secret.txt": "0"})
     (folder / "golden.jsonl").symlink_to(folder.parent / "secret.txt")
@@ -128,7 +128,7 @@ def test_a_verification_reads_no_file_outside(folder: Path) -> None:
 
 
 def test_a_compact_model_publishes_nothing_that_a_link_leads_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of an older one stay beside the new, such as its card, which is then uploaded."""
+    """Files of an earlier export, such as its card, are kept and then uploaded."""
     monkeypatch.setattr(compact, "applied", lambda packed: {})
     monkeypatch.setattr(compact, "_base", lambda: tmp_path / "base")
     secret, to = tmp_path / "secret.txt", tmp_path / "to"

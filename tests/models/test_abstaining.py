@@ -1,6 +1,4 @@
-"""Abstention goes by calibrated probabilities: in the thresholds that dev gives, and in
-predictions.
-"""
+"""Abstention uses calibrated probabilities, in thresholds fitted on dev and in predictions."""
 
 from __future__ import annotations
 
@@ -24,8 +22,8 @@ from haltung.training.calibration import calibrate
 
 
 def _noisy(count: int, seed: int) -> list[Segment]:
-    """Sentences of which a third has a wrong stance, so that a model that trusts its words is too
-    certain.
+    """Return sentences of which 30 % have a random stance, so that a model that trusts its words is
+    overconfident.
     """
     rng = random.Random(seed)
     return [
@@ -39,8 +37,8 @@ def _linear() -> LinearModel:
 
 
 def test_thresholds_are_fitted_to_calibrated_probabilities() -> None:
-    """They differ from those of uncalibrated ones, and keep the precision with what the model
-    predicts from then on.
+    """They differ from those of uncalibrated probabilities, and reach the precision on later
+    predictions.
     """
     model, dev = _linear(), _noisy(200, 2)
     raw = score(dev, model.predict(dev), model.scheme)

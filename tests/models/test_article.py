@@ -1,5 +1,5 @@
-"""The model of whole articles: what it reads together, that nothing else plays a part, and a bundle
-that predicts as the model did.
+"""The model of whole articles: what it reads together, that nothing else affects it, and that a
+bundle predicts as the model did.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _segment(name: str, article: str = "", position: int | None = None, **more: 
 
 
 def _read(segments: Sequence[Segment], window: int = 8, alone: Sequence[str] = ()) -> list[list[str]]:
-    """The texts of each unit, those that are not labelled in brackets."""
+    """Return the texts of each unit, unlabelled ones in brackets."""
     return [
         [sentence.text if row is not None else f"({sentence.text})" for sentence, row in zip(unit.sentences, unit.rows, strict=True)]
         for unit in units(segments, window, lambda article: article in alone)
@@ -53,7 +53,7 @@ def _read(segments: Sequence[Segment], window: int = 8, alone: Sequence[str] = (
 
 
 def test_an_article_is_read_by_position_below_its_headline() -> None:
-    """In whatever order its segments come; the headline is not labelled."""
+    """Whatever the order of its segments; the headline is not labelled."""
     rows = [_segment(name, "a", position, headline="Kopf") for name, position in (("c", 9), ("a", 0), ("b", 3))]
     (unit,) = units(rows, 8)
     assert [sentence.text for sentence in unit.sentences] == ["Kopf", "Text a", "Text b", "Text c"]
@@ -62,12 +62,12 @@ def test_an_article_is_read_by_position_below_its_headline() -> None:
 
 
 def test_an_article_without_headline_begins_with_its_first_segment() -> None:
-    """A headline of spaces is none."""
+    """A headline of spaces counts as missing."""
     assert _read([_segment("a", "a", 0, headline=" "), _segment("b", "a", 1, headline=" ")]) == [["Text a", "Text b"]]
 
 
 def test_articles_that_are_interleaved_stay_apart() -> None:
-    """Each below its own headline."""
+    """Each with its own headline."""
     rows = [
         _segment(f"{article}{position}", article, position, headline=f"Kopf {article}") for position in (0, 1) for article in ("x", "y")
     ]
@@ -75,8 +75,8 @@ def test_articles_that_are_interleaved_stay_apart() -> None:
 
 
 def test_a_segment_without_article_or_position_is_read_behind_its_context() -> None:
-    """Also where others of its article have a position; its headline is in its context, if
-    anywhere.
+    """Also if other segments of its article have a position; its headline is read only if it is
+    part of the context.
     """
     rows = [
         _segment("a", "x", 1, headline="Kopf"),
@@ -89,37 +89,37 @@ def test_a_segment_without_article_or_position_is_read_behind_its_context() -> N
 
 
 def test_an_article_with_positions_has_no_use_for_contexts() -> None:
-    """They are copies of what it reads anyway."""
+    """They only repeat what it reads anyway."""
     assert _read([_segment("a", "x", 0, context="Kopf"), _segment("b", "x", 1, context="Text a")]) == [["Text a", "Text b"]]
 
 
 def test_a_longer_article_is_cut_into_parts_below_the_headline() -> None:
-    """The window counts what is labelled, so that no part is longer than window and headline."""
+    """The window counts labelled sentences, so that no part is longer than window plus headline."""
     rows = [_segment(str(n), "a", n, headline="Kopf") for n in range(5)]
     assert _read(rows, window=2) == [["(Kopf)", "Text 0", "Text 1"], ["(Kopf)", "Text 2", "Text 3"], ["(Kopf)", "Text 4"]]
     assert _read(rows, window=5) == [["(Kopf)", *(f"Text {n}" for n in range(5))]]
 
 
 def test_an_article_that_is_read_alone_falls_apart_into_bare_sentences() -> None:
-    """Without its headline; other articles stay whole."""
+    """Without headline; other articles stay whole."""
     rows = [_segment(f"{article}{n}", article, n, headline="Kopf") for article in ("x", "y") for n in (0, 1)]
     assert _read(rows, alone=["x"]) == [["Text x0"], ["Text x1"], ["(Kopf)", "Text y0", "Text y1"]]
 
 
 def test_what_is_read_alone_has_no_context_either() -> None:
-    """By its article, or where it is of none by its id."""
+    """Selected by article, or by id for segments without one."""
     rows = [_segment(name, article, context="Davor .") for name, article in (("a", "x"), ("b", "y"), ("c", ""), ("d", ""))]
     assert _read(rows, alone=["x", "c"]) == [["Text a"], ["(Davor .)", "Text b"], ["Text c"], ["(Davor .)", "Text d"]]
 
 
 def _logs(model: ArticleModel, rows: Sequence[Segment]) -> dict[str, np.ndarray]:
-    """Log probabilities by segment, in fp32."""
+    """Return log probabilities by segment, computed in fp32."""
     found = model.probabilities(rows, precision="fp32")
     return {row.id: np.log(np.concatenate([found[task][number] for task in found])) for number, row in enumerate(rows)}
 
 
 def _mixed() -> list[Segment]:
-    """Articles of 1 to 9 sentences of 3 to 24 words, a lone sentence, and one behind a context."""
+    """Articles of 1 to 9 sentences of 3 to 24 words, a lone sentence, and one with a context."""
     rows = [row for number in range(6) for row in tiny.articles(1, seed=number, size=(5, 1, 9, 2, 7, 3)[number])]
     rows = [replace(row, text=" ".join(row.text.split() * (1 + number * 5 % 6))) for number, row in enumerate(rows)]
     first, second = tiny.segments(2, seed=9)
@@ -127,8 +127,8 @@ def _mixed() -> list[Segment]:
 
 
 def test_predictions_do_not_depend_on_order_and_company(bert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shuffled, article by article, or a few sentences at a time: each sentence's log probabilities
-    are the same, and differ clearly from those of other sentences.
+    """Shuffled, article by article, or a few at a time, each sentence has the same log
+    probabilities, which clearly differ from other sentences'.
     """
     from haltung.models import article
 
@@ -158,8 +158,8 @@ FAMILIES = {
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_sentences_in_one_row_are_read_as_each_alone(family: str, attention: str) -> None:
-    """With every encoder that may read so, whatever its positions begin with: no sentence attends
-    to one beside it.
+    """For every supported encoder, whatever its first position: no sentence attends to its
+    neighbours in the row.
     """
     torch.manual_seed(1)
     config = FAMILIES[family](
@@ -189,7 +189,7 @@ def test_sentences_in_one_row_are_read_as_each_alone(family: str, attention: str
 
 
 def test_an_encoder_that_cannot_read_so_is_refused(tmp_path: Path, bert: Path) -> None:
-    """With the families that can, and what to take instead."""
+    """The message names supported families and an alternative."""
     AutoTokenizer.from_pretrained(bert).save_pretrained(tmp_path)
     AutoModel.from_config(DistilBertConfig(vocab_size=300, dim=32, n_layers=1, n_heads=2, hidden_dim=64)).save_pretrained(tmp_path)
     with pytest.raises(UserError, match=r"families bert, roberta, .*, not distilbert; take model=network"):
@@ -197,8 +197,8 @@ def test_an_encoder_that_cannot_read_so_is_refused(tmp_path: Path, bert: Path) -
 
 
 def test_neighbours_and_headline_count_and_other_articles_do_not(bert: Path) -> None:
-    """Another text before or after a sentence, or another headline, changes its probabilities; a
-    change in another article, or beyond the window, does not.
+    """Changing a neighbouring sentence or the headline changes its probabilities; changing another
+    article, or a sentence beyond the window, does not.
     """
     model = tiny.article_model(bert, window=4)
     rows = [*tiny.articles(2, size=6)]
@@ -217,7 +217,7 @@ def test_neighbours_and_headline_count_and_other_articles_do_not(bert: Path) -> 
 
 
 def test_order_within_an_article_counts(bert: Path) -> None:
-    """Positions reach the network: a neighbour before is not one behind."""
+    """Positions reach the network: swapping two neighbours changes probabilities."""
     model, (first, second) = tiny.article_model(bert), tiny.articles(1, size=2)
     there = _logs(model, [first, second])[first.id]
     back = _logs(model, [replace(first, position=1), replace(second, position=0)])[first.id]
@@ -225,7 +225,7 @@ def test_order_within_an_article_counts(bert: Path) -> None:
 
 
 def test_a_headline_is_told_from_a_sentence(bert: Path) -> None:
-    """The same words as headline and as first sentence are not read alike."""
+    """The same words are read differently as headline and as first sentence."""
     model, (row,) = tiny.article_model(bert), tiny.articles(1, size=1)
     below = _logs(model, [row])[row.id]
     behind = _logs(model, [Segment("first", row.headline, article="a", position=0), replace(row, article="a", headline="", position=1)])
@@ -233,7 +233,7 @@ def test_a_headline_is_told_from_a_sentence(bert: Path) -> None:
 
 
 def test_a_lone_sentence_is_an_article_of_one(bert: Path) -> None:
-    """Text alone is enough, with or without an article's name; a context is a headline to it."""
+    """Text alone is enough, whether or not it has an article; its context is read as a headline."""
     model, text = tiny.article_model(bert), "Chile warnt die Marine ."
     bare = _logs(model, [Segment("1", text)])["1"]
     assert np.isfinite(bare).all()
@@ -255,8 +255,8 @@ def test_probabilities_add_up_to_one(bert: Path) -> None:
 
 
 def test_the_target_stands_before_its_sentence_as_a_pair(bert: Path) -> None:
-    """Where the corpus reads targets; else it plays no part, as the context of a sentence in an
-    article never does.
+    """If the task reads targets; otherwise the target has no effect, as the context of a sentence
+    in an article never has.
     """
     rows = [replace(row, target="Peru", context="Davor .") for row in tiny.articles(1, size=3)]
     other = [rows[0], replace(rows[1], target="Ghana lobt", context="Anders ."), rows[2]]
@@ -271,7 +271,7 @@ def test_the_target_stands_before_its_sentence_as_a_pair(bert: Path) -> None:
 
 
 def test_a_bundle_of_articles_predicts_as_the_model_did(bert: Path, tmp_path: Path) -> None:
-    """Written and read: kind, config, and every probability."""
+    """Kind, config and every probability survive saving and loading."""
     model, rows = tiny.article_model(bert, layers=1, window=4), _mixed()
     loaded = bundle.load(bundle.save(model, tmp_path / "bundle", {"run": "abc"}))
     assert isinstance(loaded, ArticleModel)
@@ -282,7 +282,7 @@ def test_a_bundle_of_articles_predicts_as_the_model_did(bert: Path, tmp_path: Pa
 
 
 def test_single_sentences_beside_articles_are_read_the_same_in_training(bert: Path) -> None:
-    """Where they are not padded to the longest article."""
+    """If they are not padded to the longest article."""
     network = tiny.article_model(bert, layers=2, window=4, dropout=0.0).network
     torch.manual_seed(2)
     kind = torch.tensor([[1, -1, -1, -1], [0, 1, 1, 1], [1, -1, -1, -1], [0, 1, -1, -1]])
@@ -295,7 +295,7 @@ def test_single_sentences_beside_articles_are_read_the_same_in_training(bert: Pa
 
 
 def test_rows_are_as_wide_as_leaves_the_least_padding(bert: Path) -> None:
-    """Three times 24 fill 72 tokens, and would leave 16 of 64 empty."""
+    """Three times 24 tokens fill a row of 72, while a row of 64 would have 16 of padding."""
     model = tiny.article_model(bert)
     row = Tokens([2, *[5] * 22, 3], [0] * 24, {"text": (1, [(n, n + 1) for n in range(22)])})
     segments = [Segment(str(number), "Ghana warnt .") for number in range(9)]
@@ -307,7 +307,7 @@ def test_rows_are_as_wide_as_leaves_the_least_padding(bert: Path) -> None:
 def test_the_fused_attention_predicts_unless_another_is_named(
     bert: Path, monkeypatch: pytest.MonkeyPatch, attention: str, expected: str
 ) -> None:
-    """The training goes on with its own."""
+    """Training continues with its own."""
     model = tiny.article_model(bert, attention=attention)
     config, states, used = model.network.encoder.config, model.network.states, list[str]()
     before = config._attn_implementation
@@ -323,7 +323,7 @@ def test_the_fused_attention_predicts_unless_another_is_named(
 
 
 def test_an_ensemble_may_have_a_model_of_articles(bert: Path, tmp_path: Path) -> None:
-    """Beside a network; saved and read, it answers the same."""
+    """Together with a network, with the same answers after saving and loading."""
     members = [Member("articles", tiny.article_model(bert)), Member("network", tiny.network(bert))]
     model, rows = EnsembleModel(members, {"topic": (0.7, 0.3), "stance": (0.5, 0.5)}, tiny.scheme()), tiny.articles(2)
     loaded = bundle.load(bundle.save(model, tmp_path / "bundle"))
@@ -333,7 +333,7 @@ def test_an_ensemble_may_have_a_model_of_articles(bert: Path, tmp_path: Path) ->
 
 @pytest.fixture(scope="module")
 def written(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of articles."""
+    """A bundle of a model of articles."""
     return bundle.save(tiny.article_model(bert), tmp_path_factory.mktemp("article") / "bundle")
 
 
@@ -342,7 +342,7 @@ def written(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     [("model.safetensors", r"has no model\.safetensors"), ("tokenizer.json", r"has no tokenizer\.json"), ("config.json", "config")],
 )
 def test_a_bundle_of_articles_without_a_file_is_refused(written: Path, tmp_path: Path, file: str, message: str) -> None:
-    """One sentence that names the file."""
+    """In one sentence that names the file."""
     folder = _copy(written, tmp_path)
     (folder / file).unlink()
     with pytest.raises(UserError, match=message) as refused:
@@ -351,7 +351,7 @@ def test_a_bundle_of_articles_without_a_file_is_refused(written: Path, tmp_path:
 
 
 def test_weights_of_another_shape_are_refused(written: Path, tmp_path: Path) -> None:
-    """Cut off, of another window, or without a part: each is one sentence that names the file."""
+    """Truncated, for another window, or incomplete: in one sentence that names the file."""
     for number, spoil in enumerate((_cut, _of_a_longer_window, _without_a_head)):
         folder = _copy(written, tmp_path / str(number))
         spoil(folder)
@@ -361,7 +361,7 @@ def test_weights_of_another_shape_are_refused(written: Path, tmp_path: Path) -> 
 
 
 def test_a_loaded_model_predicts_in_several_threads(written: Path) -> None:
-    """Each answer is that of a single thread, and nothing is left otherwise."""
+    """Each thread gets the answer of a single thread, and the model is unchanged afterwards."""
     model, rows = bundle.load(written), tiny.articles(6)
     assert isinstance(model, ArticleModel)
     expected = model.probabilities(rows)["stance"]
@@ -374,7 +374,7 @@ def test_a_loaded_model_predicts_in_several_threads(written: Path) -> None:
 
 @pytest.mark.parametrize("model", [{"sequence": "lstm"}, {"window": 0}, {"breadth": 3}])
 def test_a_description_of_another_model_is_refused(written: Path, tmp_path: Path, model: dict[str, object]) -> None:
-    """A value that is not allowed, or a key that nobody knows."""
+    """With a value that is not allowed, or an unknown key."""
     folder = _copy(written, tmp_path)
     description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))
     description["model"].update(model)
@@ -420,7 +420,7 @@ NEW = {"heads", "positions", "kinds", "sequence"}
     ],
 )
 def test_frozen_parts_of_the_encoder_get_no_gradient(bert: Path, changes: dict[str, object], encoder: set[str]) -> None:
-    """All that is new is always trained."""
+    """New parts are always trained."""
     network = tiny.article_model(bert, **changes).network
     trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     parts = ("embeddings", "layer.0", "layer.1")
@@ -429,7 +429,7 @@ def test_frozen_parts_of_the_encoder_get_no_gradient(bert: Path, changes: dict[s
 
 
 def test_low_rank_updates_are_merged_into_the_bundle(bert: Path, tmp_path: Path) -> None:
-    """Only they and what is new are trained; the bundle is an ordinary one."""
+    """Only they and the new parts are trained; the bundle has no low-rank updates."""
     model, rows = tiny.article_model(bert, tune="lora", lora_rank=2), tiny.articles(2)
     names = [name for name, parameter in model.network.named_parameters() if parameter.requires_grad]
     assert {"lora" if "lora_" in name else name.partition(".")[0] for name in names} == {*NEW, "lora"}
@@ -458,13 +458,13 @@ def test_low_rank_updates_are_merged_into_the_bundle(bert: Path, tmp_path: Path)
     ],
 )
 def test_a_model_of_articles_out_of_range_is_refused(changes: dict[str, object], message: str) -> None:
-    """With the key, what was found, and what is allowed."""
+    """The message has the key, the value and what is allowed."""
     with pytest.raises(UserError, match=message):
         make({"_target_": "haltung.models.spec.ArticleSpec", **changes}, "model")
 
 
 def test_a_sentence_longer_than_the_encoder_reads_is_refused(bert: Path) -> None:
-    """Before training; the limit is that of a sentence, not of an article."""
+    """Before training; the limit applies to a sentence, not to an article."""
     with pytest.raises(UserError, match=r"model\.max_length is 96, but the encoder 'tiny' reads at most 64 tokens"):
         build(tiny.encoder(bert), ArticleSpec(max_length=96), tiny.scheme())
     assert len(tiny.article_model(bert, max_length=8).encode([Segment("1", "Chile lobt Peru . " * 9)])[0]) == 8

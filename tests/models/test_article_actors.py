@@ -1,5 +1,5 @@
-"""Who is source and who is target, as a model of articles says it: what the probabilities are of,
-that it can be learned, and that nothing else plays a part.
+"""Source and target as predicted by a model of articles: what the probabilities mean, that they are
+learned, and that nothing else affects them.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ Sides = dict[str, dict[tuple[str, str], float]]
 
 @pytest.fixture(scope="module")
 def model(bert: Path) -> ArticleModel:
-    """An untrained model whose answers about actors differ clearly."""
+    """An untrained model with clearly different answers about actors."""
     return tiny.article_model(bert, dyads=True, window=4)
 
 
 @pytest.fixture(scope="module")
 def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> FineTuned:
-    """A model that has learned from sentences such as "Belgien warnt Chile ."."""
+    """A model trained on sentences such as "Belgien warnt Chile ."."""
     return _train(bert, tmp_path_factory.mktemp("dyads"))
 
 
@@ -65,7 +65,7 @@ def _same(found: Prediction, expected: Prediction, least: float = 1e-5) -> None:
 
 
 def _fp32(model: ArticleModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Predict in float32 also where bfloat16 is faster."""
+    """Predict in float32 even where bfloat16 is faster."""
     from contextlib import nullcontext
 
     from haltung.models import neural
@@ -74,7 +74,7 @@ def _fp32(model: ArticleModel, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_probabilities_of_each_side_add_up_to_one(model: ArticleModel) -> None:
-    """Over all candidates and roles; nobody is in none but itself, and first."""
+    """Over all candidates and roles; nobody comes first, with the single role itself."""
     rows = tiny.articles(4, size=6)
     for prediction in model.predict(rows):
         nobody, *others = prediction.actors
@@ -87,7 +87,7 @@ def test_the_probabilities_of_each_side_add_up_to_one(model: ArticleModel) -> No
 
 
 def test_absent_candidates_and_other_roles_of_nobody_are_impossible(bert: Path) -> None:
-    """In the network's own table, of sentences with one, three and six candidates."""
+    """In the network's own output, for sentences with 1, 2 and the maximum of candidates."""
     model = tiny.article_model(bert, dyads=True)
     texts = ("Chile lobt .", "Peru lobt Malta .", "Belgien , Chile , Ghana , Nepal , Island , Peru , Laos und Malta .")
     rows = [Segment(str(number), text) for number, text in enumerate(texts)]
@@ -106,8 +106,8 @@ def test_absent_candidates_and_other_roles_of_nobody_are_impossible(bert: Path) 
 
 
 def test_actors_do_not_depend_on_order_and_company(model: ArticleModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shuffled, article by article, or a few sentences at a time: each sentence has the same actors
-    with the same probabilities.
+    """Shuffled, article by article, or a few at a time, each sentence has the same actors with the
+    same probabilities.
     """
     from haltung.models import article
 
@@ -115,7 +115,7 @@ def test_actors_do_not_depend_on_order_and_company(model: ArticleModel, monkeypa
     rows = [row for number in range(4) for row in tiny.articles(1, seed=number, size=(5, 1, 7, 2)[number])]
     rows[3] = replace(rows[3], text="Der Haushalt . " * 6)
     expected = {one.id: one for one in model.predict(rows)}
-    # They are not all alike.
+    # The probabilities differ between sentences.
     tops = [max(values.values()) for one in expected.values() for values in _sides(one).values()]
     assert max(tops) - min(tops) > 0.1
     shuffled = model.predict(random.Random(1).sample(rows, len(rows)))
@@ -128,8 +128,8 @@ def test_actors_do_not_depend_on_order_and_company(model: ArticleModel, monkeypa
 
 
 def test_gradients_are_summed_in_one_order(model: ArticleModel) -> None:
-    """Where a row is picked twice by ``[]``, threads add to its gradient as they come, so that a
-    seed had other weights beside other work; ``index_select`` adds row by row.
+    """With ``[]`` and repeated indices, threads add gradients in varying order, so that a seed's
+    weights depended on other load; ``index_select`` adds row by row.
     """
     rows = tiny.with_dyads(tiny.articles(8))
     read = units(rows, 4, actors=model.actors)
@@ -149,12 +149,12 @@ def test_gradients_are_summed_in_one_order(model: ArticleModel) -> None:
 
 
 def test_the_order_of_candidates_of_another_sentence_is_not_seen(bert: Path) -> None:
-    """The head alone: candidates see those of their own sentence and no others."""
+    """In the head alone, candidates attend only to those of their own sentence."""
     torch.manual_seed(1)
     head = ActorHead(8, 3).eval()
 
     def scores(sizes: Sequence[int], seeds: Sequence[int]) -> torch.Tensor:
-        """The scores of sentences with so many candidates, whose vectors are drawn by seed."""
+        """Return the scores of sentences with these numbers of candidates and seeds of vectors."""
         places = [(number, slot) for number, size in enumerate(sizes) for slot in range(size)]
         drawn = [torch.Generator().manual_seed(seed) for seed in seeds]
         mentions = torch.cat([torch.randn(size, 16, generator=of) for size, of in zip(sizes, drawn, strict=True)])
@@ -173,7 +173,7 @@ def test_the_order_of_candidates_of_another_sentence_is_not_seen(bert: Path) -> 
 
 
 def test_who_acts_on_whom_is_learned(trained: FineTuned) -> None:
-    """Of unseen articles; with the names exchanged, source and target are exchanged."""
+    """On unseen articles; if the names are exchanged, source and target are too."""
     model = trained.model
     unseen = tiny.with_dyads(tiny.articles(20, seed=2))
     named = [row for row in unseen if row.dyads]
@@ -192,7 +192,7 @@ def test_who_acts_on_whom_is_learned(trained: FineTuned) -> None:
 
 
 def test_nobody_is_learned_too(trained: FineTuned) -> None:
-    """A sentence that says whom nobody names has nobody for its target."""
+    """A sentence whose target is not named has nobody as target."""
     rows = [row for row in tiny.with_dyads(tiny.articles(40, seed=3)) if row.dyads and not row.dyads[0].target]
     found = [_likeliest(one)[1] for one in trained.model.predict(rows)]
     assert len(rows) > 10
@@ -200,7 +200,7 @@ def test_nobody_is_learned_too(trained: FineTuned) -> None:
 
 
 def test_a_dyads_stance_can_be_given(model: ArticleModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To each segment its own, in whatever order; it moves its actors and not its labels."""
+    """One per segment, in any order; it changes the actors and not the labels."""
     _fp32(model, monkeypatch)
     rows = tiny.articles(3, size=4)
     rng = random.Random(1)
@@ -219,7 +219,7 @@ def test_a_dyads_stance_can_be_given(model: ArticleModel, monkeypatch: pytest.Mo
 
 
 def test_a_bundle_finds_the_same_actors(trained: FineTuned, tmp_path: Path) -> None:
-    """Written and read."""
+    """After saving and loading."""
     rows = tiny.articles(6, seed=4)
     loaded = bundle.load(bundle.save(trained.model, tmp_path / "bundle"))
     assert isinstance(loaded, ArticleModel)
@@ -229,7 +229,7 @@ def test_a_bundle_finds_the_same_actors(trained: FineTuned, tmp_path: Path) -> N
 
 
 def test_other_tables_name_other_actors(bert: Path, tmp_path: Path) -> None:
-    """Those that the model is given."""
+    """The tables assigned to the model apply."""
     model, row = tiny.article_model(bert, dyads=True), Segment("1", "Chile warnt den Haushalt .")
     assert [actor.code for actor in model.predict([row])[0].actors] == ["", "CHL"]
     (tmp_path / "organisations.csv").write_text("name,code\nHaushalt,NGO\n", encoding="utf-8")
@@ -238,7 +238,7 @@ def test_other_tables_name_other_actors(bert: Path, tmp_path: Path) -> None:
 
 
 def test_a_sentence_that_names_nobody_has_no_actors(model: ArticleModel) -> None:
-    """Unless its article does."""
+    """Unless its context or article names somebody."""
     text = "Der Haushalt lobt den Zoll ."
     bare, behind = model.predict([Segment("1", text), Segment("2", text, context="Chile warnt Peru .")])
     assert bare.actors == ()
@@ -247,7 +247,7 @@ def test_a_sentence_that_names_nobody_has_no_actors(model: ArticleModel) -> None
 
 @pytest.mark.parametrize("dyads", [True, False])
 def test_no_dyads_are_no_head(bert: Path, tmp_path: Path, dyads: bool) -> None:
-    """In the corpus, or by ``model.dyads=false``: nothing is trained, written, or answered."""
+    """If the corpus has none or ``model.dyads=false``, nothing is trained, written or predicted."""
     rows = tiny.with_dyads(tiny.articles(8))
     train = [replace(row, dyads=()) for row in rows] if dyads else rows
     spec, recipe = ArticleSpec(max_length=32, dyads=dyads), replace(RECIPE, epochs=1)
@@ -260,7 +260,7 @@ def test_no_dyads_are_no_head(bert: Path, tmp_path: Path, dyads: bool) -> None:
 
 
 def test_stances_of_another_scheme_have_no_dyads(bert: Path) -> None:
-    """A dyad has one stance of several, or none, which is neutral."""
+    """The stance has to be a single-label task with the label neutral."""
     task = {"name": "x", "tasks": {"stance": {"labels": ["warning", "support"]}}}
     several = {"name": "x", "tasks": {"stance": {"labels": ["warning", "neutral"], "kind": "multi"}}}
     topics = {"name": "x", "tasks": {"topic": {"labels": ["security", "neutral"]}}}
@@ -269,7 +269,7 @@ def test_stances_of_another_scheme_have_no_dyads(bert: Path) -> None:
 
 
 def test_rows_without_a_stance_and_their_dyads_are_read_too(bert: Path, tmp_path: Path) -> None:
-    """Missing or unknown; sides are learned from the dyads all the same."""
+    """Whether missing or unknown; sides are learned from their dyads nevertheless."""
     rows = tiny.with_dyads(tiny.articles(8))
     for number in range(0, len(rows), 2):
         rows[number] = replace(rows[number], labels={"topic": "security", **({"stance": None} if number % 4 else {})})
@@ -280,11 +280,11 @@ def test_rows_without_a_stance_and_their_dyads_are_read_too(bert: Path, tmp_path
 
 @pytest.mark.parametrize("changes", [{"tune": "frozen"}, {"tune": "lora", "lora_rank": 2}, {"freeze_layers": 1}])
 def test_a_partly_frozen_encoder_is_trained_and_written(bert: Path, tmp_path: Path, changes: dict[str, object]) -> None:
-    """The bundle finds the actors that the model did, and its encoder is one to train on from."""
+    """The bundle finds the same actors as the model, and training can start from its encoder."""
     spec, recipe, rows = ArticleSpec(max_length=32, **changes), replace(RECIPE, epochs=1), tiny.articles(4, seed=5)  # type: ignore[arg-type]
     first = _train(bert, tmp_path / "first", recipe, spec).model
     folder = bundle.save(first, tmp_path / "bundle")
     for found, expected in zip(bundle.load(folder).predict(rows), first.predict(rows), strict=True):
-        _same(found, expected, 2e-2 if "lora_rank" in changes else 1e-6)  # merged updates round otherwise
+        _same(found, expected, 2e-2 if "lora_rank" in changes else 1e-6)  # merged updates are rounded differently
     second = _train(folder, tmp_path / "second", recipe, spec).model
     assert all(one.actors for one in second.predict(rows))

@@ -1,6 +1,4 @@
-"""The classifier: masks, pooling, frozen parts, LoRA, and a bundle that predicts as the model
-did.
-"""
+"""The classifier: masks, pooling, frozen parts, LoRA, and a bundle with the same predictions."""
 
 from __future__ import annotations
 
@@ -36,7 +34,7 @@ STATES = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [5.0, 9.0]]])
 
 
 def test_mean_pooling_leaves_padding_out() -> None:
-    """Padding is no token."""
+    """Padding does not count as a token."""
     assert pool(STATES, _view([0, 1, 0], [1, 1, 0]), "mean").tolist() == [[2.0, 3.0]]
 
 
@@ -46,7 +44,7 @@ def test_text_pooling_takes_the_segments_own_tokens() -> None:
 
 
 def test_text_pooling_of_an_empty_text_falls_back_to_all_tokens() -> None:
-    """Nothing is divided by zero."""
+    """There is no division by zero."""
     assert pool(STATES, _view([0, 0, 0], [1, 1, 0]), "text").tolist() == [[2.0, 3.0]]
 
 
@@ -62,14 +60,14 @@ def test_head_sizes_come_from_the_scheme(bert: Path) -> None:
 
 
 def test_tasks_that_read_the_same_share_a_pass(bert: Path) -> None:
-    """One view for both; two where they read differently."""
+    """One view if they read the same, two if they read differently."""
     assert _model(bert, reads={"default": "context"}).views == ("context",)
     assert _model(bert, reads={"default": "text", "topic": "context"}).views == ("context", "text")
 
 
 def test_each_task_reads_its_own_view(bert: Path) -> None:
-    """With the context for the topic alone, another context changes the topic's probabilities and
-    no others.
+    """If only the topic reads the context, another context changes the topic's probabilities and no
+    others.
     """
     model = _model(bert, reads={"default": "text", "topic": "context"})
     one = Segment("1", "Chile warnt die Marine .", context="Peru lobt den Zoll .")
@@ -80,13 +78,13 @@ def test_each_task_reads_its_own_view(bert: Path) -> None:
 
 
 def _unequal(count: int) -> list[Segment]:
-    """Sentences of 3 to 24 words, in no order of length."""
+    """Return sentences of 3 to 24 words, not sorted by length."""
     return [Segment(f"s{n}", " ".join(row.text.split()[:3] + row.text.split() * (n * 5 % 4)), context=row.context)
             for n, row in enumerate(tiny.segments(count))]  # fmt: skip
 
 
 def test_a_prediction_does_not_depend_on_its_neighbours(bert: Path) -> None:
-    """Padding beside longer rows leaves a row's log probabilities as they are alone."""
+    """Padding to the length of other rows does not change a row's log probabilities."""
     model, rows = tiny.network(bert, reads={"default": "context"}), _unequal(12)
     together = np.log(model.probabilities(rows, precision="fp32")["stance"])
     alone = np.log(np.concatenate([model.probabilities([row], precision="fp32")["stance"] for row in rows]))
@@ -96,20 +94,18 @@ def test_a_prediction_does_not_depend_on_its_neighbours(bert: Path) -> None:
 
 
 def test_predictions_come_in_the_order_of_the_segments(bert: Path) -> None:
-    """Though the longest are computed first: each id has the probabilities that its segment has
-    alone.
-    """
+    """Although the longest are computed first, each id has the probabilities of its own segment."""
     model, rows = tiny.network(bert, reads={"default": "context"}), _unequal(12)
     predicted = model.predict(rows)
     together = np.log([list(one.probabilities["stance"].values()) for one in predicted])
     alone = np.log(np.concatenate([model.probabilities([row])["stance"] for row in rows]))
     assert [one.id for one in predicted] == [row.id for row in rows]
     assert np.abs(alone[1:] - alone[:-1]).max(axis=1).min() > 0.2
-    np.testing.assert_allclose(together, alone, atol=0.1)  # bfloat16, where the processor has it
+    np.testing.assert_allclose(together, alone, atol=0.1)  # bfloat16 if the processor has it
 
 
 def test_no_segments_give_no_predictions(bert: Path) -> None:
-    """An empty list is no error."""
+    """An empty list is allowed."""
     assert _model(bert).predict([]) == []
 
 
@@ -123,14 +119,14 @@ def test_no_segments_give_no_predictions(bert: Path) -> None:
     ],
 )
 def test_frozen_parts_get_no_gradient(bert: Path, changes: dict[str, object], expected: set[str]) -> None:
-    """What is frozen is exactly what the config says."""
+    """Exactly the parts that the config names are frozen."""
     encoder = _model(bert, **changes).network.encoder
     trained = {name for name, parameter in encoder.named_parameters() if parameter.requires_grad}
     assert {part for part in ("embeddings", "layer.0", "layer.1") if any(part in name for name in trained)} == expected
 
 
 def test_lora_trains_a_small_share_and_is_merged_into_the_bundle(bert: Path, tmp_path: Path) -> None:
-    """The bundle of a LoRA model is an ordinary network that answers the same."""
+    """The bundle of a LoRA model is an ordinary network with the same answers."""
     model = _model(bert, tune="lora", lora_rank=2)
     parameters = list(model.network.encoder.parameters())
     share = sum(p.numel() for p in parameters if p.requires_grad) / sum(p.numel() for p in parameters)
@@ -146,7 +142,7 @@ def test_lora_trains_a_small_share_and_is_merged_into_the_bundle(bert: Path, tmp
 
 @pytest.mark.parametrize("kind", ["logistic", "svc"])
 def test_a_linear_bundle_keeps_multi_label_tasks_and_labels_it_never_saw(tmp_path: Path, kind: str) -> None:
-    """Saved and loaded, every probability is the same; the unseen label's is 0."""
+    """All probabilities are the same after loading, and 0 for the unseen label."""
     scheme = parse({"name": "m", "tasks": {"type": {"kind": "multi", "labels": ["a"]}, "tone": {"labels": ["x", "y", "z"]}}})
     rows = [Segment(str(i), ("alpha", "beta")[i % 2], {"type": ("a",) if i % 2 else (), "tone": "xy"[i % 2]}) for i in range(20)]
     model = fit(rows, scheme, LinearSpec(min_count=1, kind=kind), seed=1)
@@ -159,7 +155,7 @@ def test_a_linear_bundle_keeps_multi_label_tasks_and_labels_it_never_saw(tmp_pat
 
 @pytest.mark.parametrize("kind", ["network", "linear"])
 def test_a_bundle_predicts_as_the_model_did(bert: Path, tmp_path: Path, kind: str) -> None:
-    """What is evaluated is what is saved is what is loaded."""
+    """Every probability is the same after saving and loading."""
     rows = tiny.segments(60)
     model = _model(bert, reads={"default": "context"}) if kind == "network" else fit(rows, tiny.scheme(), LinearSpec(min_count=1), seed=1)
     loaded = bundle.load(bundle.save(model, tmp_path / "bundle", {"run": "abc"}))
@@ -178,7 +174,7 @@ def test_a_bundle_holds_no_pickle(bert: Path, tmp_path: Path) -> None:
 
 
 def test_saving_over_a_bundle_replaces_it_whole(bert: Path, tmp_path: Path) -> None:
-    """No file of the older one stays behind, and no scratch folder."""
+    """No file of the old one and no temporary folder is left."""
     folder = bundle.save(_model(bert), tmp_path / "bundle")
     (folder / "stale").write_text("old")
     bundle.save(_model(bert), folder)
@@ -187,7 +183,7 @@ def test_saving_over_a_bundle_replaces_it_whole(bert: Path, tmp_path: Path) -> N
 
 
 def test_the_linear_model_learns_what_the_words_tell() -> None:
-    """The baseline is no dummy: on sentences whose words decide, it is right on unseen ones."""
+    """On unseen sentences whose words decide the label, the baseline is always right."""
     model = fit(tiny.segments(200), tiny.scheme(), LinearSpec(), seed=1)
     rows = tiny.segments(50, seed=1)
     assert [p.labels for p in model.predict(rows)] == [dict(row.labels) for row in rows]
@@ -195,7 +191,7 @@ def test_the_linear_model_learns_what_the_words_tell() -> None:
 
 @pytest.mark.parametrize("kind", ["logistic", "svc"])
 def test_the_linear_model_knows_multi_label_tasks_and_missing_labels(kind: str) -> None:
-    """Rows without a label are left out of that task alone."""
+    """Rows without a label are ignored for that task only."""
     scheme = parse({"name": "m", "tasks": {"themes": {"kind": "multi", "labels": ["a", "b"]}, "tone": {"labels": ["x", "y"]}}})
     rows = [
         Segment(str(i), ("alpha " if i % 2 else "") + ("beta" if i % 3 else "gamma"),
@@ -209,8 +205,8 @@ def test_the_linear_model_knows_multi_label_tasks_and_missing_labels(kind: str) 
 
 @pytest.mark.parametrize("kind", ["logistic", "svc"])
 def test_two_labels_are_fitted_once_whichever_comes_first(kind: str) -> None:
-    """Words that decide in two cases of three: each label's probability is the same when the scheme
-    names the other one first.
+    """With words that decide two cases in three, probabilities are the same if the scheme lists the
+    labels in reverse.
     """
     rng = np.random.default_rng(1)
     rows = [Segment(str(i), f"alpha{tone if rng.random() < 0.67 else 1 - tone} beta{i % 7}", {"tone": "xy"[tone]})
@@ -222,7 +218,7 @@ def test_two_labels_are_fitted_once_whichever_comes_first(kind: str) -> None:
 
 
 def test_a_task_without_any_label_is_refused() -> None:
-    """Nothing can be fitted to nothing."""
+    """There is nothing to fit."""
     rows = [Segment(str(i), "Chile warnt", {"topic": ("security", "economy")[i % 2]}) for i in range(4)]
     with pytest.raises(UserError, match="no training row has a label for the task 'stance'"):
         fit(rows, tiny.scheme(), LinearSpec(min_count=1), seed=1)
@@ -230,13 +226,13 @@ def test_a_task_without_any_label_is_refused() -> None:
 
 @pytest.mark.parametrize(("name", "value"), [("C", 0.0), ("words", 0), ("characters", 1), ("min_count", 0), ("max_features", -1)])
 def test_settings_of_the_linear_model_have_ranges(name: str, value: float) -> None:
-    """One sentence, before the corpus is read."""
+    """Other values are refused in one sentence, before the corpus is read."""
     with pytest.raises(UserError, match=rf"model\.{name} is {value}: input should be greater than"):
         make({"_target_": "haltung.models.spec.LinearSpec", name: value}, "model")
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
-    """It says what was expected."""
+    """The message says what was expected."""
     with pytest.raises(UserError, match=r"has no haltung\.json, so it is no bundle"):
         bundle.load(tmp_path)
 
@@ -246,14 +242,14 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
     [("{", "can't be read"), ('{"format": 99}', "is of format 99, this version reads 1"), ('{"format": 1, "kind": "x"}', "is of kind 'x'")],
 )
 def test_a_broken_description_is_an_error(tmp_path: Path, text: str, message: str) -> None:
-    """Truncated, of another version, of another kind."""
+    """Truncated, of another version, or of another kind."""
     (tmp_path / "haltung.json").write_text(text)
     with pytest.raises(UserError, match=message):
         bundle.load(tmp_path)
 
 
 def test_what_can_not_be_read_in_a_bundle_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its description, also where an encoder is to start from it, and its list of segments."""
+    """Its description, also if an encoder is to start from it, and its list of segments."""
     (tmp_path / "haltung.json").write_text("{}")
     (tmp_path / bundle.LEARNED).write_bytes(b"\xff")
     with pytest.raises(UserError, match=r"is broken or incomplete \(UnicodeDecodeError"):
@@ -270,7 +266,7 @@ def test_what_can_not_be_read_in_a_bundle_is_an_error(tmp_path: Path, monkeypatc
 
 @pytest.mark.parametrize("file", ["model.safetensors", "linear.safetensors"])
 def test_a_bundle_without_its_weights_is_an_error(bert: Path, tmp_path: Path, file: str) -> None:
-    """Missing and truncated weights are both a sentence."""
+    """One sentence names the missing file."""
     model = _model(bert) if file.startswith("model") else fit(tiny.segments(60), tiny.scheme(), LinearSpec(), seed=1)
     folder = bundle.save(model, tmp_path / "bundle")
     (folder / file).unlink()
@@ -279,7 +275,7 @@ def test_a_bundle_without_its_weights_is_an_error(bert: Path, tmp_path: Path, fi
 
 
 def test_truncated_weights_are_an_error(bert: Path, tmp_path: Path) -> None:
-    """Half a file is no model."""
+    """Half a file can't be loaded."""
     folder = bundle.save(_model(bert), tmp_path / "bundle")
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
@@ -296,7 +292,7 @@ def test_the_description_names_scheme_and_provenance(bert: Path, tmp_path: Path)
 
 
 def test_a_task_may_be_called_like_a_method_of_torch(bert: Path, tmp_path: Path) -> None:
-    """``type`` and ``values`` are good names for a task."""
+    """``type`` and ``values`` are allowed as names of tasks."""
     scheme = parse({"name": "m", "tasks": {"type": {"labels": ["a", "b"]}, "values": {"labels": ["c", "d"]}}})
     model = build(tiny.encoder(bert), NetworkSpec(max_length=32), scheme)
     loaded = bundle.load(bundle.save(model, tmp_path / "bundle"))
@@ -304,7 +300,7 @@ def test_a_task_may_be_called_like_a_method_of_torch(bert: Path, tmp_path: Path)
 
 
 def test_lora_leaves_frozen_layers_alone(bert: Path) -> None:
-    """``freeze_layers`` holds for the low-rank updates too."""
+    """``freeze_layers`` also applies to the low-rank updates."""
     encoder = _model(bert, tune="lora", freeze_layers=1).network.encoder
     trained = {name for name, parameter in encoder.named_parameters() if parameter.requires_grad}
     assert any("layer.1." in name for name in trained)
@@ -312,19 +308,19 @@ def test_lora_leaves_frozen_layers_alone(bert: Path) -> None:
 
 
 def test_an_input_longer_than_the_encoder_reads_is_refused(bert: Path) -> None:
-    """The limit is named before training, not by an index error in it."""
+    """Before training, instead of an index error during it."""
     with pytest.raises(UserError, match=r"model\.max_length is 128, but the encoder 'tiny' reads at most 64 tokens"):
         build(tiny.encoder(bert), NetworkSpec(max_length=128), tiny.scheme())
 
 
 def test_a_task_that_the_scheme_lacks_gets_the_nearest_suggested() -> None:
-    """``model.reads.topics=context`` is a slip."""
+    """``model.reads.topics=context`` is a typing error."""
     with pytest.raises(UserError, match="names the task 'topics', did you mean 'topic'"):
         NetworkSpec(reads={"topics": "context"}).checked(tiny.scheme())
 
 
 def test_a_training_goes_on_from_the_encoder_of_a_bundle(bert: Path, tmp_path: Path) -> None:
-    """Its weights and its prefix are taken over, its heads are not; a bundle without an encoder is
+    """Its weights and prefix are inherited, its heads are not; a bundle without an encoder is
     refused.
     """
     from haltung.encoders.load import Encoder

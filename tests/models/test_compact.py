@@ -1,5 +1,5 @@
-"""A compact model: the difference to the embedded encoder, rebuilt to a bundle that says the
-same.
+"""A compact model: the difference to the embedded encoder, rebuilt to a bundle with the same
+answers.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ TEXTS = [Segment(str(number), text) for number, text in enumerate(("Chile warnt 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of a model with three of the embedded encoder's layers, of which the upper two
-    differ from its own, as after a training.
+    """A bundle with three of the embedded encoder's layers, of which the upper two are changed as
+    by training.
     """
     torch.manual_seed(3)
     encoder = Encoder("e5_small_de", "embedded", freeze_embeddings=True, freeze_layers=1, layers=3)
@@ -56,7 +56,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def small(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its compact form, as ``haltung export form=compact`` writes it."""
+    """Its compact form, written by ``haltung export form=compact``."""
     folder = tmp_path_factory.mktemp("small")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -76,14 +76,14 @@ def _new_cache(folder: Path) -> Path:
 
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache with nothing but the embedded encoder, which is not built again."""
+    """A cache that contains only the embedded encoder, which is not built again."""
     monkeypatch.setenv("HALTUNG_CACHE", str(cache := _new_cache(tmp_path / "cache")))
     return cache
 
 
 @pytest.fixture(scope="module")
 def filled(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Such a cache, with the rebuilt bundle."""
+    """A cache that also contains the rebuilt bundle."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HALTUNG_CACHE", str(cache := _new_cache(tmp_path_factory.mktemp("filled") / "cache")))
         compact.find(small)
@@ -92,13 +92,13 @@ def filled(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shared_cache(filled: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same one for all tests that only read what was rebuilt, since that takes seconds."""
+    """That cache, shared by tests that only read the rebuilt bundle: rebuilding takes seconds."""
     monkeypatch.setenv("HALTUNG_CACHE", str(filled))
     return filled
 
 
 def test_a_rebuilt_bundle_is_the_exported_one(trained: Path, small: Path, shared_cache: Path) -> None:
-    """Byte for byte, with golden answers that it gives; a tenth of the bytes are kept."""
+    """Byte for byte, with matching golden answers; the compact form has a tenth of its size."""
     rebuilt = compact.find(small)
     assert rebuilt.parent == shared_cache
     sizes = [sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) for folder in (small, rebuilt)]
@@ -113,7 +113,7 @@ def test_a_rebuilt_bundle_is_the_exported_one(trained: Path, small: Path, shared
 
 
 def test_rounding_changes_little(trained: Path, small: Path, shared_cache: Path) -> None:
-    """What was not trained is equal, what was is near, and so is what the model says."""
+    """Untrained weights are equal, trained ones close, and so are the probabilities."""
     rebuilt = compact.find(small)
     before, after = bundle.load_trained(trained), bundle.load_trained(rebuilt)
     for task, values in before.probabilities(TEXTS, precision="fp32").items():
@@ -126,7 +126,7 @@ def test_rounding_changes_little(trained: Path, small: Path, shared_cache: Path)
 
 
 def test_it_is_rebuilt_once(small: Path, own_cache: Path) -> None:
-    """The second time the folder in the cache is taken as it is."""
+    """The second time, the folder in the cache is used as it is."""
     first = compact.find(small)
     (first / "mark").touch()
     assert (compact.find(small) / "mark").is_file()
@@ -144,7 +144,7 @@ def test_numbers_keep_within_half_a_step() -> None:
 
 
 def test_each_model_has_a_rebuild_of_its_own(small: Path, shared_cache: Path, tmp_path: Path) -> None:
-    """Also two of one name that differ in a file which the description does not list."""
+    """Also two of the same name that differ only in a file not listed in the description."""
     other = shutil.copytree(small, tmp_path / "mine")
     (other / "bundle/dyads.json").write_text('{"thresholds": {"pair": 0.9}}')
     plan = json.loads((other / "compact.json").read_text(encoding="utf-8"))
@@ -156,8 +156,8 @@ def test_each_model_has_a_rebuild_of_its_own(small: Path, shared_cache: Path, tm
 def test_a_card_stays_where_a_model_is_exported_again(
     small: Path, trained: Path, shared_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And so does what makes a Python package of the folder."""
-    monkeypatch.setattr(verification, "is_installed", lambda runtime: False)  # digests are enough
+    """So does a file that makes the folder a Python package."""
+    monkeypatch.setattr(verification, "is_installed", lambda runtime: False)  # comparing digests is enough
     package = shutil.copytree(small, tmp_path / "package")
     (package / "__init__.py").write_text("# mine\n")
     compact.write(compact.find(small), compact.difference(trained), package)
@@ -166,7 +166,7 @@ def test_a_card_stays_where_a_model_is_exported_again(
 
 
 def test_an_exported_model_can_be_made_compact(small: Path, shared_cache: Path, tmp_path: Path) -> None:
-    """Though its weights, once rounded, are no longer those whose digest it states."""
+    """Although its rounded weights no longer match the digest that it states."""
 
     def loaded(source: Path, to: Path) -> ExportResult:
         bundle.load_trained(source)
@@ -177,8 +177,8 @@ def test_an_exported_model_can_be_made_compact(small: Path, shared_cache: Path, 
 
 
 def test_the_layers_of_a_cut_encoder_are_differences_to_those_that_were_kept(tmp_path: Path) -> None:
-    """An untrained layer needs no bytes, and a trained one is near what it was; the compact model
-    says which layers these are.
+    """An untrained layer takes no bytes, a trained one is restored closely, and the compact model
+    lists the layers that were kept.
     """
     torch.manual_seed(3)
     model = build(Encoder("e5_small_de", "embedded", layers=6), ArticleSpec(max_length=32), tiny.scheme())
@@ -208,7 +208,7 @@ def test_a_whole_encoder_that_was_not_trained_needs_no_bytes(tmp_path: Path) -> 
 
 
 def test_the_layers_of_an_encoder_that_was_cut_twice_are_known(tmp_path: Path) -> None:
-    """3 of the 6 that were left are others than 3 of 12."""
+    """3 of the 6 remaining layers are not the same as 3 of 12."""
     first = build(Encoder("e5_small_de", "embedded", layers=6), ArticleSpec(max_length=32), tiny.scheme())
     start = bundle.save(first, tmp_path / "first")
     again = build(Encoder("bundle", "folder", str(start), layers=3), ArticleSpec(max_length=32), tiny.scheme())
@@ -218,7 +218,7 @@ def test_the_layers_of_an_encoder_that_was_cut_twice_are_known(tmp_path: Path) -
 
 
 def test_tensors_with_equal_numbers_are_cut_once() -> None:
-    """A file with one block of zeros, of two tensors of zeros, is whole again."""
+    """A file with a single block of zeros, but two tensors of zeros, is restored completely."""
     weights = {name: np.zeros((64, 64), np.float32) for name in ("a", "b")} | {"c": np.arange(4160, dtype=np.float32).reshape(64, 65)}
     data = b"head" + weights["a"].tobytes() + b"between" + weights["c"].T.copy().tobytes() + b"tail"
     kept, holes = compact._cut(data, weights)
@@ -228,7 +228,7 @@ def test_tensors_with_equal_numbers_are_cut_once() -> None:
 
 
 def test_a_changed_model_is_refused(small: Path, own_cache: Path, tmp_path: Path) -> None:
-    """By the digests of what is rebuilt, not later by what the model says; nothing is left."""
+    """The digests of the rebuilt files are compared before the model is used; no file is left."""
     broken = shutil.copytree(small, tmp_path / "broken")
     path = broken / "difference.safetensors"
     packed = load_file(path)
@@ -251,7 +251,7 @@ def test_a_changed_model_is_refused(small: Path, own_cache: Path, tmp_path: Path
 
 
 def test_a_file_outside_the_bundle_is_refused(small: Path, own_cache: Path, tmp_path: Path) -> None:
-    """A model of a stranger writes nowhere else."""
+    """A foreign model can't write anywhere else."""
     hostile = shutil.copytree(small, tmp_path / "hostile")
     plan = json.loads((hostile / "compact.json").read_text(encoding="utf-8"))
     for name in ("../../escaped.txt", str(tmp_path / "escaped.txt")):
@@ -273,7 +273,7 @@ def test_another_version_of_the_encoder_is_refused(small: Path, own_cache: Path,
 
 
 def test_only_models_of_the_embedded_encoder_are_made_compact(bert: Path, trained: Path, tmp_path: Path) -> None:
-    """Nothing is written for another one, nor over a folder with something else."""
+    """Other models are not written, nor is a folder overwritten that contains other files."""
     folder = bundle.save(tiny.article_model(bert), tmp_path / "bundle")
     with pytest.raises(UserError, match="not trained from the embedded encoder"):
         compact.difference(folder)
@@ -284,7 +284,7 @@ def test_only_models_of_the_embedded_encoder_are_made_compact(bert: Path, traine
 
 
 def test_a_model_of_another_package_is_found_by_name(small: Path, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An installed package names it by an entry point; commands take the name for a bundle."""
+    """An installed package registers it as an entry point; commands accept the name as a bundle."""
     package = shutil.copytree(small, tmp_path / "site" / "model_of_mine")
     (package / "__init__.py").touch()
     info = tmp_path / "site" / "model_of_mine-1.0.dist-info"
@@ -303,7 +303,7 @@ def test_a_model_of_another_package_is_found_by_name(small: Path, own_cache: Pat
 
 
 def test_compact_goes_without_the_registry_and_other_formats(trained: Path, tmp_path: Path) -> None:
-    """It is for Haltung alone."""
+    """Only Haltung can read it."""
     for word in ("register=true", "int8=true"):
         done = run_here("export", f"bundle={trained}", "to=small", "form=compact", "corpus=diplomacy", word, cwd=tmp_path)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
@@ -311,7 +311,7 @@ def test_compact_goes_without_the_registry_and_other_formats(trained: Path, tmp_
 
 
 def test_a_training_goes_on_from_a_compact_model(small: Path, shared_cache: Path, tmp_path: Path) -> None:
-    """Its encoder is a start as any other bundle's is."""
+    """Its encoder can be used like that of any other bundle."""
     from haltung.cli.build import recipe_of
     from haltung.cli.config import compose, plain
 

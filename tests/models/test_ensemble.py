@@ -1,6 +1,4 @@
-"""Ensembles: how probabilities are pooled, how weights are fitted, and the command that makes
-one.
-"""
+"""Ensembles: pooling of probabilities, fitting of weights, and the command that makes one."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ EQUAL = {"topic": (0.5, 0.5), "stance": (0.5, 0.5)}
 
 
 class Fixed(Model):
-    """A model whose probabilities are given."""
+    """A model with given probabilities."""
 
     kind = "fixed"
 
@@ -50,24 +48,24 @@ class Fixed(Model):
 
 
 def stances(*rows: Sequence[float] | np.ndarray) -> Fixed:
-    """A model of the tiny scheme with these probabilities of its stances; it knows nothing of
-    topics.
+    """Return a model of the tiny scheme with these stance probabilities and uniform topic
+    probabilities.
     """
     return Fixed({"stance": np.array(rows, dtype=float), "topic": np.full((len(rows), 2), 0.5)})
 
 
 def labelled(*labels: str | None) -> list[Segment]:
-    """Segments with these stances, and without a topic."""
+    """Return segments with these stances, without a topic."""
     return [Segment(f"s{place}", "Text.", {"stance": label}) for place, label in enumerate(labels)]
 
 
 def of(*models: Fixed) -> list[Member]:
-    """The models with names."""
+    """Return the models as named members."""
     return [Member(f"m{place}", model) for place, model in enumerate(models)]
 
 
 def test_answers_are_multiplied_each_to_the_power_of_its_weight() -> None:
-    """The logarithmic pool, computed by hand."""
+    """As the logarithmic pool computed by hand."""
     one, other = np.array([0.7, 0.2, 0.1]), np.array([0.1, 0.6, 0.3])
     model = EnsembleModel(of(stances(one), stances(other)), {"stance": [0.5, 2.0], "topic": [1.0, 1.0]}, SCHEME)
     expected = one**0.5 * other**2
@@ -76,7 +74,7 @@ def test_answers_are_multiplied_each_to_the_power_of_its_weight() -> None:
 
 
 def test_of_several_labels_the_odds_are_multiplied() -> None:
-    """Each label by itself."""
+    """For each label separately."""
     one, other = np.array([[0.9, 0.2]]), np.array([[0.6, 0.4]])
     members = of(Fixed({"themes": one}, MULTI), Fixed({"themes": other}, MULTI))
     model = EnsembleModel(members, {"themes": [0.5, 1.5]}, MULTI)
@@ -84,13 +82,13 @@ def test_of_several_labels_the_odds_are_multiplied() -> None:
 
 
 def test_what_one_member_holds_for_impossible_another_may_still_say() -> None:
-    """A linear model gives 0 to a label that its training never had."""
+    """A linear model gives probability 0 to a label that its training set lacks."""
     model = EnsembleModel(of(stances([1, 0, 0]), stances([0.01, 0.98, 0.01])), {"stance": [0.2, 1.0], "topic": [1, 1]}, SCHEME)
     assert model.predict(labelled(None))[0].labels["stance"] == "support"
 
 
 def test_no_single_member_at_any_temperature_has_a_smaller_loss_on_dev() -> None:
-    """Each member alone, sharpened or not, is one of the pools that are searched."""
+    """Each single member, with any power, is among the pools searched."""
     rng = np.random.default_rng(1)
     gold = rng.integers(0, 3, 300)
     members = [np.exp(rng.normal(size=(300, 3)) + sure * np.eye(3)[gold]) for sure in (1.0, 1.5, 0.0)]
@@ -109,30 +107,30 @@ def test_no_single_member_at_any_temperature_has_a_smaller_loss_on_dev() -> None
 
 
 def test_of_several_labels_the_weights_are_found_too() -> None:
-    """The one that is right counts, the one that is wrong does not."""
+    """A member that is mostly right gets a weight, one that is wrong gets none."""
     answers = [("a",), ("b",), ("a", "b"), ()] * 10
     segments = [Segment(f"s{place}", "Text.", {"themes": labels}) for place, labels in enumerate(answers)]
     right = np.array([[0.8 if label in labels else 0.2 for label in "ab"] for labels in answers])
-    right[0], right[5] = right[0, ::-1], right[5, ::-1]  # not always
+    right[0], right[5] = right[0, ::-1], right[5, ::-1]  # not right everywhere
     model, _ = pool(of(Fixed({"themes": 1 - right}, MULTI), Fixed({"themes": right}, MULTI)), segments)
     assert model.weights["themes"][0] == pytest.approx(0, abs=1e-3)
     assert model.weights["themes"][1] > 1
 
 
 def test_a_task_without_labels_on_dev_gets_equal_weights() -> None:
-    """There is nothing to tell the members apart by."""
+    """Nothing distinguishes the members."""
     model, _ = pool(of(stances([0.7, 0.2, 0.1]), stances([0.6, 0.3, 0.1])), labelled("warning"))
     assert model.weights["topic"] == (0.5, 0.5)
 
 
 def test_one_member_is_no_ensemble() -> None:
-    """The error says how several are named."""
+    """The error says how to name several."""
     with pytest.raises(UserError, match=r"at least two members, found 1; name two or more runs, as in members=\[A,B\]"):
         pool(of(stances([0.7, 0.2, 0.1])), labelled("warning"))
 
 
 def test_members_of_two_schemes_are_refused_by_name() -> None:
-    """Their labels mean different things."""
+    """Their labels have different meanings."""
     with pytest.raises(UserError, match=r"m1 knows the scheme 'many' .* but m0 'tiny'"):
         pool(of(stances([0.7, 0.2, 0.1]), Fixed({"themes": np.array([[0.5, 0.5]])}, MULTI)), labelled("warning"))
 
@@ -144,7 +142,7 @@ def _trained() -> EnsembleModel:
 
 
 def test_a_written_ensemble_answers_as_before(tmp_path: Path) -> None:
-    """To the last bit, calibration and names included."""
+    """Exactly, including calibration and names."""
     model, segments = _trained(), tiny.segments(30, seed=3)
     model.calibration = Calibration({"stance": 1.7})
     read = bundle.load(bundle.save(model, tmp_path / "b"))
@@ -155,7 +153,7 @@ def test_a_written_ensemble_answers_as_before(tmp_path: Path) -> None:
 
 
 def test_a_written_ensemble_without_a_member_is_incomplete(tmp_path: Path) -> None:
-    """The error names the folder that is missing."""
+    """The error names the missing folder."""
     import shutil
 
     folder = bundle.save(_trained(), tmp_path / "b")
@@ -165,7 +163,7 @@ def test_a_written_ensemble_without_a_member_is_incomplete(tmp_path: Path) -> No
 
 
 def test_actors_have_their_mean_probability_by_code() -> None:
-    """Of the members that find any; one that does not know a code holds it for impossible."""
+    """Averaged over members that find any actors; a member without a code counts as 0 for it."""
     nobody, chile, peru = (("", ()), ("CHL", ((0, 5),)), ("PER", ()))
     one = [
         ActorAnswer(*nobody, {"itself": 0.2}, {"itself": 1.0}),
@@ -188,7 +186,7 @@ def test_actors_have_their_mean_probability_by_code() -> None:
 
 
 def test_an_ensemble_says_who_acts_as_its_members_of_articles_do(bert: Path, tmp_path: Path) -> None:
-    """The mean of two, beside one that finds nobody; given stances and tables reach both."""
+    """The mean of two, ignoring one without actors; given stances and tables are passed to both."""
     rows, names = tiny.articles(3), ("one", "other", "linear")
     readers = [tiny.article_model(bert, dyads=True, layers=layers) for layers in (1, 2)]
     models = [*readers, linear.fit(tiny.segments(60), SCHEME, LinearSpec(), seed=1)]
@@ -210,7 +208,7 @@ def test_an_ensemble_says_who_acts_as_its_members_of_articles_do(bert: Path, tmp
 
 
 def test_an_ensemble_without_a_reader_of_actors_finds_none(bert: Path) -> None:
-    """Also where a member reads articles and has learned no dyads."""
+    """Also if a member reads articles but was trained without dyads."""
     model = EnsembleModel([Member("articles", tiny.article_model(bert)), Member("network", tiny.network(bert))], EQUAL, SCHEME)
     assert not model.finds_dyads
     assert model.actors is None
@@ -220,7 +218,7 @@ def test_an_ensemble_without_a_reader_of_actors_finds_none(bert: Path) -> None:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], object]) -> Path:
-    """A folder in which two linear models have been trained on one corpus."""
+    """A folder with two linear models trained on one corpus."""
     folder = tmp_path_factory.mktemp("ensemble")
     write_corpus(folder)
     new_store(folder)
@@ -232,14 +230,14 @@ def home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], o
 
 @pytest.fixture
 def here(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """That folder, as the working directory."""
+    """The same folder as the working directory."""
     monkeypatch.chdir(home)
     return home
 
 
 @pytest.mark.slow
 def test_two_runs_become_one_that_is_used_like_any_other(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is a run with its weights; export names what can be exported instead."""
+    """It is a run with weights; export refuses it and names what can be exported."""
     assert main(["ensemble", "members=[tiny-1,tiny-2]", "name=both"]) == 0
     printed = capsys.readouterr().out
     assert "weights" in printed
@@ -258,7 +256,7 @@ def test_two_runs_become_one_that_is_used_like_any_other(here: Path, capsys: pyt
 
 
 def test_folders_of_bundles_may_be_members(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Then the corpus has to be named, since a folder does not say how it was prepared."""
+    """The corpus must be given then, since a folder does not say how it was prepared."""
     folders = ",".join(str(path) for path in sorted((here / "experiments" / "runs").glob("tiny-*/bundle")))
     assert main(["ensemble", f"members=[{folders}]", "name=folders"]) == 2
     assert "name it with corpus=NAME" in capsys.readouterr().err
@@ -276,13 +274,13 @@ def test_folders_of_bundles_may_be_members(here: Path, capsys: pytest.CaptureFix
     ],
 )
 def test_an_impossible_ensemble_is_refused(here: Path, capsys: pytest.CaptureFixture[str], members: str, message: str) -> None:
-    """Exit code 2, and no traceback."""
+    """With exit code 2 and without traceback."""
     assert main(["ensemble", f"members={members}"]) == 2
     assert message in capsys.readouterr().err
 
 
 def test_a_member_that_may_have_seen_dev_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One that was trained on another split of the corpus."""
+    """It was trained on another split of the corpus."""
     words = [word for word in CORPUS if not word.startswith("splits@")]
     other = [*words, "splits@corpus.split=group", "model=linear", "model.min_count=1", "name=split", "seed=1", "prepared=other"]
     assert main(["train", *other]) == 0

@@ -1,4 +1,4 @@
-"""The model that comes with Haltung: it is whole, small, and says what README and card show."""
+"""The model shipped with Haltung: it is complete, small, and predicts what README and card show."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def test_it_is_small(root: Path) -> None:
 
 
 def test_its_golden_answers_are_given() -> None:
-    """By ONNX Runtime, and by its weights with torch; every file is the one that was shipped."""
+    """With ONNX Runtime and with torch; no file differs from the shipped one."""
     done = verify(compact.find(None))
     assert done.agrees, done
 
 
 def test_it_says_what_the_readme_shows(root: Path) -> None:
-    """Labels, two decimals, dyads."""
+    """Labels, probabilities to two decimals, and dyads."""
     rows = ROW.findall((root / "README.md").read_text(encoding="utf-8"))
     assert len(rows) >= 6
     model = haltung.load()
-    # The README's are of a processor without bf16, which makes a difference of up to 0.009.
+    # The README was made without bf16, which changes probabilities by up to 0.009.
     near = 0.012 if has_bf16(torch.device("cpu")) else 0.006
     for text, topic, topic_value, stance, stance_value, dyads in rows:
         said = model.predict(text)
@@ -54,7 +54,7 @@ def test_it_says_what_the_readme_shows(root: Path) -> None:
 
 
 def test_commands_take_it_when_no_other_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``predict``, ``events`` and ``serve``, from an empty folder, with an empty cache."""
+    """``predict``, ``events`` and ``serve`` do, in an empty folder and with an empty cache."""
     base = embedded.ensure(files.cache())
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / base.name).symlink_to(base)
@@ -72,8 +72,8 @@ def test_commands_take_it_when_no_other_is_named(tmp_path: Path, monkeypatch: py
 
 
 def test_a_training_starts_from_its_encoder(tmp_path: Path) -> None:
-    """With its layers, here two of them, frozen so that they can be recognised, and new heads; what
-    it has learned counts as known.
+    """With two of its layers, frozen so that they can be recognised, and new heads; segments it was
+    trained on stay listed.
     """
     write_corpus(tmp_path, 80)
     words = ("encoder=news_de", "encoder.layers=2", "encoder.freeze_layers=2", "model.max_length=16", "training.epochs=1")
@@ -90,7 +90,7 @@ def test_a_training_starts_from_its_encoder(tmp_path: Path) -> None:
 
 
 def test_its_card_belongs_to_it(root: Path) -> None:
-    """Corpus digest and command are those of its provenance."""
+    """It has the corpus digest and the command of the provenance."""
     card = (root / "data/models/news_de/README.md").read_text(encoding="utf-8")
     source = bundle.describe(compact.find(None))["provenance"]
     assert source["corpus_digest"][:16] in card
@@ -98,7 +98,7 @@ def test_its_card_belongs_to_it(root: Path) -> None:
 
 
 def test_it_has_not_learned_from_a_test(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the test splits of real news it knows no more than short sentences that recur."""
+    """It knows at most 1 % of the test segments of real news: short sentences that recur."""
     from haltung.cli.build import corpus_of
     from haltung.cli.config import compose, plain
 

@@ -1,4 +1,4 @@
-"""Which models a run stands for: in evaluate, compare and the others alike."""
+"""The models that a run refers to, which are the same in evaluate, compare and other commands."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from haltung.tracking import Run, Store
 
 @pytest.fixture
 def store(new_store: Callable[[Path], Store], tmp_path: Path) -> Store:
-    """A store of the test's own."""
+    """A store used by this test alone."""
     return new_store(tmp_path)
 
 
 def trained(store: Store, name: str, parent: Run | None = None) -> str:
-    """A run as ``train`` leaves it, without a model."""
+    """Create a run as ``train`` does, without a model, and return its id."""
     with tracking.run(store, name, parent, {"haltung.kind": "train"}) as run:
         return run.id
 
 
 def test_seeds_that_were_trained_before_count_in_the_new_group(store: Store) -> None:
-    """They stay parts of the old one, so the new one names its seeds."""
+    """They remain children of the old group, so the new one lists their ids."""
     with tracking.run(store, "three", tags={"haltung.kind": "seeds"}) as three:
         ids = [trained(store, f"s-{seed}", three) for seed in (1, 2, 3)]
         three.tags({tracking.MEMBERS: " ".join(ids)})
@@ -49,8 +49,8 @@ def test_a_group_of_an_older_version_is_its_children(store: Store) -> None:
 
 
 def test_an_incomplete_group_is_refused(store: Store) -> None:
-    """One that was stopped after its first seed, and one whose seed was deleted; the rest is
-    named.
+    """It was stopped after its first seed, or one of its seeds was deleted; the message names the
+    rest.
     """
     with suppress(KeyboardInterrupt), tracking.run(store, "stopped", tags={"haltung.kind": "seeds"}) as stopped:
         stopped.tags({tracking.MEMBERS: trained(store, "s-1", stopped)})
@@ -66,7 +66,7 @@ def test_an_incomplete_group_is_refused(store: Store) -> None:
 
 
 def test_a_search_stands_for_its_last_models_and_is_refused_without_any(store: Store) -> None:
-    """Its trials keep no model."""
+    """Its trials have no models."""
     with tracking.run(store, "search", tags={"haltung.kind": "sweep"}) as search:
         with tracking.run(store, "trial", search, {"haltung.kind": "trial"}):
             pass

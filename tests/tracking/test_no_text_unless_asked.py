@@ -1,5 +1,5 @@
-"""Whether sentences of a corpus reach MLflow or the terminal: by a training, an evaluation, a
-comparison and an exported model.
+"""Whether a training, an evaluation, a comparison or an exported model writes sentences of a corpus
+to MLflow or the terminal.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import pytest
 from command_line import CORPUS, files_with_texts, run_here, write_corpus
 from haltung.tracking import Store
 
-# What has sentences with tracking.log_texts=true; MLflow writes a model's example twice.
+# Files with sentences if tracking.log_texts=true; MLflow writes a model's example twice.
 SHOWN = {"examination.json", "report.html", "input_example.json", "serving_input_example.json"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("asked", [False, True])
 def test_no_sentence_reaches_mlflow_unless_asked_for(tmp_path: Path, new_store: Callable[[Path], Store], asked: bool) -> None:
-    """Texts and contexts are sought in all files of all runs and models, in the database, and in
-    what is printed; the report in the folder shows them in either case.
+    """Texts and contexts are searched for in all artifacts, in the database and in the output; the
+    report in its folder always shows them.
     """
     path = write_corpus(tmp_path, 80)
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    for row in [row for row in rows if row["split"] == "dev"][::3]:  # a mistake, which the report shows
+    for row in [row for row in rows if row["split"] == "dev"][::3]:  # errors, which the report shows
         row["stance"] = "warning" if row["stance"] != "warning" else "support"
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     new_store(tmp_path)

@@ -10,7 +10,7 @@ from haltung.tracking.write import git_state
 
 
 def test_provenance_names_command_libraries_and_machine() -> None:
-    """What is needed to repeat a run."""
+    """It has what is needed to repeat a run."""
     found = tracking.provenance(["train", "corpus=diplomacy", "name=zwei Wörter"])
     assert found["haltung.command"] == "haltung train corpus=diplomacy 'name=zwei Wörter'"
     versions = {"haltung.version.torch", "haltung.version.mlflow", "haltung.version.haltung"}

@@ -25,8 +25,8 @@ from haltung.errors import UserError
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], tracking.Store]) -> Path:
-    """A folder with six runs of two corpora: three plain ones, one with a part, and one that was
-    pruned.
+    """A folder with six runs on two corpora: three plain ones, a parent with a pruned part, and a
+    failed one.
     """
     folder = tmp_path_factory.mktemp("listed")
     store = new_store(folder)
@@ -76,10 +76,10 @@ def test_all_runs_are_listed_newest_first(home: Path):
         (("since=2999-01-01",), set()),
         (("corpus=gamma",), set()),
     ],
-    ids=lambda part: " ".join(sorted(part)),  # sorted, since workers have to agree on the order of a set
+    ids=lambda part: " ".join(sorted(part)),  # sorted, since pytest's workers must agree on the order of a set
 )
 def test_filters_let_through_what_they_name(home: Path, words: tuple[str, ...], names: set[str]):
-    """And nothing else; several hold together."""
+    """Several filters are combined by "and"."""
     assert {row["name"] for row in listed(home, *words)} == names
 
 
@@ -94,13 +94,13 @@ def test_filters_let_through_what_they_name(home: Path, words: tuple[str, ...], 
     ids=" ".join,
 )
 def test_sorting_puts_the_best_first(home: Path, words: tuple[str, ...], first: str):
-    """Figures from the largest on, runs without one last; words by the alphabet."""
+    """Metrics in descending order, runs without one last; words in alphabetical order."""
     assert listed(home, *words)[0]["name"] == first
     assert len(listed(home, *words, "limit=1")) == 1
 
 
 def test_the_table_and_the_csv_hold_the_same_figures(home: Path):
-    """The table says how many it leaves out; the CSV can be read by a program."""
+    """The table says how many runs it omits; the CSV can be parsed."""
     table = run_here("runs", "corpus=alpha", "sort=stance", "limit=1", cwd=home).stdout
     assert "1 of 2 runs" in table
     assert "0.800" in table
@@ -113,7 +113,7 @@ def test_the_table_and_the_csv_hold_the_same_figures(home: Path):
 
 
 def test_a_name_that_is_a_formula_stays_a_text(tmp_path: Path, new_store: Callable[[Path], tracking.Store]):
-    """In a spreadsheet that opens the CSV."""
+    """A spreadsheet that opens the CSV does not compute it."""
     with tracking.run(new_store(tmp_path), "=1+2"):
         pass
     (row,) = csv.DictReader(io.StringIO(run_here("runs", "format=csv", cwd=tmp_path).stdout))
@@ -132,14 +132,14 @@ def test_a_name_that_is_a_formula_stays_a_text(tmp_path: Path, new_store: Callab
     ],
 )
 def test_a_wrong_filter_is_refused_in_one_sentence(home: Path, words: tuple[str, ...], message: str):
-    """With what is allowed."""
+    """The message says what is allowed."""
     done = run_here("runs", *words, cwd=home)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert message in done.stderr
 
 
 def test_without_a_store_nothing_has_been_run(tmp_path: Path):
-    """And none is made."""
+    """No store is created."""
     for command in ("runs", "ui"):
         done = run_here(command, cwd=tmp_path)
         assert done.returncode == 2
@@ -148,7 +148,7 @@ def test_without_a_store_nothing_has_been_run(tmp_path: Path):
 
 
 def test_spans_and_dates_are_understood():
-    """A date is midnight of this machine's zone."""
+    """A date is midnight in the local time zone."""
     now = datetime(2026, 3, 10, 12, tzinfo=UTC)
     assert _since("2d", now) == datetime(2026, 3, 8, 12, tzinfo=UTC)
     assert _since("12h", now) == datetime(2026, 3, 10, tzinfo=UTC)
@@ -176,9 +176,7 @@ def test_a_taken_port_is_refused(home: Path):
 
 @pytest.mark.slow
 def test_the_pages_show_the_right_store_and_go_when_they_are_stopped(home: Path):
-    """Started for real: a page is fetched over HTTP, the runs are those of this store, and nothing
-    is left behind.
-    """
+    """The running server answers over HTTP with this store's runs and leaves nothing behind."""
     port = _free_port()
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     before = set(home.iterdir())

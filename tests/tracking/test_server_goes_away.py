@@ -1,4 +1,4 @@
-"""An MLflow server that goes away while something is trained."""
+"""An MLflow server that stops during a training."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ pytestmark = pytest.mark.slow
 def test_a_training_ends_with_one_sentence_and_goes_on_when_the_server_is_back(
     bert: Path, mlflow_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server goes away behind the first checkpoint. Nothing of the curve is lost or logged
-    twice; the run is the same one, and one made anew without a break has its weights.
+    """The server stops after the first checkpoint. The same run is resumed without lost or
+    duplicate points, and its weights equal those of an uninterrupted repetition.
     """
-    # So that the test need not wait for a minute.
+    # Otherwise the test would wait for a minute.
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     write_corpus(tmp_path)
     database = f"sqlite:///{shutil.copy(mlflow_database, tmp_path / 'server.db')}"
@@ -69,7 +69,7 @@ def test_a_training_ends_with_one_sentence_and_goes_on_when_the_server_is_back(
 
 
 def test_a_server_is_asked_for_a_minute_unless_somebody_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the setting of MLflow's own; at the start, and to mark a run that has failed, once."""
+    """By MLflow's own variable; only one request at the start, and to mark a run as failed."""
     name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
     for own, meanwhile in ((None, ("5", "0", "5")), ("2", ("2", "2", "2"))):
         monkeypatch.delenv(name, raising=False)

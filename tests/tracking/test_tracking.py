@@ -1,6 +1,4 @@
-"""Tracking with the real MLflow: databases of one's own, a real server, and models that load
-anywhere.
-"""
+"""Tracking with the real MLflow: local databases, a real server, and models that load anywhere."""
 
 from __future__ import annotations
 
@@ -53,7 +51,7 @@ print(model.predict(pd.DataFrame({"text": ["Peru lobt den Zoll ."]})).to_json(or
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database that three processes have created at the same moment, each with a run in it."""
+    """A database created by three processes at once, each of which logs a run."""
     folder = tmp_path_factory.mktemp("mlflow mit Umläuten")
     arguments = [f"sqlite:///{folder}/experiments/mlflow.db", str(folder / "experiments/artifacts")]
     code = [sys.executable, "-c", _THREE_AT_ONCE]
@@ -71,7 +69,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(new_store: Callable[[Path], Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A store of the test's own, in the working directory."""
+    """A store used by this test alone, in the working directory."""
     monkeypatch.chdir(tmp_path)
     new_store(tmp_path)
     return Store(experiment="test")
@@ -79,7 +77,7 @@ def store(new_store: Callable[[Path], Store], tmp_path: Path, monkeypatch: pytes
 
 @pytest.fixture(scope="module")
 def linear(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A linear bundle, in a folder of any name."""
+    """A linear bundle in a folder with an arbitrary name."""
     model = fit(tiny.segments(60), tiny.scheme(), LinearSpec(min_count=1), seed=1)
     return bundle.save(model, tmp_path_factory.mktemp("tracking") / "mein-modell-42")
 
@@ -94,8 +92,8 @@ def server(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/server.db", "--workers", "1"]
     command += ["--artifacts-destination", str(folder / "files"), "--host", "127.0.0.1", "--port", str(port)]
-    # Without the job runners that we don't use, it starts in half the time. A session of its own:
-    # its workers are stopped with it.
+    # Starts in half the time without the job runners, which we don't use. In a session of its own,
+    # so that its workers are stopped with it.
     own = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=own, start_new_session=True)
@@ -116,7 +114,7 @@ def server(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.mark.slow
 def test_three_trainings_at_the_same_moment_share_a_fresh_database(fresh: Path) -> None:
-    """None of them is refused, and every point of each is there."""
+    """None is refused, and no point of any curve is missing."""
     store = Store(f"sqlite:///{fresh}/experiments/mlflow.db")
     found = [tracking.find(store, str(number)) for number in range(3)]
     assert [(run.status, run.params, run.metrics) for run in found] == [("FINISHED", {"seed": str(n)}, {"loss": 0.05}) for n in range(3)]
@@ -131,7 +129,7 @@ def test_nothing_lies_beside_the_database(fresh: Path) -> None:
 
 
 def test_what_is_logged_comes_back(store: Store, tmp_path: Path) -> None:
-    """Parameters with dotted keys, metrics, tags, files, and the whole config."""
+    """Parameters with dotted keys, metrics, tags, files and the complete config."""
     config = {
         "seed": 1,
         "model": {"reads": {"default": "text", "topic": "context"}, "lora": None},
@@ -156,14 +154,14 @@ def test_what_is_logged_comes_back(store: Store, tmp_path: Path) -> None:
 
 
 def test_files_lie_in_the_folder_that_the_store_names(store: Store, tmp_path: Path) -> None:
-    """Not in the working directory of whoever asks, which is MLflow's habit."""
+    """MLflow's default would be the current working directory."""
     with tracking.run(store, "x") as run:
         run.text("grüße", "a/b.txt")
     assert (tmp_path / "experiments/artifacts" / run.id / "artifacts/a/b.txt").read_text(encoding="utf-8") == "grüße"
 
 
 def test_a_missing_file_is_refused(store: Store, tmp_path: Path) -> None:
-    """On the way in and on the way out."""
+    """When it is logged and when it is read."""
     with tracking.run(store, "x") as run, pytest.raises(UserError, match=r"gone\.png: no such file or folder"):
         run.artifact(tmp_path / "gone.png")
     with pytest.raises(UserError, match=r"the run x \(.*\) in experiments/mlflow.db holds no plots/gone\.png"):
@@ -172,7 +170,7 @@ def test_a_missing_file_is_refused(store: Store, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [PermissionError(13, "denied"), ConnectionError("reset by peer"), OSError(5, "no answer of the disk")])
 def test_a_file_that_can_not_be_read_is_not_called_missing(store: Store, monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
-    """What hinders is said instead, of a run's file and of its bundle."""
+    """The actual error is reported, for a run's file and for its bundle."""
 
     def download(**_: str) -> str:
         raise error
@@ -188,7 +186,7 @@ def test_a_file_that_can_not_be_read_is_not_called_missing(store: Store, monkeyp
 
 
 def test_a_failing_training_is_marked_and_keeps_what_it_logged(store: Store) -> None:
-    """The exception passes on; its text stands in the run."""
+    """The exception propagates, and its text becomes a tag of the run."""
     with pytest.raises(ZeroDivisionError), tracking.run(store, "x") as run:  # noqa: PT012 -- what is logged before counts
         run.metrics({"loss": 0.5})
         _ = 1 / 0
@@ -198,14 +196,14 @@ def test_a_failing_training_is_marked_and_keeps_what_it_logged(store: Store) -> 
 
 
 def test_a_stopped_training_is_marked_as_killed(store: Store) -> None:
-    """Ctrl-C is no failure."""
+    """Ctrl-C does not count as a failure."""
     with pytest.raises(KeyboardInterrupt), tracking.run(store, "x") as run:
         raise KeyboardInterrupt
     assert tracking.find(store, run.id).status == "KILLED"
 
 
 def test_a_resumed_run_goes_on_where_it_was(store: Store) -> None:
-    """The same run: no point twice, its first parameters, and a tag with the differences."""
+    """The same run: no duplicate point, its first parameters, and a tag with the differences."""
     points = [{"epoch": 1.0, "step": 10, "loss": 0.5}, {"epoch": 2.0, "step": 20, "loss": 0.25}]
     with pytest.raises(RuntimeError), tracking.run(store, "x") as first:  # noqa: PT012 -- what is logged before counts
         first.params({"epochs": 2, "resume": False})
@@ -223,14 +221,14 @@ def test_a_resumed_run_goes_on_where_it_was(store: Store) -> None:
 
 
 def test_a_missing_run_can_not_be_resumed(store: Store) -> None:
-    """Nothing is begun."""
+    """No run is started."""
     absent = "0" * 32
     with pytest.raises(UserError, match=f"there is no run {absent} in .* to resume"), tracking.run(store, "x", resume=absent):
         pass
 
 
 def test_seeds_are_parts_of_their_parent(store: Store) -> None:
-    """Oldest first, and each knows whose part it is."""
+    """Sorted by age, oldest first, each with its parent."""
     with tracking.run(store, "all") as parent:
         for seed in (1, 2):
             with tracking.run(store, f"seed {seed}", parent=parent) as part:
@@ -243,7 +241,7 @@ def test_seeds_are_parts_of_their_parent(store: Store) -> None:
 
 
 def test_a_report_is_written_into_a_run_that_has_ended(store: Store) -> None:
-    """Figures of the test split join those of dev; the status stays."""
+    """Metrics of the test split are added; the status stays."""
     with pytest.raises(RuntimeError), tracking.run(store, "x") as run:
         raise RuntimeError
     tracking.attach(tracking.find(store, run.id)).metrics({"test": {"f1": 0.5}})
@@ -252,14 +250,14 @@ def test_a_report_is_written_into_a_run_that_has_ended(store: Store) -> None:
 
 
 def test_a_run_is_found_by_the_beginning_of_its_id(store: Store) -> None:
-    """As with git."""
+    """As in git."""
     with tracking.run(store, "x") as run:
         pass
     assert tracking.find(store, run.id[:8]).id == run.id
 
 
 def test_a_name_or_prefix_that_several_runs_share_is_refused(store: Store) -> None:
-    """All are named; none is chosen silently."""
+    """The message names all of them."""
     with tracking.run(store, "x") as first, tracking.run(store, "x") as second:
         pass
     with pytest.raises(UserError, match=r"'x' names 2 runs in experiments/mlflow.db: .*; name one by its id") as error:
@@ -277,7 +275,7 @@ def test_a_name_or_prefix_that_several_runs_share_is_refused(store: Store) -> No
 
 
 def test_an_unknown_run_is_refused_with_the_nearest(store: Store) -> None:
-    """And with the newest ones."""
+    """The message also names the newest runs."""
     with tracking.run(store, "diplomacy-linear-42"):
         pass
     with pytest.raises(UserError, match=r"there is no run 'diplomacy-liner-42' .*, did you mean 'diplomacy-linear-42'\?; the newest are "):
@@ -285,7 +283,7 @@ def test_an_unknown_run_is_refused_with_the_nearest(store: Store) -> None:
 
 
 def test_reading_creates_no_database(tmp_path: Path) -> None:
-    """Where nothing has been tracked, a message says so."""
+    """The message says that nothing has been tracked."""
     with pytest.raises(UserError, match="so no run has been tracked here; run haltung train first"):
         tracking.find(Store(f"sqlite:///{tmp_path}/mlflow.db"), "x")
     assert list(tmp_path.iterdir()) == []
@@ -307,7 +305,7 @@ def test_a_store_that_can_not_be_is_refused(values: dict[str, str], message: str
 
 
 def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
-    """It is not ours."""
+    """It is neither changed nor replaced."""
     (tmp_path / "notes.txt").write_text("nicht für MLflow")
     with pytest.raises(UserError, match=r"notes\.txt is no SQLite database"), tracking.run(Store(f"sqlite:///{tmp_path}/notes.txt"), "x"):
         pass
@@ -315,7 +313,7 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_database_of_another_mlflow_is_refused_with_the_remedy(store: Store) -> None:
-    """It is not migrated behind the user's back."""
+    """It is not migrated without asking the user."""
     database = sqlite3.connect("experiments/mlflow.db")
     database.execute("UPDATE alembic_version SET version_num = '2b4d017a5e9b'")
     database.commit()
@@ -327,7 +325,7 @@ def test_a_database_of_another_mlflow_is_refused_with_the_remedy(store: Store) -
 
 
 def test_a_deleted_experiment_is_refused(store: Store) -> None:
-    """MLflow keeps its name taken."""
+    """MLflow does not free its name."""
     connection: Connection = tracking.open_store(store)
     connection.client.delete_experiment(connection.experiment)
     with pytest.raises(UserError, match=r"the experiment 'test' in experiments/mlflow.db has been deleted; restore it"):
@@ -335,13 +333,13 @@ def test_a_deleted_experiment_is_refused(store: Store) -> None:
 
 
 def test_a_metric_that_is_no_number_is_refused(store: Store) -> None:
-    """It is not left out silently."""
+    """It is not silently omitted."""
     with tracking.run(store, "x") as run, pytest.raises(UserError, match="the metric 'f1' is None, expected a number"):
         run.metrics({"f1": None})
 
 
 def test_an_absent_server_is_reported_at_once() -> None:
-    """Before anything is trained, and without MLflow's minutes of trying."""
+    """Before anything is trained, and without MLflow's minutes of retries."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -352,7 +350,7 @@ def test_an_absent_server_is_reported_at_once() -> None:
 
 
 def test_a_server_that_never_answers_is_reported_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes connections; it is asked once, for as long as MLFLOW_HTTP_REQUEST_TIMEOUT says."""
+    """It accepts connections; one request is made, with the timeout MLFLOW_HTTP_REQUEST_TIMEOUT."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -361,13 +359,13 @@ def test_a_server_that_never_answers_is_reported_too(monkeypatch: pytest.MonkeyP
             pass
         silent.accept()[0].close()
         silent.setblocking(False)
-        with pytest.raises(BlockingIOError):  # no second question
+        with pytest.raises(BlockingIOError):  # no second request
             silent.accept()
 
 
 @pytest.mark.slow
 def test_a_model_loads_from_another_directory(store: Store, linear: Path, tmp_path: Path) -> None:
-    """From the database: by MLflow's own means, in another process, with no checkout beside it."""
+    """From the database, with MLflow's own functions, in another process and without a checkout."""
     rows = tiny.segments(3)
     with tracking.run(store, "x") as run:
         uri = run.bundle(linear, rows)
@@ -385,7 +383,7 @@ def test_a_model_loads_from_another_directory(store: Store, linear: Path, tmp_pa
 
 
 def test_a_model_is_described_for_those_who_serve_it(store: Store, linear: Path) -> None:
-    """Signature, example, requirements; no pickle, and MLflow's state is as it was."""
+    """Signature, example and requirements, without pickle; MLflow's settings are unchanged."""
     with tracking.run(Store(experiment="test", model=None), "x") as run:
         run.bundle(linear, tiny.segments(3))
     folder = tracking.bundle_folder(tracking.find(store, run.id)).parents[1]
@@ -400,7 +398,7 @@ def test_a_model_is_described_for_those_who_serve_it(store: Store, linear: Path)
 
 
 def test_a_run_without_a_bundle_is_refused(store: Store) -> None:
-    """Whether it is named, or the newest is wanted."""
+    """Whether that run is named or the newest one is requested."""
     with tracking.run(store, "x"):
         pass
     with pytest.raises(UserError, match=r"the run x \(.*, FINISHED\) in experiments/mlflow.db holds no bundle"):
@@ -410,7 +408,7 @@ def test_a_run_without_a_bundle_is_refused(store: Store) -> None:
 
 
 def test_a_server_holds_runs_and_bundles(server: str, linear: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same as a database of one's own; a bundle is fetched once, whole."""
+    """As a local database does; a bundle is downloaded once and completely."""
     monkeypatch.setenv("HALTUNG_CACHE", str(tmp_path / "cache"))
     store = Store(server, artifacts=None, experiment="server")
     with tracking.run(store, "fern", tags={"haltung.kind": "train"}) as run:

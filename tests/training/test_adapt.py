@@ -1,5 +1,5 @@
-"""Going on with an encoder's pretraining: it learns the texts, keeps what is near to what, can be
-killed and resumed, and reads no text of dev or test.
+"""Continued pretraining of an encoder: it learns the texts, keeps similarities between texts, can
+be killed and resumed, and reads no text of dev or test.
 """
 
 from __future__ import annotations
@@ -53,20 +53,20 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def adapted(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[int, float]]:
-    """A tiny BERT after twenty steps, and where it is."""
+    """A tiny BERT adapted for twenty steps: its folder and the perplexities."""
     folder = tmp_path_factory.mktemp("adapted")
     return folder, _adapt(bert, folder)
 
 
 def test_held_out_texts_become_less_surprising(adapted: tuple[Path, dict[int, float]]) -> None:
-    """The perplexity falls from part to part, and below that of tokens at random."""
+    """The perplexity falls from part to part, to less than that of random tokens."""
     found = adapted[1]
     assert list(found) == [10, 20]
     assert found[20] < found[10] < 200, found
 
 
 def test_the_encoder_is_loaded_as_any_other(adapted: tuple[Path, dict[int, float]], bert: Path) -> None:
-    """It has all weights that it had, most of them changed; those of tokens can stay."""
+    """It has the same parameters as before, and most of them have changed."""
     old, new = load_encoder(tiny.encoder(bert))[0].state_dict(), load_encoder(tiny.encoder(adapted[0] / "encoder"))[0].state_dict()
     assert old.keys() == new.keys()
     assert not torch.equal(old["embeddings.word_embeddings.weight"], new["embeddings.word_embeddings.weight"])
@@ -74,7 +74,7 @@ def test_the_encoder_is_loaded_as_any_other(adapted: tuple[Path, dict[int, float
 
 
 def test_frozen_embeddings_stay(bert: Path, tmp_path: Path) -> None:
-    """As the embedded encoder's do."""
+    """As those of the embedded encoder do."""
     frozen = replace(tiny.encoder(bert), freeze_embeddings=True)
     adapt(TEXTS, frozen, replace(HOW, steps=10), 1, tmp_path / "encoder", tmp_path / "checkpoints")
     old, new = load_encoder(frozen)[0].state_dict(), _weights(tmp_path)
@@ -84,20 +84,20 @@ def test_frozen_embeddings_stay(bert: Path, tmp_path: Path) -> None:
 
 
 def test_a_longer_training_goes_on_from_a_shorter_one(adapted: tuple[Path, dict[int, float]], bert: Path, tmp_path: Path) -> None:
-    """10 steps, and then up to 20, are the same as 20 at once, weight by weight."""
+    """10 steps, resumed up to 20, give exactly the weights of 20 steps at once."""
     short = _adapt(bert, tmp_path, replace(HOW, steps=10))
     assert list(short) == [10]
     done = _adapt(bert, tmp_path, resume=True)
     assert done == adapted[1]
     one, other = _weights(tmp_path), _weights(adapted[0])
     assert all(torch.equal(one[name], other[name]) for name in one)
-    # Asked for less than is there, it changes nothing.
+    # With fewer steps than are already done, nothing changes.
     assert _adapt(bert, tmp_path, replace(HOW, steps=10), resume=True) == done
     assert all(torch.equal(value, other[name]) for name, value in _weights(tmp_path).items())
 
 
 def test_another_seed_masks_otherwise(adapted: tuple[Path, dict[int, float]], bert: Path, tmp_path: Path) -> None:
-    """Head, order and masks are drawn with it."""
+    """The seed determines head, order and masks."""
     assert _adapt(bert, tmp_path, replace(HOW, steps=10), seed=2)[10] != adapted[1][10]
 
 
@@ -110,7 +110,7 @@ def _likeness(encoder: Path) -> np.ndarray:
 
 
 def test_texts_stay_as_near_to_one_another(bert: Path, tmp_path: Path) -> None:
-    """With the second aim their likeness changes less than without it."""
+    """With the second objective, similarities change less than without it."""
     moved = []
     for keep in (0.0, 20.0):
         _adapt(bert, tmp_path / str(keep), replace(HOW, steps=10, keep=keep))
@@ -119,13 +119,13 @@ def test_texts_stay_as_near_to_one_another(bert: Path, tmp_path: Path) -> None:
 
 
 def test_pieces_without_a_masked_token_judge_nothing(bert: Path, tmp_path: Path) -> None:
-    """They have no perplexity; where all are so, a sentence says that texts are too few."""
+    """They have no perplexity; if this is so for all, the error says that texts are too few."""
     with pytest.raises(UserError, match="too few"):
         _adapt(bert, tmp_path, replace(HOW, masked=1e-9))
 
 
 def test_a_batch_without_a_masked_token_changes_no_weight_to_nan(bert: Path) -> None:
-    """Small batches of short pieces have one now and then."""
+    """Small batches of short pieces sometimes have none."""
     model, _ = load_encoder(tiny.encoder(bert))
     network = adapting._MaskedPieces(model, 1.0, False)
     ids = torch.full((2, 16), 5)
@@ -135,14 +135,14 @@ def test_a_batch_without_a_masked_token_changes_no_weight_to_nan(bert: Path) -> 
 
 
 def test_minutes_are_made_steps_by_what_one_takes(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In whole parts, one at least."""
+    """Rounded to whole parts, at least one."""
     for seconds, steps in ((0.5, 20), (60.0, 10)):
         monkeypatch.setattr(adapting, "_seconds", lambda network, batch, seconds=seconds: seconds)
         assert max(_adapt(bert, tmp_path, replace(HOW, steps=None, minutes=0.15))) == steps
 
 
 def test_texts_that_hold_a_segment_are_left_out() -> None:
-    """Punctuation and capitals don't hide it; few words say nothing."""
+    """Regardless of punctuation and case; segments of few words are ignored."""
     segment = "Die USA warnen Russland vor einem Angriff."
     texts = [
         "Berlin. „Die USA warnen Russland vor einem Angriff“, hieß es.",
@@ -159,7 +159,7 @@ def _command(bert: Path, *words: str) -> list[str]:
 
 
 def test_the_command_tracks_a_run_and_names_the_next(bert: Path, tmp_path: Path, new_store: Callable[[Path], Store]) -> None:
-    """It reads files and a corpus's train split, without what its dev and test have."""
+    """It reads files and a corpus's train split, without texts that contain its dev or test."""
     new_store(tmp_path)
     write_corpus(tmp_path, 80)
     corpus = ["corpus=jsonl", "corpus.reader.path=texts.jsonl", "corpus.labels=scheme.yaml", "corpus.name=own"]
@@ -171,7 +171,7 @@ def test_the_command_tracks_a_run_and_names_the_next(bert: Path, tmp_path: Path,
     (tmp_path / "news" / "broken.jsonl").write_text("{\n", encoding="utf-8")
     done = run_here(*_command(bert, "texts=news", "corpora=data/prepared/own", "steps=10"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "65 of 75 texts hold no segment of dev or test" in done.stdout, done.stdout  # those begin with the same words
+    assert "65 of 75 texts hold no segment of dev or test" in done.stdout, done.stdout  # others begin with the same words
     assert "1 can't be read" in done.stderr
     assert "broken.jsonl" in done.stderr
     run = find_run(tmp_path, "adapted-1")
@@ -179,14 +179,14 @@ def test_the_command_tracks_a_run_and_names_the_next(bert: Path, tmp_path: Path,
     assert [point.step for point in history] == [10]
     assert f"{history[0].value:.1f}" in done.stdout
     (following,) = re.findall(r"haltung train .*", done.stdout)
-    assert "encoder=local" in following  # whose rates are not those of encoder=adapted
+    assert "encoder=local" in following  # encoder=adapted would have other learning rates
     epoch = ["training.epochs=1", "model=network", "corpus.max_length=64", "encoder.freeze_layers=0"]
     trained = run_here(*shlex.split(following)[1:], *corpus, *epoch, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
 
 
 def test_texts_of_several_inputs_may_share_names_and_ids(bert: Path, tmp_path: Path, new_store: Callable[[Path], Store]) -> None:
-    """In folders that have nothing in common, or one named twice."""
+    """In folders without a common parent, or if a file is named twice."""
     new_store(tmp_path)
     for folder, part in (("a", TEXTS[:30]), ("b", TEXTS[30:])):
         (tmp_path / folder).mkdir()
@@ -198,7 +198,7 @@ def test_texts_of_several_inputs_may_share_names_and_ids(bert: Path, tmp_path: P
 
 
 def test_two_at_once_do_not_share_a_folder(bert: Path, tmp_path: Path, new_store: Callable[[Path], Store]) -> None:
-    """The second is told to wait; the first one's checkpoints stay."""
+    """The second is refused; the first one's checkpoints are kept."""
     new_store(tmp_path)
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS), encoding="utf-8")
     words = _command(bert, "texts=texts.jsonl", "steps=10")
@@ -219,7 +219,7 @@ def test_two_at_once_do_not_share_a_folder(bert: Path, tmp_path: Path, new_store
 
 @pytest.mark.slow
 def test_a_killed_one_goes_on(bert: Path, tmp_path: Path, new_store: Callable[[Path], Store], monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGKILL after the first checkpoint; the same run ends, and no step is done twice."""
+    """SIGKILL after the first checkpoint; the same run finishes, and no step is done twice."""
     monkeypatch.setattr(adapting, "PART", 50)  # as in the other process
     new_store(tmp_path)
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS), encoding="utf-8")
@@ -257,7 +257,7 @@ def test_a_killed_one_goes_on(bert: Path, tmp_path: Path, new_store: Callable[[P
 def test_mistakes_are_told_in_a_sentence(
     bert: Path, tmp_path: Path, new_store: Callable[[Path], Store], words: list[str], said: str
 ) -> None:
-    """Exit code 2, whatever is wrong."""
+    """Each with exit code 2."""
     new_store(tmp_path)
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "haltung.json").write_text("{}", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Class weights are undone in a trained model, where dev shows that they harm."""
+"""Class weights are undone in a trained model if dev shows that they harm."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ def _weighted(true: np.ndarray) -> np.ndarray:
 
 
 def test_the_weights_of_a_model_that_has_them_are_undone() -> None:
-    """What has been raised by the weights is calibrated again with a share of about 1."""
+    """For probabilities multiplied by the weights, the share to undo is about 1."""
     true, gold = _drawn(4000)
     assert share_to_undo(_weighted(true), gold, np.arange(4000), WEIGHTS) == pytest.approx(1.0, abs=0.15)
 
 
 def test_a_model_that_is_right_stays_as_it_is() -> None:
-    """Probabilities that are true already gain nothing."""
+    """Calibrated probabilities gain nothing."""
     true, gold = _drawn(4000)
     assert share_to_undo(true, gold, np.arange(4000), WEIGHTS) == 0.0
 
 
 def test_a_gain_that_may_be_chance_changes_nothing() -> None:
-    """The rows of few articles are few observations, however many they are."""
+    """Rows of few articles count as few observations, however many rows there are."""
     true, gold = _drawn(4000)
     assert share_to_undo(_weighted(true), gold, np.arange(4000) % 3, WEIGHTS) == 0.0
 
 
 def test_labels_weigh_what_texts_beside_add_of_them() -> None:
-    """Train has a label three times as often as its part from dev's source: weights say that."""
+    """Texts of other sources make the odds of a label 11 times as high: so does its weight."""
     task = tiny.scheme().stance
     common, rare = task.ids[0], task.ids[1]
 
@@ -74,7 +74,7 @@ def test_labels_weigh_what_texts_beside_add_of_them() -> None:
 
 @pytest.mark.slow
 def test_a_network_answers_with_the_weights_undone(bert: Path, tmp_path: Path) -> None:
-    """The bias of a head loses what its labels' weights are; other tasks stay as they are."""
+    """The bias of a head is reduced by a share of the log weights; other tasks stay unchanged."""
     articles = tiny.articles(60)
     train = [one for one in articles if one.labels["stance"] != "warning" or one.position == 0]
     dev = tiny.articles(30, seed=1)
@@ -101,7 +101,7 @@ def test_a_network_answers_with_the_weights_undone(bert: Path, tmp_path: Path) -
 
 
 def test_without_weights_there_is_nothing_to_undo(bert: Path) -> None:
-    """The same answers as before, for every task."""
+    """Answers stay the same for every task."""
     model = article.build(tiny.encoder(bert), ArticleSpec(max_length=32, window=8), tiny.scheme())
     dev = tiny.articles(6)
     before = model.probabilities(dev)

@@ -1,4 +1,4 @@
-"""Models of few labels: heads that are what scikit-learn fits, from labels or descriptions."""
+"""Few-shot models: their heads equal scikit-learn's, fitted to labels or descriptions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROWS = np.arange(0, 40)
 
 @pytest.fixture(scope="module")
 def vectors():
-    """Of 60 texts and of three descriptions."""
+    """The vectors of 60 texts and of three descriptions."""
     rng = np.random.default_rng(1)
     return rng.normal(2, 3, (60, 8)), rng.normal(-1, 1, (3, 8))
 
@@ -39,7 +39,7 @@ def answers(read, parts):
 
 @pytest.mark.parametrize("labels", [2, 3])
 def test_a_head_is_a_logistic_regression_of_standardised_vectors(vectors, labels):
-    """The centre and the scale of the vectors are in its weights; absent labels are never said."""
+    """Its weights include mean and scale of the vectors; absent labels are never predicted."""
     read, said = vectors
     gold = np.arange(40) % labels
     parts = head(read, ROWS, np.eye(3, dtype=int)[gold], said, "single", FewShotSpec(description=0))
@@ -49,7 +49,7 @@ def test_a_head_is_a_logistic_regression_of_standardised_vectors(vectors, labels
 
 
 def test_several_labels_are_as_many_regressions(vectors):
-    """One with all rows, or none, has no doubt."""
+    """A label that all rows have, or none has, is predicted with certainty."""
     read, said = vectors
     gold = np.column_stack([np.arange(40) % 2, np.ones(40, int), np.zeros(40, int)])
     weight, bias = head(read, ROWS, gold, said, "multi", FewShotSpec(description=0))
@@ -60,7 +60,7 @@ def test_several_labels_are_as_many_regressions(vectors):
 
 
 def test_descriptions_are_texts_of_their_labels(vectors):
-    """Without a single label each is nearest to its own description, wherever these lie."""
+    """Without any label, a description is classified as its own label, wherever they lie."""
     read, said = vectors
     parts = head(read, ROWS[:0], np.zeros((0, 3), int), said, "single", FewShotSpec())
     moved = (said - said.mean(axis=0)) + read.mean(axis=0)
@@ -68,7 +68,7 @@ def test_descriptions_are_texts_of_their_labels(vectors):
 
 
 def test_at_most_so_many_segments_of_a_label_are_drawn():
-    """Unlabelled ones never; all of a label that has fewer."""
+    """Unlabelled segments are never drawn; a label with fewer segments contributes all of them."""
     task = tiny.scheme()["stance"]
     segments = [replace(one, labels={**one.labels, "stance": None}) if number < 30 else one for number, one in enumerate(SEGMENTS)]
     rows = drawn(segments, task, 4, random.Random(0))
@@ -77,7 +77,7 @@ def test_at_most_so_many_segments_of_a_label_are_drawn():
 
 
 def test_a_model_of_few_labels_is_a_network_like_any_other(bert, tmp_path):
-    """Its bundle is of that kind, and predicts as it did."""
+    """Its bundle is a network bundle with the same predictions."""
     model = fit(SEGMENTS, tiny.scheme(), tiny.encoder(bert), FewShotSpec(max_length=32, tune="frozen", shots=8), 1)
     folder = bundle.save(model, tmp_path / "bundle")
     loaded = bundle.load(folder)
@@ -85,17 +85,17 @@ def test_a_model_of_few_labels_is_a_network_like_any_other(bert, tmp_path):
     for task, values in model.probabilities(SEGMENTS, precision="fp32").items():
         assert loaded.probabilities(SEGMENTS, precision="fp32")[task] == pytest.approx(values, abs=1e-6)
     right = [one.labels["stance"] == said.labels["stance"] for one, said in zip(SEGMENTS, loaded.predict(SEGMENTS), strict=True)]
-    assert np.mean(right) > 0.6  # of three labels, from an encoder that has learned nothing
+    assert np.mean(right) > 0.6  # three labels, and the encoder is untrained
 
 
 def test_nothing_to_learn_from_is_refused(bert):
-    """Neither labels nor descriptions."""
+    """If there are neither labels nor descriptions."""
     with pytest.raises(UserError, match="'topic' has no label to learn from; give model"):
         fit(SEGMENTS, tiny.scheme(), tiny.encoder(bert), FewShotSpec(max_length=32, shots=0, description=0), 1)
 
 
 def test_a_corpus_without_labels_trains_by_its_scheme(bert, tmp_path, new_store):
-    """From the descriptions alone; what such models reached is said, with the number of labels."""
+    """From the descriptions; a message gives measured scores and the numbers of labels."""
     import json
 
     from command_line import write_corpus
@@ -120,7 +120,7 @@ def test_a_corpus_without_labels_trains_by_its_scheme(bert, tmp_path, new_store)
 
 
 def test_labels_in_train_alone_are_no_model_of_descriptions(tmp_path, new_store):
-    """Dev says nothing then, and the figures of models without any label say nothing either."""
+    """Dev can't be scored then, and the scores of models without any label do not apply."""
     import json
 
     from command_line import write_corpus
@@ -140,7 +140,7 @@ def test_labels_in_train_alone_are_no_model_of_descriptions(tmp_path, new_store)
 
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_what_is_said_of_descriptions_is_what_was_measured(root, language):
-    """The figures of both tasks, their labels, and the commonest label, as the page has them."""
+    """The scores and label counts of both tasks and of the commonest label, as documented."""
     page = (root / "experiments/2026-12-01-few-labels.md").read_text(encoding="utf-8")
     scheme = load(root / "configs/labels/diplomacy.yaml")
     sizes = [len(scheme["stance"]), len(scheme["topic"])]

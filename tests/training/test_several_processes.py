@@ -1,5 +1,5 @@
-"""Several processes that train one model: its curve is that of one process, and a killed process
-ends the run so that it can go on.
+"""Several processes that train one model: their curve equals that of one process, and a killed
+process ends the run so that it can be resumed.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from haltung.training.finetune import _arguments, _Rows, _Trainer
 from haltung.training.losses import loss
 from haltung.training.recipe import Training
 
-# All that is random is off, except for what is drawn in each epoch: order, and articles that fall
-# apart. Labels are missing, weighted and smoothed.
+# Nothing is random except what is drawn in each epoch: the order, and which articles are split
+# into sentences. Labels are missing, weighted and smoothed.
 _CURVES = """
 import json, os, random, signal, socket, sys
 from dataclasses import replace
@@ -112,13 +112,13 @@ for processes in (1, 3):
                 os.kill(other, signal.SIGKILL)
             sys.exit(f"one of {{processes}} processes has ended with {{os.waitstatus_to_exitcode(status)}}")
 """
-KINDS = {"network": 50, "dyads": 50, "taught": 30}  # and the least number of steps that are compared
+KINDS = {"network": 50, "dyads": 50, "taught": 30}  # and the minimum number of steps compared
 
 
 @pytest.fixture(scope="module")
 def curves(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for each number of processes, in which each kind of model was trained. They are
-    those of one program, placed as torchrun does it, so that libraries are imported once.
+    """A folder for each number of processes, with one training of each kind of model. All are
+    forked from one program with torchrun's variables, so that libraries are imported once.
     """
     folder, tests = tmp_path_factory.mktemp("curves"), str(Path(__file__).parents[1])
     code = _CURVES.format(tests=tests, bert=str(bert), folder=str(folder), kinds=list(KINDS))
@@ -134,7 +134,7 @@ def _read(folder: Path) -> dict[str, Any]:
 
 
 def _assert_alike(one: Any, other: Any, steps: int) -> None:
-    """The same curve within 1e-3 at each point, the same number of tokens, the same answers."""
+    """Assert that curves agree within 1e-3, answers within 1e-2, and token counts exactly."""
     assert [point.keys() for point in one[0]] == [point.keys() for point in other[0]]
     for before, after in zip(one[0], other[0], strict=True):
         for key in ("epoch", "step", "loss", "dev_score"):
@@ -147,9 +147,9 @@ def _assert_alike(one: Any, other: Any, steps: int) -> None:
 
 @pytest.mark.slow
 def test_several_processes_have_the_curve_of_one(curves: Path) -> None:
-    """On the same batches, with a model of texts, one of articles and their dyads, and one that has
-    a teacher and is an average of the weights; three can't share them evenly, and some batches hold
-    too few articles for all. The average is the same in all of them, and one writes it.
+    """For models of texts, of articles with dyads, and with a teacher and averaged weights; three
+    processes can't share the batches evenly, and some batches have too few articles for all. The
+    average is the same in all processes, and one of them writes it.
     """
     alone = _read(curves / "1")
     for kind, found in _read(curves / "3").items():
@@ -160,7 +160,7 @@ def test_several_processes_have_the_curve_of_one(curves: Path) -> None:
 
 
 def test_the_parts_of_a_batch_have_the_mean_of_the_whole() -> None:
-    """Over labelled rows as they weigh, however unevenly they are shared; a part without any counts
+    """Weighted by labelled rows, however unevenly they are shared; a part without any counts
     nothing.
     """
     chance, scheme = random.Random(1), tiny.scheme()
@@ -194,7 +194,7 @@ def test_the_parts_of_a_batch_have_the_mean_of_the_whole() -> None:
         (("launcher=ddp", "processes=two"), ("processes", "'two'", "whole number")),
         (("launcher=ddp",), ("0 processes", "0 GPUs", "give processes=2")),
         (("launcher=ddp", "processes=1"), ("1 processes", "give processes=2")),
-        # Without GPUs the libraries below would train as launcher=ddp does, and say nothing.
+        # Without GPUs these libraries would silently train as launcher=ddp does.
         pytest.param(
             ("launcher=fsdp", "processes=2", "training.ema_decay=null"),
             ("launcher=fsdp", "GPUs", "launcher=ddp"),
@@ -220,7 +220,7 @@ def test_processes_that_can_not_train_together_are_refused(
 
 @pytest.mark.parametrize("name", ["RANK", "WORLD_SIZE"])
 def test_a_place_that_is_no_number_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """As a shell variable of the same name may be."""
+    """A shell variable of the same name may have such a value."""
     monkeypatch.setenv(name, "abc")
     write_corpus(tmp_path, 8)
     done = run_here("train", *LINEAR, cwd=tmp_path)
@@ -230,7 +230,7 @@ def test_a_place_that_is_no_number_is_named(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.slow
 def test_a_mistake_is_told_once(tmp_path: Path) -> None:
-    """By the first of the processes that torchrun has started."""
+    """Only the first of torchrun's processes reports it."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run([*launcher, "-m", "haltung", "train", "corpus=neews"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.count("did you mean")) == (1, 1), done.stderr
@@ -240,7 +240,7 @@ def test_a_mistake_is_told_once(tmp_path: Path) -> None:
 def test_a_mistake_of_a_later_process_waits_for_the_first(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rank: str
 ) -> None:
-    """It is told all the same where the first has not ended it by then."""
+    """It is still reported if the first process has not ended it by then."""
     waited: list[str] = []
     monkeypatch.setenv("LOCAL_RANK", rank)
     monkeypatch.setattr("haltung.cli.time.sleep", lambda _: waited.append(capsys.readouterr().err))
@@ -262,7 +262,7 @@ def test_a_killed_process_ends_the_run_and_it_goes_on(
     bert: Path, tmp_path: Path, new_store: Callable[[Path], Store], monkeypatch: pytest.MonkeyPatch, rank: int
 ) -> None:
     """SIGKILL after the first checkpoint, of the process that tracks the run or of the other: one
-    sentence, a run that has failed, no process left; then the same run ends, with one bundle.
+    sentence, a failed run, no process left; when resumed, the same run ends with one bundle.
     """
     write_corpus(tmp_path, 80)
     new_store(tmp_path)
@@ -286,10 +286,10 @@ def test_a_killed_process_ends_the_run_and_it_goes_on(
     assert "resume=true" in text
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
     failed: Any = find_run(tmp_path, "tiny-1")
-    # The process that is left says why, or the launcher where torchrun has ended it before.
+    # The error is that of the remaining process, or the launcher's if torchrun has ended it first.
     said_by = [f"process {rank} of 2 has ended (SIGKILL)"] + ["another process of this training has ended"] * rank
     assert (failed.status, any(why in failed.tags["haltung.error"] for why in said_by)) == ("FAILED", True), failed.tags
-    if rank:  # either goes on in the same way
+    if rank:  # resuming works the same way in both cases
         return
     resumed = run_here(*words, "resume=true", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
@@ -303,7 +303,7 @@ def test_a_killed_process_ends_the_run_and_it_goes_on(
 
 
 def test_no_more_processes_are_started_than_there_are_gpus(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two of them would share one, and fail."""
+    """Two of them would share a GPU, and fail."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     write_corpus(tmp_path, 8)
     done = run_here(*recipe(bert, "processes=3"), cwd=tmp_path)
@@ -327,7 +327,7 @@ def test_one_process_uses_one_of_several_gpus(bert: Path, tmp_path: Path, monkey
 def test_it_is_said_that_other_gpus_are_idle(
     bert: Path, tmp_path: Path, new_store: Callable[[Path], Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the key that uses them all; not with the linear model, which needs none."""
+    """The message names the key that uses them; the linear model needs none and says nothing."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     write_corpus(tmp_path, 40)
     new_store(tmp_path)

@@ -1,4 +1,4 @@
-"""What several coders gave is learned as a distribution, and scored against the majority."""
+"""Labels of several coders are learned as a distribution, and scored against the majority."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DIVIDED = ({"stance": "for", "themes": ("a",)}, {"stance": "against", "themes": 
 
 
 def test_coders_who_differ_give_shares() -> None:
-    """The answer is the majority's; under another policy, or where all agree, there are none."""
+    """The label is the majority's; if all agree, or under another policy, there are no shares."""
     assert settle(DIVIDED, SCHEME, "soft") == {"stance": "for", "themes": ("a",)}
     found = shares(DIVIDED, SCHEME, "soft")
     assert found == {"stance": {"for": 2 / 3, "against": 1 / 3}, "themes": {"a": 2 / 3, "b": 1 / 3}}
@@ -34,7 +34,7 @@ def test_coders_who_differ_give_shares() -> None:
 
 
 def test_a_tie_has_no_answer_and_is_learned_from() -> None:
-    """Where a majority is asked for, the row is left out."""
+    """If a majority is required, the row is dropped."""
     tie = [{"stance": "for"}, {"stance": "against"}]
     assert settle(tie, STANCE, "soft") == {"stance": None}
     assert shares(tie, STANCE, "soft") == {"stance": {"for": 0.5, "against": 0.5}}
@@ -43,7 +43,7 @@ def test_a_tie_has_no_answer_and_is_learned_from() -> None:
 
 
 def test_a_sheet_keeps_shares_in_the_prepared_corpus(tmp_path: Path) -> None:
-    """They come back as they were, and count in its digest; a column of decisions wins."""
+    """They are read back unchanged and count in the digest; a column of decisions wins."""
     kinds = [("dafür", "dafür", ""), ("dafür", "dagegen", ""), ("dagegen", "dagegen", ""), ("dafür", "dagegen", "dagegen")]
     rows = [f"{number};Satz {number} über die Brücke am {number}. Mai;{number // 2};{';'.join(kinds[number % 4])}" for number in range(24)]
     (tmp_path / "codes.csv").write_text("\n".join(["id;Satz;Artikel;Anna;Ben;Haltung", *rows]), encoding="utf-8")
@@ -64,7 +64,7 @@ def test_a_sheet_keeps_shares_in_the_prepared_corpus(tmp_path: Path) -> None:
 
 
 def test_the_linear_model_learns_from_shares() -> None:
-    """Of four in five coders it learns another probability than of all of them, also of a tie."""
+    """Four of five coders give a lower probability than all five, and a tie a still lower one."""
     plain = [Segment(f"{n}", f"{'lob' if n % 2 else 'tadel'} wort {n % 7}", {"stance": ("against", "for")[n % 2]}) for n in range(40)]
     for kind in ("logistic", "svc"):
         spec, likely = LinearSpec(min_count=1, kind=kind, class_weight="none"), []
@@ -79,8 +79,8 @@ def test_the_linear_model_learns_from_shares() -> None:
 
 
 def test_a_distribution_of_one_label_is_that_label() -> None:
-    """With weights and smoothing, the loss and its gradient are those of the hard label; two
-    labels have the mean of both, as they weigh.
+    """The loss and its gradient equal those of the hard label, with weights and smoothing; for two
+    labels, the loss is the mean of both.
     """
     gold, weights = torch.tensor([0, 1, UNLABELLED, 1]), {"stance": torch.tensor([0.5, 1.5])}
     hot = torch.tensor([[1.0, 0.0], [0.0, 1.0], [UNLABELLED, UNLABELLED], [0.0, 1.0]])
@@ -98,7 +98,7 @@ def test_a_distribution_of_one_label_is_that_label() -> None:
 
 
 def test_shares_of_segments_are_a_table() -> None:
-    """An answer is 0 and 1, and a row that nobody labelled is not a number."""
+    """A hard label has 0 and 1, and an unlabelled row is NaN."""
     rows = [
         Segment("1", "x", {"stance": "against"}), Segment("2", "x", {"stance": None}, soft={"stance": {"for": 0.25, "against": 0.75}}),
         Segment("3", "x"),

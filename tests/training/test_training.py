@@ -1,5 +1,5 @@
-"""Fine-tuning: it learns, its rates fall with depth, it is repeatable, and can be killed and
-resumed.
+"""Fine-tuning: it learns, its learning rates fall with depth, it is reproducible, and it can be
+killed and resumed.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from haltung.training.recipe import Training, last_checkpoint
 
 RECIPE = Training(epochs=4, batch_size=16, encoder_rate=2e-3, head_rate=1e-2, patience=0, precision="fp32")
 SPEC = NetworkSpec(max_length=32)
-# Everything that is random in a training: order, dropout, and which rows are read without their
+# With all randomness of a training: order, dropout, and which rows are read without their
 # context.
 DROPPING = Training(**{**vars(RECIPE), "context_dropout": 0.3})
 AVERAGED = replace(DROPPING, ema_decay=0.9)
 WITH_CONTEXT = NetworkSpec(max_length=32, reads={"default": "context"})
 ARTICLE = ArticleSpec(max_length=32, window=8, alone=0.0)
-# By model: train, dev, and what is trained.
+# By model: train, dev, and the model's spec.
 EXAMPLES = {
     "network": (tiny.segments(160), tiny.segments(48, seed=1), WITH_CONTEXT),
     "article": (tiny.articles(40), tiny.articles(12, seed=1), ARTICLE),
@@ -66,7 +66,7 @@ def _train(bert: Path, folder: Path, recipe: Training = RECIPE, seed: int = 1, s
 
 
 def test_a_tiny_bert_learns_the_tiny_corpus(bert: Path, tmp_path: Path) -> None:
-    """The whole way, from pretrained weights to unseen sentences labelled right."""
+    """From pretrained weights to correct labels of unseen sentences."""
     recipe = Training(epochs=10, batch_size=8, encoder_rate=1e-3, head_rate=1e-2, patience=0, precision="fp32")
     trained = _train(bert, tmp_path / "c", recipe)
     unseen = tiny.segments(40, seed=2)
@@ -76,12 +76,12 @@ def test_a_tiny_bert_learns_the_tiny_corpus(bert: Path, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> FineTuned:
-    """The plain recipe with seed 1."""
+    """The model trained by the plain recipe with seed 1."""
     return _train(bert, tmp_path_factory.mktemp("plain") / "c")
 
 
 def test_the_reported_score_is_that_of_the_best_weights(trained: FineTuned) -> None:
-    """Early stopping and the report read the same macro-F1."""
+    """Early stopping and the report use the same macro-F1."""
     from haltung.evaluation.metrics.classification import evaluate
     from haltung.evaluation.predictions import score
 
@@ -95,14 +95,14 @@ def test_the_reported_score_is_that_of_the_best_weights(trained: FineTuned) -> N
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_curve(trained: FineTuned, bert: Path, tmp_path: Path) -> None:
-    """And another seed another one."""
+    """Another seed gives another curve."""
     same, other = (_train(bert, tmp_path / str(seed), seed=seed).history for seed in (1, 2))
     losses = [[point["loss"] for point in history if "loss" in point] for history in (trained.history, same, other)]
     assert losses[0] == losses[1]
     assert losses[0] != losses[2]
 
 
-# The libraries are imported once; each training has a process of its own.
+# The libraries are imported once; each training runs in its own process.
 _KILLED = """
     import os, signal, sys
     from pathlib import Path
@@ -126,7 +126,7 @@ TRAININGS = [*((kind, "DROPPING") for kind in EXAMPLES), ("article", "AVERAGED")
 
 @pytest.fixture(scope="module")
 def killed(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the checkpoints of each of ``TRAININGS``, killed in the third epoch's
+    """A folder with the checkpoints of all ``TRAININGS``, each killed during the third epoch's
     evaluation.
     """
     tests, folder = Path(__file__).parents[1], tmp_path_factory.mktemp("killed")
@@ -142,8 +142,8 @@ def killed(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_killed_training_ends_with_the_figures_of_an_unbroken_one(
     bert: Path, killed: Path, tmp_path: Path, kind: str, recipe: str
 ) -> None:
-    """SIGKILL in the third epoch's evaluation; resumed from the second's checkpoint, the curve is
-    the same to the last digit, and so are the weights.
+    """SIGKILL in the third epoch's evaluation; resumed from the second epoch's checkpoint, the
+    curve and the weights are exactly the same.
     """
     folder, settings = killed / f"{kind}-{recipe}", RECIPES[recipe]
     checkpoint = last_checkpoint(folder)
@@ -156,8 +156,8 @@ def test_a_killed_training_ends_with_the_figures_of_an_unbroken_one(
 
 
 def test_the_average_of_the_weights_takes_their_place_on_dev_alone(tmp_path: Path) -> None:
-    """A step keeps the given share of it, in the first ones less; the training goes on with the
-    weights.
+    """Each step keeps the given share of the average, less in the first steps; training continues
+    with the weights themselves.
     """
     model = torch.nn.Linear(1, 1, bias=False)
     model.weight.data.fill_(0.0)
@@ -178,8 +178,8 @@ def test_the_average_of_the_weights_takes_their_place_on_dev_alone(tmp_path: Pat
 
 
 def test_context_dropout_withholds_its_share_anew_in_each_epoch(bert: Path) -> None:
-    """A new third of the rows in each epoch, the same for the same seed and epoch, and none without
-    dropout.
+    """About a third of the rows, drawn anew in each epoch but the same for the same seed and epoch;
+    none without dropout.
     """
     model = build(tiny.encoder(bert), WITH_CONTEXT, tiny.scheme())
     segments = tiny.segments(300)
@@ -196,8 +196,8 @@ def test_context_dropout_withholds_its_share_anew_in_each_epoch(bert: Path) -> N
 
 
 def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:
-    """The state file is written last; where it is missing or cut, the checkpoint before it
-    counts.
+    """The state file is written last; if it is missing or truncated, the previous checkpoint is
+    used.
     """
     for step, text in ((10, "{}"), (20, '{"cut'), (30, None)):
         folder = tmp_path / f"checkpoint-{step}"
@@ -217,14 +217,14 @@ def test_without_resume_a_training_begins_anew(bert: Path, tmp_path: Path) -> No
 
 
 def test_training_stops_when_dev_gets_no_better(bert: Path, tmp_path: Path) -> None:
-    """Patience 1 and a rate too small to learn: it ends after the second epoch."""
+    """With patience 1 and a rate too small to learn, it ends after the second epoch."""
     recipe = Training(**{**vars(RECIPE), "encoder_rate": 1e-12, "head_rate": 1e-12, "patience": 1, "epochs": 4})
     assert len([point for point in _train(bert, tmp_path / "c", recipe).history if "dev_score" in point]) == 2
 
 
 def test_patience_survives_a_resume(bert: Path, tmp_path: Path) -> None:
-    """Stopped after the second of two epochs without improvement, whether or not it was interrupted
-    between them.
+    """It stops after the second epoch without improvement, also if it was interrupted and resumed
+    in between.
     """
 
     def interrupt(point: dict[str, float]) -> None:
@@ -239,7 +239,7 @@ def test_patience_survives_a_resume(bert: Path, tmp_path: Path) -> None:
 
 
 def test_accumulated_batches_learn_as_one_large_batch(bert: Path, tmp_path: Path) -> None:
-    """Two batches of 8 have the loss and the gradient of one batch of 16."""
+    """Two batches of 8 have the loss and the gradient norm of one batch of 16."""
     without_dropout, first = NetworkSpec(max_length=32, dropout=0.0, encoder_dropout=0.0), []
     for name, changes in (("one", {}), ("two", {"accumulation": 2, "batch_size": 8})):
         recipe = Training(**{**vars(RECIPE), "epochs": 1, **changes})  # type: ignore[arg-type]
@@ -250,7 +250,7 @@ def test_accumulated_batches_learn_as_one_large_batch(bert: Path, tmp_path: Path
 
 @pytest.mark.parametrize("changes", [{"class_weight": "inverse"}, {"label_smoothing": 0.2}])
 def test_the_trainer_weighs_and_smooths_as_the_recipe_says(bert: Path, tmp_path: Path, changes: dict[str, object]) -> None:
-    """Equality with torch's own cross-entropy, with weights counted by hand."""
+    """Equal to torch's own cross-entropy, with weights computed by hand."""
     recipe, scheme = Training(**{**vars(RECIPE), **changes}), tiny.scheme()  # type: ignore[arg-type]
     model = build(tiny.encoder(bert), SPEC, scheme)
     rows = _Rows(model, tiny.segments(40), recipe, 1)
@@ -273,7 +273,7 @@ def test_the_trainer_weighs_and_smooths_as_the_recipe_says(bert: Path, tmp_path:
 
 
 def _soft(rows: Sequence[Segment], sure: float = 0.9) -> dict[str, np.ndarray]:
-    """The probabilities of a teacher that knows the labels."""
+    """Return the probabilities of a teacher that knows the labels."""
     labels = {task.name: np.array([task.index(str(row.labels[task.name])) for row in rows]) for task in tiny.scheme()}
     return {
         name: np.where(np.arange(len(tiny.scheme()[name])) == gold[:, None], sure, (1 - sure) / (len(tiny.scheme()[name]) - 1))
@@ -284,8 +284,8 @@ def _soft(rows: Sequence[Segment], sure: float = 0.9) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("kind", ["network", "dyads"])
 @pytest.mark.parametrize("part", [0.0, 0.25, 1.0])
 def test_a_teacher_has_its_share_of_the_loss(bert: Path, tmp_path: Path, kind: str, part: float) -> None:
-    """Equality with torch's own, row by row, whatever is read together; where dyads are learned
-    their loss stays whole.
+    """Equal to torch's own for the rows of the batch, in whatever order; the loss of dyads is not
+    reduced.
     """
     rows, _, spec = EXAMPLES[kind]
     recipe, scheme, chance = replace(RECIPE, teacher_weight=part), tiny.scheme(), np.random.default_rng(1)
@@ -309,8 +309,8 @@ def test_a_teacher_has_its_share_of_the_loss(bert: Path, tmp_path: Path, kind: s
 
 @pytest.mark.parametrize("kind", ["network", "article"])
 def test_a_student_follows_its_teacher_where_labels_are_absent(bert: Path, tmp_path: Path, kind: str) -> None:
-    """No row has a stance, and the teacher takes each warning for support, and support for a
-    warning: so does the student; topics are learned from the labels.
+    """Without stance labels, the student copies a teacher that confuses warning and support; topics
+    are learned from the labels.
     """
     train, dev, spec = EXAMPLES[kind]
     swapped = {"warning": "support", "support": "warning", "neutral": "neutral"}
@@ -330,15 +330,15 @@ def test_a_student_follows_its_teacher_where_labels_are_absent(bert: Path, tmp_p
 
 @pytest.mark.parametrize("changes", [{"gradient_checkpointing": True}, {"group_by_length": False}])
 def test_variants_of_the_recipe_learn_too(bert: Path, tmp_path: Path, changes: dict[str, object]) -> None:
-    """Checkpointing of activations, and random batches."""
+    """Activation checkpointing, and batches that are not grouped by length."""
     trained = _train(bert, tmp_path / "c", Training(**{**vars(RECIPE), "epochs": 8, **changes}))  # type: ignore[arg-type]
     assert trained.best > 0.8
 
 
 @pytest.mark.parametrize(("tune", "parts"), [("full", {"heads", "encoder"}), ("frozen", {"heads"}), ("lora", {"heads", "lora"})])
 def test_only_what_is_tuned_changes(bert: Path, tmp_path: Path, tune: str, parts: set[str]) -> None:
-    """Frozen: the heads alone; lora: the heads and the low-rank updates; the pretrained weights
-    stay.
+    """frozen: the heads alone; lora: the heads and the low-rank updates, not the pretrained
+    weights.
     """
     recipe, spec = Training(**{**vars(RECIPE), "epochs": 1}), NetworkSpec(max_length=32, tune=tune)
     set_seed(1)
@@ -366,7 +366,7 @@ def test_rates_fall_with_depth_and_norms_are_not_decayed(bert: Path) -> None:
 
 
 def test_tokens_count_real_ones_only(trained: FineTuned) -> None:
-    """Padding is no work done."""
+    """Padding does not count."""
     lengths = sum(len(tokens) for tokens in trained.model.encode(tiny.segments(160))[0])
     assert trained.tokens == RECIPE.epochs * lengths
 
@@ -396,7 +396,7 @@ def test_a_recipe_out_of_range_is_refused(changes: dict[str, object], message: s
 
 
 def test_checkpoint_state_is_json(bert: Path, tmp_path: Path) -> None:
-    """What marks a checkpoint as whole is there after every epoch."""
+    """The file that marks a checkpoint as complete is written after every epoch."""
     _train(bert, tmp_path / "c", Training(**{**vars(RECIPE), "epochs": 1}))
     checkpoint = last_checkpoint(tmp_path / "c")
     assert checkpoint is not None
@@ -404,7 +404,7 @@ def test_checkpoint_state_is_json(bert: Path, tmp_path: Path) -> None:
 
 
 def test_a_first_training_that_builds_its_encoder_is_like_a_later_one(bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Building the embedded encoder draws random numbers; nothing must depend on them."""
+    """Building the embedded encoder draws random numbers, on which nothing may depend."""
     from haltung.encoders import embedded
 
     encoder = Encoder("tiny", "embedded", encoder_rate=2e-3, head_rate=1e-2)
@@ -427,7 +427,7 @@ def test_a_first_training_that_builds_its_encoder_is_like_a_later_one(bert: Path
 
 
 def _uneven() -> list[Segment]:
-    """Articles of 1 to 23 sentences, more than a window holds, and sentences without a position."""
+    """Return articles of 1 to 23 sentences (a window holds 8), and sentences without position."""
     sizes = (1, 23, 4, 9, 2, 16, 1, 7, 12, 3)
     rows = [row for number, size in enumerate(sizes) for row in tiny.articles(1, seed=number, size=size)]
     return [*rows, *tiny.segments(5, seed=77)]
@@ -436,7 +436,7 @@ def _uneven() -> list[Segment]:
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.95])
 @pytest.mark.parametrize("size", [1, 5, 16])
 def test_every_epoch_has_each_row_once_and_equally_many_batches(bert: Path, share: float, size: int) -> None:
-    """However many articles fall apart; no batch is empty, or twice as large as it should be."""
+    """However many articles are split; no batch is empty, or twice as large as it should be."""
     rows, spec = _uneven(), replace(ARTICLE, window=size, alone=share)
     examples = _Units(article.build(tiny.encoder(bert), spec, tiny.scheme()), rows, replace(RECIPE, batch_size=size), 1)
     orders = []
@@ -451,7 +451,7 @@ def test_every_epoch_has_each_row_once_and_equally_many_batches(bert: Path, shar
 
 
 def test_a_window_wider_than_a_batch_is_not_cut(bert: Path) -> None:
-    """A batch has room for it, so that an article is trained as it is predicted."""
+    """A batch has room for it, so that an article is read the same in training and prediction."""
     rows = _uneven()
     model = article.build(tiny.encoder(bert), ARTICLE, tiny.scheme())
     examples = _Units(model, rows, replace(RECIPE, batch_size=3), 1)
@@ -460,8 +460,8 @@ def test_a_window_wider_than_a_batch_is_not_cut(bert: Path) -> None:
 
 
 def test_articles_fall_apart_anew_in_each_epoch(bert: Path) -> None:
-    """About the share that the model names, the same for the same seed and epoch, and none without
-    it; the same share of segments of no article is read without its context.
+    """About the share given by the model's spec, the same for the same seed and epoch, and none at
+    0; the same share of segments without an article is read without context.
     """
     rows = tiny.articles(100, size=4)
 
@@ -482,7 +482,7 @@ def test_articles_fall_apart_anew_in_each_epoch(bert: Path) -> None:
 
 
 def test_gold_labels_stand_beside_the_logits_of_their_sentences(bert: Path) -> None:
-    """A batch gives each of its sentences the probabilities that the model predicts for it."""
+    """In each batch, a sentence has the probabilities that the model predicts for it."""
     model, rows = tiny.article_model(bert, window=8, alone=0.0), _uneven()
     examples = _Units(model, rows, replace(RECIPE, batch_size=8), 1)
     model.network.eval()
@@ -497,8 +497,8 @@ def test_gold_labels_stand_beside_the_logits_of_their_sentences(bert: Path) -> N
 
 
 def test_a_model_of_articles_learns_what_the_headline_alone_tells(bert: Path, tmp_path: Path) -> None:
-    """Topics stand in the headline, stances in the sentence; unseen articles have both right, and
-    their sentences alone the stance.
+    """Topics depend on the headline, stances on the sentence: both are learned for unseen articles,
+    and without headlines the stance alone.
     """
     recipe = replace(DROPPING, epochs=16, encoder_rate=2e-3, head_rate=2e-3)
     train, dev, unseen = tiny.articles(80), tiny.articles(20, seed=1), tiny.articles(30, seed=2)
@@ -517,7 +517,7 @@ def test_a_model_of_articles_learns_what_the_headline_alone_tells(bert: Path, tm
 
 @pytest.mark.slow
 def test_the_same_seed_trains_the_same_model_of_articles(bert: Path, tmp_path: Path) -> None:
-    """Bit by bit, with the same curve; another seed another one."""
+    """With the same curve and equal weights; another seed gives others."""
     recipe = replace(DROPPING, epochs=2)
     first, same, other = (_learn(bert, tmp_path / str(n), "article", recipe, seed) for n, seed in enumerate((1, 1, 2)))
     assert first.history == same.history
@@ -527,7 +527,7 @@ def test_the_same_seed_trains_the_same_model_of_articles(bert: Path, tmp_path: P
 
 
 def test_accumulated_batches_of_articles_make_one_step(bert: Path, tmp_path: Path) -> None:
-    """200 sentences in batches of 8, two a step: 13 steps an epoch, as for single texts."""
+    """200 sentences in batches of 8, two a step, make 13 steps an epoch, as with single texts."""
     recipe = replace(RECIPE, epochs=1, batch_size=8, accumulation=2)
     for kind, steps in (("article", 13), ("network", 10)):
         _learn(bert, tmp_path / kind, kind, recipe)
@@ -538,7 +538,7 @@ def test_accumulated_batches_of_articles_make_one_step(bert: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(("tune", "parts"), [("full", {"new", "encoder"}), ("frozen", {"new"}), ("lora", {"new", "lora"})])
 def test_only_what_is_tuned_changes_in_a_model_of_articles(bert: Path, tmp_path: Path, tune: str, parts: set[str]) -> None:
-    """All that is new always does; frozen: nothing else; lora: the low-rank updates too."""
+    """New parts are always trained; frozen: nothing else; lora: also the low-rank updates."""
     train, dev, spec = EXAMPLES["dyads"]
     spec = replace(spec, tune=tune)
     set_seed(1)
@@ -553,8 +553,8 @@ def test_only_what_is_tuned_changes_in_a_model_of_articles(bert: Path, tmp_path:
 
 
 def test_rows_without_a_label_are_read_and_not_learned_from(bert: Path, tmp_path: Path) -> None:
-    """Every second article has no topic and every third no stance: both are learned from the rest;
-    a task whose labels are all missing leaves its head as it was.
+    """Labels missing in every second or third article don't prevent learning from the rest; a task
+    without any label leaves its head unchanged.
     """
     train, dev, spec = EXAMPLES["article"]
     names = list(dict.fromkeys(row.article for row in train))
@@ -578,7 +578,7 @@ def test_rows_without_a_label_are_read_and_not_learned_from(bert: Path, tmp_path
 
 
 def test_a_model_of_articles_learns_a_multi_label_task(bert: Path, tmp_path: Path) -> None:
-    """None, one or both of two themes, one named by the headline and one by the sentence."""
+    """With none, one or both of two themes, one in the headline and one in the sentence."""
     scheme = parse({"name": "m", "tasks": {"themes": {"kind": "multi", "labels": ["army", "threat"]}}})
 
     def themes(rows: Sequence[Segment]) -> list[Segment]:
@@ -597,7 +597,7 @@ def test_a_model_of_articles_learns_a_multi_label_task(bert: Path, tmp_path: Pat
 
 
 def test_the_tokens_of_headlines_count(bert: Path, tmp_path: Path) -> None:
-    """Each sentence once and each headline once, and no padding."""
+    """Each sentence and each headline counts once, padding does not."""
     done = _learn(bert, tmp_path / "c", recipe=replace(RECIPE, epochs=2))
     assert isinstance(done.model, article.ArticleModel)
     rows = EXAMPLES["article"][0]
@@ -606,7 +606,7 @@ def test_the_tokens_of_headlines_count(bert: Path, tmp_path: Path) -> None:
 
 
 def test_checkpointing_of_activations_trains_a_model_of_articles(bert: Path, tmp_path: Path) -> None:
-    """The same loss, for less memory."""
+    """With the same loss."""
     losses = [
         next(p["loss"] for p in _learn(bert, tmp_path / str(on), recipe=replace(RECIPE, epochs=1, gradient_checkpointing=on)).history)
         for on in (False, True)

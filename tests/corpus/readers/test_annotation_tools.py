@@ -1,4 +1,4 @@
-"""Exports of Label Studio, doccano and Prodigy, as those tools write them."""
+"""Exports of Label Studio, doccano and Prodigy, in the formats of those tools."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ SCHEME = labels.parse(
 
 @pytest.fixture
 def scheme() -> Scheme:
-    """Two tasks with a label in common."""
+    """A scheme with two tasks that share a label."""
     return SCHEME
 
 
 def export(path: Path, items: object) -> str:
-    """Write one JSON document."""
+    """Write a JSON document."""
     path.write_text(json.dumps(items, ensure_ascii=False), encoding="utf-8")
     return str(path)
 
 
 def jsonl(path: Path, *rows: Mapping[str, Any]) -> str:
-    """Write one object a line."""
+    """Write one object per line."""
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return str(path)
 
 
 def choice(name: str, *chosen: str) -> dict[str, Any]:
-    """One answered ``<Choices>`` of Label Studio."""
+    """Return an answered ``<Choices>`` of Label Studio."""
     return {"from_name": name, "to_name": "text", "type": "choices", "origin": "manual", "value": {"choices": list(chosen)}}
 
 
 def item(id: int, *annotations: Mapping[str, Any], **data: Any) -> dict[str, Any]:
-    """One item of Label Studio's JSON export."""
+    """Return an item of Label Studio's JSON export."""
     return {
         "id": id,
         "data": {"text": f"Satz {id}.", **data},
@@ -59,28 +59,28 @@ def item(id: int, *annotations: Mapping[str, Any], **data: Any) -> dict[str, Any
 
 
 def annotation(*results: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """One annotation of Label Studio's JSON export."""
+    """Return an annotation of Label Studio's JSON export."""
     return {"id": 1, "completed_by": 1, "was_cancelled": False, "ground_truth": False, "result": list(results), **more}
 
 
 def prodigy(path: str, **more: Any) -> FlatLabels:
-    """A reader with the settings of ``corpus=prodigy``."""
+    """Return a reader with the settings of ``corpus=prodigy``."""
     return FlatLabels(path, chosen=("accept", "label"), key="_input_hash", annotator=("_annotator_id", "_session_id"), **more)
 
 
 def stances(reading: Reading) -> dict[str, object]:
-    """The stance of each segment."""
+    """Return the stance of each segment."""
     return {segment.id: segment.labels["stance"] for segment in reading.segments}
 
 
 def dropped(reading: Reading) -> list[tuple[str, str]]:
-    """Id and reason of each dropped row."""
+    """Return id and reason of each dropped row."""
     return [(entry.id, entry.reason) for entry in reading.dropped]
 
 
 def test_label_studio_json_is_read_with_its_data(tmp_path: Path, scheme: Scheme) -> None:
-    """Each choice goes to the task of its name; what was imported beside the text comes along under
-    the mapped columns.
+    """Each choice becomes the label of the task with its name; other imported data are read by the
+    mapped columns.
     """
     path = export(
         tmp_path / "a.json", [item(5, annotation(choice("topic", "security"), choice("stance", "neutral")), doc="d1", key="mine")]
@@ -93,14 +93,14 @@ def test_label_studio_json_is_read_with_its_data(tmp_path: Path, scheme: Scheme)
 
 
 def test_label_studio_items_without_an_id_get_one_of_their_place(tmp_path: Path, scheme: Scheme) -> None:
-    """As where the key is missing; null is no id, and none that several items share."""
+    """As if the key were missing: null is no id, even if several items have it."""
     items = [item(0, annotation(choice("stance", "neutral"))) | {"id": None} for _ in range(2)]
     reading = LabelStudio(export(tmp_path / "a.json", items)).read(scheme)
     assert [segment.id for segment in reading.segments] == ["a-1", "a-2"]
 
 
 def test_votes_in_label_studio_are_those_of_annotators_with_ids(tmp_path: Path, scheme: Scheme) -> None:
-    """A number, or an object with one; who can't be told apart has no vote."""
+    """Ids are numbers, or objects with one; annotators that can't be distinguished have no vote."""
     warning, threat = choice("stance", "warning"), choice("stance", "threat")
     coders = [(1, {"id": 2, "email": "b@x.de"}), (1, 1), (1, None)]
     items = [
@@ -112,14 +112,14 @@ def test_votes_in_label_studio_are_those_of_annotators_with_ids(tmp_path: Path, 
 
 
 def test_a_multi_label_choice_is_read(tmp_path: Path) -> None:
-    """Several chosen boxes are several labels, in the order of the scheme."""
+    """Several selected choices are several labels, in the order of the scheme."""
     scheme = labels.parse({"name": "m", "tasks": {"flags": {"kind": "multi", "labels": ["a", "b", "c"]}}})
     whole = export(tmp_path / "a.json", [item(1, annotation(choice("flags", "c", "a")))])
     assert LabelStudio(whole).read(scheme).segments[0].labels == {"flags": ("a", "c")}
 
 
 def test_cancelled_and_missing_annotations_are_dropped_with_their_reason(tmp_path: Path, scheme: Scheme) -> None:
-    """What the annotator skipped is counted, and a prediction is no annotation."""
+    """Skipped items are counted, and a prediction does not count as an annotation."""
     items = [
         item(1),
         item(2, annotation(choice("stance", "threat"), was_cancelled=True)),
@@ -132,13 +132,13 @@ def test_cancelled_and_missing_annotations_are_dropped_with_their_reason(tmp_pat
 
 
 def test_ground_truth_outweighs_every_other_annotation(tmp_path: Path, scheme: Scheme) -> None:
-    """An annotation that was marked as the truth needs no vote."""
+    """An annotation marked as ground truth overrules a majority."""
     items = [item(1, *[annotation(choice("stance", "threat"))] * 2, annotation(choice("stance", "warning"), ground_truth=True))]
     assert stances(LabelStudio(export(tmp_path / "a.json", items), annotators="majority").read(scheme)) == {"1": "warning"}
 
 
 def test_several_annotators_are_settled_as_asked(tmp_path: Path, scheme: Scheme) -> None:
-    """First, majority or unanimity; a tie is dropped with its reason, never guessed."""
+    """By first, majority or unanimity; a tie is dropped with its reason."""
     votes = [annotation(choice("stance", label)) for label in ("warning", "threat", "threat")]
     path = export(tmp_path / "a.json", [item(1, *votes), item(2, *votes[:2]), item(3, votes[0])])
     assert stances(LabelStudio(path, annotators="first").read(scheme)) == {"1": "warning", "2": "warning", "3": "warning"}
@@ -153,7 +153,7 @@ def test_several_annotators_are_settled_as_asked(tmp_path: Path, scheme: Scheme)
 
 
 def test_choices_of_another_name_are_reported(tmp_path: Path, scheme: Scheme) -> None:
-    """A slip in ``tasks`` names the choices there are."""
+    """For a typing error in ``tasks``, the message lists the choices in the file."""
     path = export(tmp_path / "a.json", [item(1, annotation(choice("haltung", "warning")))])
     with pytest.raises(UserError, match=r"no choices called 'haltun' \(for stance\), did you mean 'haltung'\?; there are haltung"):
         LabelStudio(path, tasks={"stance": "haltun"}).read(scheme)
@@ -166,7 +166,7 @@ def test_choices_of_another_name_are_reported(tmp_path: Path, scheme: Scheme) ->
 
 
 def test_a_choice_in_plain_german_is_mapped(tmp_path: Path, scheme: Scheme) -> None:
-    """Annotators click on words, the scheme has ids."""
+    """Annotators see German words, the scheme has ids."""
     path = export(tmp_path / "a.json", [item(1, annotation(choice("stance", "Warnung")))])
     assert stances(LabelStudio(path, labels={"Warnung": "stance/warning"}).read(scheme)) == {"1": "warning"}
     with pytest.raises(
@@ -193,7 +193,7 @@ def test_a_choice_in_plain_german_is_mapped(tmp_path: Path, scheme: Scheme) -> N
     ],
 )
 def test_a_broken_label_studio_export_is_reported(tmp_path: Path, scheme: Scheme, items: object, message: str) -> None:
-    """Whatever is not as Label Studio writes it ends in one sentence."""
+    """Any deviation from Label Studio's format gives one sentence."""
     path = tmp_path / "a.json"
     text = json.dumps(items).replace('"text": "Satz 1.", "text": 3', '"text": 3')
     path.write_text(text, encoding="utf-8")
@@ -202,8 +202,8 @@ def test_a_broken_label_studio_export_is_reported(tmp_path: Path, scheme: Scheme
 
 
 def test_doccano_lines_are_read_with_labels_of_both_tasks(tmp_path: Path, scheme: Scheme) -> None:
-    """One flat list serves both tasks; a label that only one task has needs no mapping, and meta
-    data come along.
+    """One list has the labels of both tasks; a label of a single task needs no mapping, and
+    metadata are read.
     """
     path = jsonl(
         tmp_path / "a.jsonl",
@@ -224,13 +224,13 @@ def test_doccano_lines_are_read_with_labels_of_both_tasks(tmp_path: Path, scheme
     "row", [{"text": "Satz.", "labels": ["threat"]}, {"text": "Satz.", "cats": ["threat"]}, {"data": "Satz.", "label": ["threat"]}]
 )
 def test_older_doccano_exports_are_read(tmp_path: Path, scheme: Scheme, row: dict[str, object]) -> None:
-    """The fields have been renamed more than once."""
+    """The fields were renamed more than once."""
     (segment,) = FlatLabels(jsonl(tmp_path / "a.jsonl", {"id": 1, **row})).read(scheme).segments
     assert (segment.text, segment.labels["stance"]) == ("Satz.", "threat")
 
 
 def test_a_label_of_two_tasks_must_say_which(tmp_path: Path, scheme: Scheme) -> None:
-    """A guess here would label every neutral sentence wrongly; one mapping settles it."""
+    """A guess could mislabel every neutral sentence; a mapping resolves it."""
     path = jsonl(tmp_path / "a.jsonl", {"id": 1, "text": "Satz.", "label": ["neutral", "Krieg"]})
     with pytest.raises(
         UserError, match=r"line 1: the label 'neutral' is in several tasks \(topic, stance\); say which one with labels: \{neutral:"
@@ -249,14 +249,14 @@ def test_a_label_of_two_tasks_must_say_which(tmp_path: Path, scheme: Scheme) -> 
     ],
 )
 def test_a_mapping_to_nothing_is_reported(tmp_path: Path, scheme: Scheme, mapping: dict[str, str], message: str) -> None:
-    """The right side of the mapping is checked before any line is read."""
+    """The targets of the mapping are checked before any line is read."""
     path = jsonl(tmp_path / "a.jsonl", {"id": 1, "text": "Satz.", "label": ["threat"]})
     with pytest.raises(UserError, match=message):
         FlatLabels(path, labels=mapping).read(scheme)
 
 
 def test_doccano_files_of_several_annotators_are_settled(tmp_path: Path, scheme: Scheme) -> None:
-    """Without collaborative annotation doccano writes one file per annotator, with all examples."""
+    """Without collaborative annotation, doccano writes one file per annotator with all examples."""
     paths = [
         jsonl(tmp_path / f"{name}.jsonl", {"id": 1, "text": "Satz 1.", "label": first}, {"id": 2, "text": "Satz 2.", "label": second})
         for name, first, second in (("anna", ["warning"], []), ("ben", ["threat"], ["threat"]), ("cem", ["threat"], []))
@@ -267,14 +267,14 @@ def test_doccano_files_of_several_annotators_are_settled(tmp_path: Path, scheme:
 
 
 def test_one_id_with_two_texts_in_two_files_is_refused(tmp_path: Path, scheme: Scheme) -> None:
-    """The files are of two projects; one of the labels would stand on the other's text."""
+    """The files are from two projects; otherwise a label would be assigned to the wrong text."""
     paths = [jsonl(tmp_path / f"{name}.jsonl", {"id": 1, "text": f"Satz {name}.", "label": ["threat"]}) for name in "ab"]
     with pytest.raises(UserError, match=r"b\.jsonl, line 1: the id '1' is already used at .*a\.jsonl, line 1 with another text"):
         FlatLabels(paths).read(scheme)
 
 
 def test_a_line_without_a_column_of_labels_is_unlabelled(tmp_path: Path, scheme: Scheme) -> None:
-    """And the columns that were looked for are told."""
+    """The reason lists the columns that were searched for."""
     reading = prodigy(jsonl(tmp_path / "a.jsonl", {"text": "Satz.", "answer": "accept"})).read(scheme)
     assert [(row.reason, row.detail) for row in reading.dropped] == [
         ("unlabelled", "it has none of the columns accept, label, only text, answer")
@@ -302,8 +302,8 @@ def test_a_line_without_a_column_of_labels_is_unlabelled(tmp_path: Path, scheme:
     ],
 )
 def test_a_broken_doccano_line_is_refused_or_dropped(tmp_path: Path, scheme: Scheme, row: dict[str, object], message: str) -> None:
-    """Whatever is not as doccano writes it ends in one sentence, or in the list of what was
-    dropped.
+    """Any deviation from doccano's format gives one sentence, or an entry in the list of dropped
+    rows.
     """
     path = jsonl(tmp_path / "a.jsonl", {"id": 0, "text": "Gut.", "label": ["threat"]}, row)
     with pytest.raises(UserError, match=message):
@@ -313,7 +313,7 @@ def test_a_broken_doccano_line_is_refused_or_dropped(tmp_path: Path, scheme: Sch
 
 
 def test_prodigy_lines_are_read(tmp_path: Path, scheme: Scheme) -> None:
-    """Chosen options and binary answers are read; what was rejected or ignored is dropped with its
+    """Selected options and binary answers are read; rejected or ignored ones are dropped with a
     reason.
     """
     options = [{"id": "warning", "text": "Warnung"}, {"id": "threat", "text": "Drohung"}]
@@ -331,8 +331,8 @@ def test_prodigy_lines_are_read(tmp_path: Path, scheme: Scheme) -> None:
 
 
 def test_two_questions_to_one_annotator_make_one_segment(tmp_path: Path, scheme: Scheme) -> None:
-    """Topic and stance may be annotated one after the other; the input hash shows that the text is
-    the same.
+    """Topic and stance may be annotated separately; the input hash shows that the
+    text is the same.
     """
     path = jsonl(
         tmp_path / "a.jsonl",
@@ -344,7 +344,7 @@ def test_two_questions_to_one_annotator_make_one_segment(tmp_path: Path, scheme:
 
 
 def test_prodigy_annotators_are_settled(tmp_path: Path, scheme: Scheme) -> None:
-    """Sessions with the same text vote."""
+    """Annotators of the same text vote."""
     rows = [
         {"text": "Satz.", "_input_hash": 1, "accept": [label], "answer": "accept", "_annotator_id": name}
         for name, label in (("a", "warning"), ("b", "threat"), ("c", "threat"))
@@ -365,8 +365,8 @@ def test_prodigy_annotators_are_settled(tmp_path: Path, scheme: Scheme) -> None:
     ],
 )
 def test_a_broken_prodigy_line_is_refused_or_dropped(tmp_path: Path, scheme: Scheme, row: dict[str, object], message: str) -> None:
-    """Whatever is not as Prodigy writes it ends in one sentence, or in the list of what was
-    dropped.
+    """Any deviation from Prodigy's format gives one sentence, or an entry in the list of dropped
+    rows.
     """
     path = jsonl(tmp_path / "a.jsonl", {"text": "Gut.", "_input_hash": 1, "accept": ["threat"], "answer": "accept"}, row)
     with pytest.raises(UserError, match=message):

@@ -1,5 +1,5 @@
-"""Every reader is tried with every way in which a file can be broken: one sentence each, and never
-a traceback.
+"""Every reader is tested with every kind of broken file: each gives one sentence, never a
+traceback.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from haltung.corpus.readers.xstance import XStance
 from haltung.errors import UserError
 from haltung.labels import Scheme
 
-# The tasks of all the sources in one, so that one scheme serves every reader.
+# The tasks of all sources in one scheme, which serves every reader.
 SCHEME = labels.parse(
     {
         "name": "all",
@@ -49,8 +49,8 @@ STEM = "quelle"
 
 @dataclass(frozen=True)
 class Case:
-    """A reader's file: its ending, how a reader of a file is made, and one good row with a slot for
-    the text and the label.
+    """A reader's file: its suffix, a factory of its reader, and a valid row with slots for text and
+    label.
     """
 
     ending: str
@@ -61,7 +61,7 @@ class Case:
     header: str = ""
 
     def write(self, folder: Path, *rows: tuple[str, str, str]) -> Path:
-        """Write rows of (id, text, label); returns the file."""
+        """Write rows of (id, text, label); return the file."""
         path = folder / f"{STEM}{self.ending}"
         made = [self.row(*row) for row in rows]
         if self.kind == "json":
@@ -74,40 +74,40 @@ class Case:
 
 
 def plain(id: str, text: str, label: str) -> dict[str, Any]:
-    """A row of our own JSONL."""
+    """Return a row of our own JSONL."""
     return {"id": id, "text": text, "stance": label}
 
 
 def studio(id: str, text: str, label: str) -> dict[str, Any]:
-    """An item of Label Studio."""
+    """Return an item of Label Studio."""
     result = {"from_name": "stance", "to_name": "text", "type": "choices", "value": {"choices": [label]}}
     return {"id": id, "data": {"text": text}, "annotations": [{"result": [result]}]}
 
 
 def embedded(id: str, text: str, label: str) -> dict[str, Any]:
-    """An article of the embedded corpus."""
+    """Return an article of the embedded corpus."""
     return {"article": id, "title": "Titel", "segments": [{"text": text, "topic": "security", "stance": label, "dyads": []}]}
 
 
 def swiss(id: str, text: str, label: str) -> dict[str, Any]:
-    """A row of x-stance."""
+    """Return a row of x-stance."""
     return {"id": id, "question_id": 1, "question": "Soll das sein?", "comment": text, "label": label, "topic": "economy", "language": "de"}
 
 
 def opinion(id: str, text: str, label: str) -> dict[str, Any]:
-    """A row of GerNTSA."""
+    """Return a row of GerNTSA."""
     return {"id": id, "opinion_snippet": text, "target": "Ada", "sentiment": {"polarity": label}}
 
 
 def standoff(path: str, **more: Any) -> Standoff:
-    """The annotations under test, on a good texts file beside them."""
+    """Return a reader of the annotations under test, with a valid file of texts beside them."""
     texts = Path(path).parent / "texte.jsonl"
     texts.write_text('{"title": "Titel", "text": "Es regnet."}\n', encoding="utf-8")
     return Standoff(path, str(texts), "wikinews", **more)
 
 
 def mark(id: str, text: str, label: str) -> dict[str, Any]:
-    """An annotation; whatever the text under test, it stands on the same good one."""
+    """Return an annotation of the same valid text, whatever the text under test."""
     return {
         "id": id,
         "row": 0,
@@ -122,7 +122,7 @@ def mark(id: str, text: str, label: str) -> dict[str, Any]:
 
 
 def xstance(path: str, **more: Any) -> XStance:
-    """The file under test as the training file of its folder."""
+    """Return a reader with the file under test as the training file of its folder."""
     return XStance(str(Path(path).parent), split_files={"train": [Path(path).name]}, **more)
 
 
@@ -157,12 +157,12 @@ document_readers = pytest.mark.parametrize(
 
 @pytest.fixture
 def scheme() -> Scheme:
-    """The tasks of all sources."""
+    """A scheme with the tasks of all sources."""
     return SCHEME
 
 
 def read(reader: Reader, scheme: Scheme) -> None:
-    """Read as ``prepare`` does, which refuses a source without any label."""
+    """Read as ``prepare`` does, which refuses a source without labels."""
     if unlabelled := reader.read(scheme).unlabelled:
         raise UserError(unlabelled)
 
@@ -178,14 +178,14 @@ def refused(reader: Reader, scheme: Scheme, message: str) -> str:
 
 @every_reader
 def test_a_good_file_is_read(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """The rows that the other tests break are good ones."""
+    """The rows that the other tests break are valid."""
     path = case.write(tmp_path, ("1", "Es regnet.", case.label), ("2", "Es schneit.", case.label))
     assert len(case.reader(str(path)).read(scheme).segments) == 2
 
 
 @every_reader
 def test_a_missing_file_is_named_with_the_nearest(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """A slip in a file's name is answered with the file that was meant."""
+    """For a typing error, the message suggests an existing file."""
     path = case.write(tmp_path, ("1", "Es regnet.", case.label))
     wrong = path.with_name(f"qelle{case.ending}")
     refused(case.reader(str(wrong)), scheme, rf"qelle{case.ending}: no such file, did you mean '{STEM}{case.ending}'\?")
@@ -193,7 +193,7 @@ def test_a_missing_file_is_named_with_the_nearest(tmp_path: Path, scheme: Scheme
 
 @every_reader
 def test_an_empty_file_is_reported(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """Nothing is not a corpus."""
+    """An empty file is not a corpus."""
     path = tmp_path / f"{STEM}{case.ending}"
     path.write_bytes(b"")
     refused(case.reader(str(path)), scheme, rf"{STEM}{case.ending} is empty; expected at least one row")
@@ -201,7 +201,7 @@ def test_an_empty_file_is_reported(tmp_path: Path, scheme: Scheme, case: Case) -
 
 @line_readers
 def test_a_file_of_blank_lines_is_reported(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """Blank lines are no rows."""
+    """Blank lines do not count as rows."""
     path = tmp_path / f"{STEM}{case.ending}"
     path.write_text(case.header + "\n\n", encoding="utf-8")
     refused(case.reader(str(path)), scheme, "has no rows; expected at least one")
@@ -209,7 +209,7 @@ def test_a_file_of_blank_lines_is_reported(tmp_path: Path, scheme: Scheme, case:
 
 @every_reader
 def test_a_directory_is_reported(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """A folder instead of a file; for the embedded corpus, one without any article."""
+    """A folder instead of a file; for the embedded corpus, a folder without articles."""
     path = tmp_path / f"{STEM}{case.ending}"
     path.mkdir()
     refused(case.reader(str(path)), scheme, r"is a directory; expected a file|has no file \*.jsonl")
@@ -218,8 +218,8 @@ def test_a_directory_is_reported(tmp_path: Path, scheme: Scheme, case: Case) -> 
 @every_reader
 @pytest.mark.parametrize("on_error", ["stop", "drop"])
 def test_a_latin_1_file_is_named_with_line_and_byte(tmp_path: Path, scheme: Scheme, case: Case, on_error: str) -> None:
-    """Half a file in the wrong encoding is no row-level fault: it is refused even where faulty rows
-    are dropped.
+    """The wrong encoding is not a fault of single rows: the file is refused even if faulty rows are
+    dropped.
     """
     path = case.write(tmp_path, ("1", "Grüße.", case.label))
     path.write_bytes(path.read_text(encoding="utf-8").encode("latin-1"))
@@ -238,7 +238,7 @@ def test_a_utf_16_file_is_reported(tmp_path: Path, scheme: Scheme, case: Case) -
 
 @jsonl_readers
 def test_a_truncated_line_is_named_with_line_and_column(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """A download that broke off ends in half a line; dropping takes out that line alone."""
+    """An interrupted download ends in an incomplete line; only that line is dropped."""
     path = case.write(tmp_path, ("1", "Es regnet.", case.label), ("2", "Es schneit.", case.label))
     path.write_bytes(path.read_bytes()[:-9])
     refused(case.reader(str(path)), scheme, rf"{STEM}.jsonl, line 2: column \d+: not JSON \(.*\); expected one whole object")
@@ -249,7 +249,7 @@ def test_a_truncated_line_is_named_with_line_and_column(tmp_path: Path, scheme: 
 
 @document_readers
 def test_a_truncated_document_is_named_with_line_and_column(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """Half a document has no rows that could be distinguished."""
+    """The rows of a truncated document can't be separated."""
     path = case.write(tmp_path, ("1", "Es regnet.", case.label))
     path.write_bytes(path.read_bytes()[:-9])
     refused(case.reader(str(path), on_error="drop"), scheme, rf"{STEM}.json, line 1, column \d+: not JSON \(.*\); was the file cut off\?")
@@ -257,7 +257,7 @@ def test_a_truncated_document_is_named_with_line_and_column(tmp_path: Path, sche
 
 @every_reader
 def test_a_nul_byte_is_named_with_its_line(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """A NUL byte is the mark of a damaged file."""
+    """A NUL byte indicates a damaged file."""
     path = case.write(tmp_path, ("1", "Es regnet.", case.label), ("2", "Es #.", case.label))
     path.write_bytes(path.read_bytes().replace(b"#", b"\0"))
     refused(case.reader(str(path)), scheme, rf"{STEM}{case.ending}, line \d: .*NUL byte")
@@ -265,7 +265,7 @@ def test_a_nul_byte_is_named_with_its_line(tmp_path: Path, scheme: Scheme, case:
 
 @line_readers
 def test_an_endless_line_is_refused(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """A line above the limit is a file of another format, whatever it holds."""
+    """A line above the limit indicates another format."""
     path = case.write(tmp_path, ("1", "Es regnet. " * 1_000_000, case.label))
     line = 2 if case.header else 1
     refused(case.reader(str(path), on_error="drop"), scheme, rf"line {line}: longer than 10,000,000 bytes, which no row is")
@@ -273,7 +273,7 @@ def test_an_endless_line_is_refused(tmp_path: Path, scheme: Scheme, case: Case) 
 
 @pytest.mark.parametrize("reader", [Jsonl, Csv])
 def test_the_limit_of_a_line_can_be_set(tmp_path: Path, scheme: Scheme, reader: type[Jsonl | Csv]) -> None:
-    """For the user's own files."""
+    """In readers of the user's own files."""
     path = tmp_path / "quelle.csv"
     path.write_text("x" * 300, encoding="utf-8")
     refused(reader(str(path), max_line_bytes=200), scheme, r"longer than 200 bytes.*\(max_line_bytes sets the limit\)")
@@ -281,13 +281,13 @@ def test_the_limit_of_a_line_can_be_set(tmp_path: Path, scheme: Scheme, reader: 
 
 @document_readers
 def test_a_document_above_the_limit_is_refused(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """A document is read as a whole, so its size is looked at first."""
+    """A document is read as a whole, so its size is checked first."""
     path = case.write(tmp_path, ("1", "Es regnet. " * 50, case.label))
     refused(case.reader(str(path), max_bytes=200), scheme, r"has [\d,]+ bytes, the limit is 200; export it in parts, or raise max_bytes")
 
 
 def test_a_line_of_50_megabytes_never_fills_the_memory(tmp_path: Path) -> None:
-    """The line is refused at its limit: reading it costs less memory than the line is long."""
+    """The line is refused at the limit: reading it takes less memory than its length."""
     path = tmp_path / "gross.jsonl"
     path.write_bytes(b'{"text": "' + b"x" * 50_000_000 + b'"}\n')
     program = textwrap.dedent(f"""
@@ -310,7 +310,7 @@ def test_a_line_of_50_megabytes_never_fills_the_memory(tmp_path: Path) -> None:
 
 @every_reader
 def test_an_unknown_label_is_named_with_position_and_nearest(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """A label outside the scheme stops the reading, or takes its row out, as configured."""
+    """A label outside the scheme stops reading, or its row is dropped, as configured."""
     path = case.write(tmp_path, ("1", "Es regnet.", case.label), ("2", "Es schneit.", case.label[:-1] + "x"))
     message = refused(
         case.reader(str(path)),
@@ -328,8 +328,8 @@ def test_an_unknown_label_is_named_with_position_and_nearest(tmp_path: Path, sch
     ids=[n for n in CASES if n not in ("gnad10", "prodigy")],
 )
 def test_a_duplicate_id_is_named_with_both_positions(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """Two rows under one id would be one row in every later table. 10kGNAD has no ids, Prodigy's
-    own are hashes.
+    """Two rows with the same id would be one row in later tables. 10kGNAD has no ids, Prodigy's own
+    are hashes.
     """
     path = case.write(tmp_path, ("1", "Es regnet.", case.label), ("1", "Es schneit.", case.label))
     message = refused(
@@ -346,8 +346,8 @@ def test_a_duplicate_id_is_named_with_both_positions(tmp_path: Path, scheme: Sch
     ids=[n for n in CASES if n not in ("csv", "gnad10", "standoff")],
 )
 def test_a_text_that_is_a_number_is_reported(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """A shifted column is seen at its first row. In CSV everything is text; stand-off annotations
-    hold none.
+    """A shifted column is detected at the first row. CSV cells are always text, and stand-off
+    annotations have no text.
     """
     path = case.write(tmp_path, ("1", "42", case.label))
     path.write_text(path.read_text(encoding="utf-8").replace('"42"', "42"), encoding="utf-8")
@@ -356,21 +356,21 @@ def test_a_text_that_is_a_number_is_reported(tmp_path: Path, scheme: Scheme, cas
 
 @every_reader
 def test_an_unknown_on_error_is_reported(tmp_path: Path, scheme: Scheme, case: Case) -> None:
-    """There are two ways to go on."""
+    """The message lists the allowed values."""
     path = case.write(tmp_path, ("1", "Es regnet.", case.label))
     refused(case.reader(str(path), on_error="sotp"), scheme, r"on_error is 'sotp', did you mean 'stop'\?; allowed are stop, drop")
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"\0" * 100 + b"PAR1", b"id,text\n"])
 def test_a_damaged_parquet_is_reported(tmp_path: Path, scheme: Scheme, content: bytes) -> None:
-    """Parquet is binary: other files are reported."""
+    """Parquet is binary; other files are refused."""
     path = tmp_path / "quelle.parquet"
     path.write_bytes(content)
     refused(Parquet(str(path)), scheme, "quelle.parquet is empty|quelle.parquet: not a Parquet file, or a damaged one")
 
 
 def test_a_truncated_parquet_is_reported(tmp_path: Path, scheme: Scheme) -> None:
-    """A copy that broke off lacks its footer."""
+    """An incomplete copy lacks the footer."""
     import pandas as pd
 
     path = tmp_path / "quelle.parquet"
@@ -380,7 +380,7 @@ def test_a_truncated_parquet_is_reported(tmp_path: Path, scheme: Scheme) -> None
 
 
 def test_a_parquet_with_other_rows_is_reported_by_row(tmp_path: Path, scheme: Scheme) -> None:
-    """Missing column, unknown label and duplicate id are reported as in the other formats."""
+    """Missing columns, unknown labels and duplicate ids are reported as in other formats."""
     import pandas as pd
 
     path = tmp_path / "quelle.parquet"
@@ -397,7 +397,7 @@ def test_a_parquet_with_other_rows_is_reported_by_row(tmp_path: Path, scheme: Sc
 
 
 def test_json_nested_without_end_is_reported(tmp_path: Path, scheme: Scheme) -> None:
-    """A bomb of brackets is no crash."""
+    """Endless brackets cause no crash."""
     path = tmp_path / "quelle.jsonl"
     path.write_text("[" * 200_000 + "\n", encoding="utf-8")
     refused(Jsonl(str(path)), scheme, r"line 1: (the JSON is nested too deeply|column \d+: not JSON)")
@@ -406,18 +406,18 @@ def test_json_nested_without_end_is_reported(tmp_path: Path, scheme: Scheme) -> 
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_read_past(tmp_path: Path) -> None:
-    """What editors on Windows write is no fault."""
+    """They are written by editors on Windows."""
     path = tmp_path / "quelle.jsonl"
     path.write_bytes(b"\xef\xbb\xbf{}\r\n{}\r\n")
     assert [line.strip() for line in lines(existing(path))] == ["{}", "{}"]
 
 
-# A text of which no two parts are the same.
+# A text without repeated parts.
 LONG = " ".join(f"Satz {number} verlässt den Rechner nicht." for number in range(12))
 
 
 def cut_short(message: str) -> bool:
-    """Whether a message has the beginning of the long text, and nowhere more than 80 characters."""
+    """Return whether a message has the start of the long text, and at most 80 characters of it."""
     return LONG[:70] in message and not any(LONG[at : at + 81] in message for at in range(len(LONG) - 80))
 
 
@@ -426,7 +426,7 @@ def cut_short(message: str) -> bool:
     [(case, part) for name, case in CASES.items() for part in ("label", "id") if part == "label" or name not in ("gnad10", "prodigy")],
 )
 def test_a_text_in_the_place_of_an_id_or_a_label_is_cut_short(tmp_path: Path, scheme: Scheme, case: Case, part: str) -> None:
-    """A column that was taken for another one is not printed whole, nor with what was dropped."""
+    """Messages shorten the text of a mistaken column, also in the list of dropped rows."""
     row = (LONG, "Es regnet.", case.label) if part == "id" else ("1", "Es regnet.", LONG)
     path = case.write(tmp_path, row, (LONG, "Es schneit.", case.label))
     assert cut_short(refused(case.reader(str(path)), scheme, "unknown|is already used"))
@@ -441,7 +441,7 @@ def test_a_text_in_the_place_of_an_id_or_a_label_is_cut_short(tmp_path: Path, sc
     ],
 )  # fmt: skip
 def test_a_text_in_the_place_of_another_field_is_cut_short(tmp_path: Path, scheme: Scheme, row: dict[str, object]) -> None:
-    """Whatever the field should have."""
+    """Whatever type the field has."""
     path = tmp_path / "quelle.jsonl"
     path.write_text(json.dumps({"id": "1", "text": "Es regnet.", **row}), encoding="utf-8")
     assert cut_short(refused(Jsonl(str(path)), scheme, "line 1"))
@@ -458,14 +458,14 @@ def test_a_text_in_the_place_of_another_field_is_cut_short(tmp_path: Path, schem
     ],
 )  # fmt: skip
 def test_a_text_where_names_should_be_is_cut_short(tmp_path: Path, scheme: Scheme, reader: Callable[..., Reader], content: str) -> None:
-    """A file without a header, or of another form."""
+    """In a file without header, or of another structure."""
     path = tmp_path / "quelle.csv"
     path.write_text(content, encoding="utf-8")
     assert cut_short(refused(reader(str(path)), scheme, "quelle"))
 
 
 def test_labels_that_are_texts_are_cut_short(tmp_path: Path) -> None:
-    """A scheme that was drafted from the wrong column has them, and each fault lists its labels."""
+    """As in a scheme drafted from the wrong column; each message lists its labels."""
     texts = labels.parse({"name": "all", "tasks": {"stance": {"labels": [LONG, "warning"]}}})
     path = CASES["jsonl"].write(tmp_path, ("1", "Es regnet.", LONG[:-1]))
     assert cut_short(refused(Jsonl(str(path)), texts, "unknown stance"))

@@ -25,7 +25,7 @@ def schemes(root: Path) -> dict[str, Scheme]:
 
 
 def jsonl(path: Path, *rows: Mapping[str, Any]) -> str:
-    """Write one object a line."""
+    """Write one object per line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return str(path)
@@ -35,7 +35,7 @@ def jsonl(path: Path, *rows: Mapping[str, Any]) -> str:
 
 
 def comment(number: int, **more: Any) -> dict[str, Any]:
-    """One row of x-stance."""
+    """Return a row of x-stance."""
     return {
         "id": number,
         "language": "de",
@@ -50,7 +50,7 @@ def comment(number: int, **more: Any) -> dict[str, Any]:
 
 
 def test_a_comment_of_xstance_has_its_question_as_target(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """The question stays reachable for splits by held-out target, and the author is the group."""
+    """Splits by held-out target can use the question, and the author is the group."""
     jsonl(tmp_path / "train.jsonl", comment(1), comment(2, language="fr"))
     (segment,) = XStance(str(tmp_path), split_files={"train": ["train.jsonl"]}).read(schemes["xstance"]).segments
     assert (segment.text, segment.target) == ("Das ist Meinung 1.", "Soll der Bund mehr Bahnhöfe bauen?")
@@ -59,7 +59,7 @@ def test_a_comment_of_xstance_has_its_question_as_target(tmp_path: Path, schemes
 
 
 def test_a_row_without_id_and_author_has_a_stable_id_and_its_question_as_group(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """The few-shot rows keep their ids when the file is sorted anew."""
+    """The few-shot rows keep their ids if the file is reordered."""
     rows = [{key: value for key, value in comment(number).items() if key not in ("id", "author")} for number in (1, 2)]
     jsonl(tmp_path / "a" / "few.jsonl", *rows)
     jsonl(tmp_path / "b" / "few.jsonl", *reversed(rows))
@@ -69,8 +69,8 @@ def test_a_row_without_id_and_author_has_a_stable_id_and_its_question_as_group(t
 
 
 def hub(folder: Path) -> str:
-    """A folder that ``datasets`` reads like a data set on the hub: without the column test_set, as
-    the hub's copy is.
+    """Return a folder that ``datasets`` reads like the hub's data set, which lacks the column
+    test_set.
     """
     jsonl(folder / "train.jsonl", comment(1), comment(2, language="fr"))
     jsonl(folder / "validation.jsonl", comment(3))
@@ -84,7 +84,7 @@ def hub(folder: Path) -> str:
 def test_the_test_sets_of_the_hub_follow_from_training(
     tmp_path: Path, schemes: dict[str, Scheme], monkeypatch: pytest.MonkeyPatch, test_set: str, expected: list[str]
 ) -> None:
-    """The hub lacks the column, but what is new against training tells it."""
+    """The hub lacks the column, but it follows from what is new compared with training."""
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
@@ -94,7 +94,7 @@ def test_the_test_sets_of_the_hub_follow_from_training(
 
 
 def test_an_unreachable_hub_is_named_with_the_way_out(schemes: dict[str, Scheme], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a network there are still local files."""
+    """The message suggests local files."""
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
@@ -116,20 +116,20 @@ def test_an_unreachable_hub_is_named_with_the_way_out(schemes: dict[str, Scheme]
     ],
 )
 def test_wrong_options_of_xstance_are_reported(schemes: dict[str, Scheme], options: dict[str, Any], message: str) -> None:
-    """Each option says what it may be."""
+    """The message lists what is allowed."""
     with pytest.raises(UserError, match=message):
         XStance(**options).read(schemes["xstance"])
 
 
 def test_a_language_that_is_not_there_is_reported(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """No silent empty corpus."""
+    """The corpus is not silently empty."""
     jsonl(tmp_path / "train.jsonl", comment(1))
     with pytest.raises(UserError, match="has no rows"):
         XStance(str(tmp_path), split_files={"train": ["train.jsonl"]}, language="it").read(schemes["xstance"])
 
 
 def test_the_real_xstance_is_read_whole(shared: Path, schemes: dict[str, Scheme]) -> None:
-    """4,739 rows to train on and 3,479 to test, none dropped, and no author on both sides."""
+    """4,739 training and 3,479 test rows, none dropped, and no author in both."""
     reading = XStance(str(shared / "xstance_de")).read(schemes["xstance"])
     assert (Counter(segment.split for segment in reading.segments), len(reading.dropped)) == ({"train": 4739, "test": 3479}, 0)
     groups = {split: {segment.article for segment in reading.segments if segment.split == split} for split in ("train", "test")}
@@ -140,7 +140,7 @@ def test_the_real_xstance_is_read_whole(shared: Path, schemes: dict[str, Scheme]
 
 
 def test_a_gnad10_article_is_a_group_of_its_own(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """Section and text are parted by a semicolon, and a quote inside the text is doubled."""
+    """A semicolon separates section and text, and quotes within the text are doubled."""
     path = tmp_path / "test.csv"
     path.write_text("Sport;'Der Läufer; er lief.'\nWeb;'Das ''Netz'' steht.'\n", encoding="utf-8")
     segments = Gnad10(str(path)).read(schemes["gnad10"]).segments
@@ -153,7 +153,7 @@ def test_a_gnad10_article_is_a_group_of_its_own(tmp_path: Path, schemes: dict[st
 
 
 def test_gnad10_from_the_hub_keeps_its_splits(tmp_path: Path, schemes: dict[str, Scheme], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The hub numbers the sections; they are read by their names."""
+    """The hub's numbers of sections become their names."""
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
@@ -176,12 +176,12 @@ def test_the_real_gnad10_is_read_whole(shared: Path, schemes: dict[str, Scheme])
 
 
 def opinion(id: str, text: str, target: str, polarity: str) -> dict[str, Any]:
-    """One row of GerNTSA."""
+    """Return a row of GerNTSA."""
     return {"id": id, "opinion_snippet": text, "target": target, "target_anchor": {"from": 0, "to": 3}, "sentiment": {"polarity": polarity}}
 
 
 def test_the_targets_of_one_sentence_are_one_group(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """Otherwise a split would train on its test sentences."""
+    """Otherwise training could include sentences of test."""
     path = tmp_path / "a.json"
     path.write_text(
         json.dumps([opinion("1", "Ada lobt Bo.", "Ada", "neutral"), opinion("2", "Ada lobt Bo.", "Bo", "positive")]), encoding="utf-8"
@@ -192,7 +192,7 @@ def test_the_targets_of_one_sentence_are_one_group(tmp_path: Path, schemes: dict
 
 
 def test_one_text_twice_under_one_id_is_read_twice(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """The source has such a pair, with two polarities: the checks settle it; the same id on another
+    """The source has such a pair with two polarities, left to cleaning; the same id with another
     text is a fault.
     """
     path = tmp_path / "a.json"
@@ -208,7 +208,7 @@ def test_one_text_twice_under_one_id_is_read_twice(tmp_path: Path, schemes: dict
 
 
 def test_the_real_gerntsa_is_read_whole(shared: Path, schemes: dict[str, Scheme]) -> None:
-    """3,792 pairs of a text and a target."""
+    """It has 3,792 pairs of a text and a target."""
     reading = GerNTSA(str(shared / "gerntsa" / "GerNTSA.json")).read(schemes["gerntsa"])
     assert Counter(segment.labels["polarity"] for segment in reading.segments) == {"neutral": 2255, "positive": 964, "negative": 573}
 
@@ -220,7 +220,7 @@ SENTENCES = ("Bern warnt Rom.", "Rom winkt ab.", "Es regnet.", "Die Bahn fährt.
 
 
 def article(id: str, *segments: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """One invented article."""
+    """Return an invented article."""
     return {
         "article": id,
         "date": "2027-02-09",
@@ -233,12 +233,12 @@ def article(id: str, *segments: Mapping[str, Any], **more: Any) -> dict[str, Any
 
 
 def labelled(text: str, **more: Any) -> dict[str, Any]:
-    """One of its segments."""
+    """Return a segment of an article."""
     return {"text": text, "topic": "diplomacy", "stance": "neutral", "dyads": [], **more}
 
 
 def test_an_article_becomes_its_segments_in_order(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """Ids count the segments; a context is made where a corpus is used, so none is copied here."""
+    """Ids count the segments; contexts are derived from the article later, and not stored here."""
     jsonl(tmp_path / "a.jsonl", article("d0001", *(labelled(sentence) for sentence in SENTENCES)))
     segments = Articles(str(tmp_path)).read(schemes["diplomacy"]).segments
     assert [segment.id for segment in segments] == [f"d0001-0{number}" for number in range(5)]
@@ -249,8 +249,8 @@ def test_an_article_becomes_its_segments_in_order(tmp_path: Path, schemes: dict[
 
 
 def test_a_segment_of_an_article_knows_its_headline_and_position(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """Counted in the article as it was written: where a segment is dropped, the others keep theirs;
-    a position of the file's own is none.
+    """Positions refer to the original article, also if a segment is dropped; positions in the file
+    are ignored.
     """
     segments = [labelled(sentence, position=7) for sentence in SENTENCES]
     segments[1] = labelled("Rom winkt ab.", stance="neutrl")
@@ -263,7 +263,7 @@ def test_a_segment_of_an_article_knows_its_headline_and_position(tmp_path: Path,
 
 
 def test_an_article_keeps_its_split_when_others_are_added(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """The split hangs on the article's id alone, so a grown corpus stays comparable."""
+    """The split depends only on the article's id, so an extended corpus stays comparable."""
     ids = [f"d{number:04d}" for number in range(200)]
     jsonl(tmp_path / "a.jsonl", *(article(id, labelled("Es regnet.")) for id in ids[:50]))
     before = {segment.article: segment.split for segment in Articles(str(tmp_path)).read(schemes["diplomacy"]).segments}
@@ -274,7 +274,7 @@ def test_an_article_keeps_its_split_when_others_are_added(tmp_path: Path, scheme
 
 
 def test_articles_are_spread_over_the_splits_as_promised() -> None:
-    """70, 10 and 20 per cent, within what chance allows at 5,000 articles."""
+    """70, 10 and 20 per cent, up to the random variation of 5,000 articles."""
     counts = Counter(split_of(f"d{number:05d}") for number in range(5000))
     assert {split: round(count / 5000, 1) for split, count in counts.items()} == {"train": 0.7, "dev": 0.1, "test": 0.2}
 
@@ -296,7 +296,7 @@ def test_articles_are_spread_over_the_splits_as_promised() -> None:
 def test_a_broken_article_is_named_with_line_and_segment(
     tmp_path: Path, schemes: dict[str, Scheme], row: dict[str, Any], message: str
 ) -> None:
-    """Whoever writes the corpus finds the line at once; dropping takes out that part alone."""
+    """The message gives the line; only that part is dropped."""
     path = jsonl(tmp_path / "a.jsonl", article("d0001", labelled("Gut.")), row)
     with pytest.raises(UserError, match=message):
         Articles(path).read(schemes["diplomacy"])
@@ -305,7 +305,7 @@ def test_a_broken_article_is_named_with_line_and_segment(
 
 
 def test_an_article_twice_in_a_file_leaves_nothing_of_the_second(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """Its further segments would go on with the first one."""
+    """Its other segments would be appended to the first one."""
     path = jsonl(tmp_path / "a.jsonl", article("d0001", labelled("Gut.")), article("d0001", labelled("Ja."), labelled("Nein.")))
     reading = Articles(path, on_error="drop").read(schemes["diplomacy"])
     assert [segment.text for segment in reading.segments] == ["Gut."]
@@ -313,15 +313,13 @@ def test_an_article_twice_in_a_file_leaves_nothing_of_the_second(tmp_path: Path,
 
 
 def test_a_folder_without_articles_is_reported(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """An empty folder is no empty corpus."""
+    """An empty folder does not count as an empty corpus."""
     with pytest.raises(UserError, match=r"has no file \*.jsonl; expected at least one"):
         Articles(str(tmp_path)).read(schemes["diplomacy"])
 
 
 def test_the_embedded_corpus_is_read_whole(root: Path, schemes: dict[str, Scheme]) -> None:
-    """At least 4,000 segments in at least 450 articles, every label of the stance among them,
-    nothing dropped.
-    """
+    """It has at least 4,000 segments in 450 articles with every stance, and none is dropped."""
     reading = Articles(str(root / "data" / "diplomacy")).read(schemes["diplomacy"])
     assert len(reading.segments) >= 4000
     assert len({segment.article for segment in reading.segments}) >= 450

@@ -1,4 +1,4 @@
-"""Stand-off annotations: text by position, checked, with headline and place in its article."""
+"""Stand-off annotations: texts cut out by position and verified, with headline and position."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def schemes(root: Path) -> dict[str, Scheme]:
 
 
 def real_news(annotations: Path, texts: Path, rounds: tuple[int, ...] | None = None) -> Union:
-    """The stand-off corpora, as ``corpus=real_news`` reads them."""
+    """Return a reader of the stand-off corpora, as in ``corpus=real_news``."""
     places = {"gnad10": "gnad10/test.csv", "wikinews": "wikinews/articles.jsonl", "bundestag": "bundestag"}
     return Union(
         [
@@ -38,7 +38,7 @@ def real_news(annotations: Path, texts: Path, rounds: tuple[int, ...] | None = N
 
 
 def jsonl(path: Path, *rows: Mapping[str, Any]) -> str:
-    """Write one object a line."""
+    """Write one object per line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return str(path)
@@ -48,7 +48,7 @@ SENTENCES = ("Bern warnt Rom.", "Rom winkt ab.", "Es regnet.", "Die Bahn fährt.
 
 
 def mark(text: str, sentence: str, row: int = 0, **more: Any) -> dict[str, Any]:
-    """One annotation on a sentence of a text."""
+    """Return an annotation of a sentence in a text."""
     start = text.index(sentence)
     return {
         "id": f"w{row:04d}-{start:02d}",
@@ -66,20 +66,20 @@ def mark(text: str, sentence: str, row: int = 0, **more: Any) -> dict[str, Any]:
 
 
 def wikinews(tmp_path: Path, text: str, title: str = "123 - Streit am Tunnel (2005-08-05)") -> str:
-    """A texts file with one article."""
+    """Write a file of texts with one article."""
     return jsonl(tmp_path / "articles.jsonl", {"title": title, "text": text})
 
 
 def gnad10(path: Path, *texts: str) -> str:
-    """A CSV in the format of 10kGNAD: no header, section and text, a quote in the text doubled."""
+    """Write a CSV like that of 10kGNAD: no header, section and text, quotes in the text doubled."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join("Web;'{}'\n".format(text.replace("'", "''")) for text in texts), encoding="utf-8")
     return str(path)
 
 
 def test_a_segment_is_cut_out_with_headline_and_date(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """Text by position; the headline without number and date, and no context: that is made of the
-    article.
+    """The headline has no number or date, and the context is empty, since it is derived from the
+    article later.
     """
     text = " ".join(SENTENCES)
     annotations = jsonl(tmp_path / "a.jsonl", mark(text, SENTENCES[0]))
@@ -90,8 +90,8 @@ def test_a_segment_is_cut_out_with_headline_and_date(tmp_path: Path, schemes: di
 
 
 def test_an_annotation_knows_its_headline_and_its_position_in_the_text(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """In the order of the text, whatever that of the annotations; each article counts from 0; where
-    there is no headline it is empty.
+    """In the order of the text, not of the annotations; each article counts from 0; a missing
+    headline is empty.
     """
     text = " ".join(SENTENCES)
     marks = [mark(text, SENTENCES[index], row) for row, index in ((0, 4), (1, 2), (0, 0), (1, 1), (0, 3))]
@@ -109,7 +109,7 @@ def test_an_annotation_knows_its_headline_and_its_position_in_the_text(tmp_path:
 
 
 def test_positions_count_characters_not_bytes(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """An emoji or umlaut before the segment shifts nothing."""
+    """An emoji or umlaut before the segment does not shift it."""
     text = "Äöü 🚂 vorab. Wien schweigt."
     annotations = jsonl(tmp_path / "a.jsonl", mark(text, "Wien schweigt."))
     assert Standoff(annotations, wikinews(tmp_path, text), "wikinews").read(schemes["diplomacy"]).segments[0].text == "Wien schweigt."
@@ -133,7 +133,7 @@ def test_positions_count_characters_not_bytes(tmp_path: Path, schemes: dict[str,
 def test_an_annotation_that_does_not_fit_its_text_is_refused(
     tmp_path: Path, schemes: dict[str, Scheme], change: dict[str, Any], message: str
 ) -> None:
-    """Another version of the texts would put every label on the wrong words."""
+    """With another version of the texts, all labels would refer to the wrong words."""
     text = SENTENCES[0]
     annotations = jsonl(tmp_path / "a.jsonl", {**mark(text, text), **change})
     with pytest.raises(UserError, match=message):
@@ -143,14 +143,14 @@ def test_an_annotation_that_does_not_fit_its_text_is_refused(
 
 
 def test_missing_texts_are_named_with_their_public_source(tmp_path: Path, root: Path, schemes: dict[str, Scheme]) -> None:
-    """The texts may not be shipped; the message says where to get them."""
+    """The texts may not be redistributed; the message says where to get them."""
     with pytest.raises(UserError, match=r"test.csv: no such file, and no folder .*; test.csv of 10kGNAD is at github.com/tblock/10kGNAD"):
         real_news(root, tmp_path).read(schemes["diplomacy"])
 
 
 def test_a_broken_texts_file_is_never_read_past(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """A text left out would shift all rows behind it, so it stops the reading even where faults are
-    dropped.
+    """Omitting a text would shift all rows after it, so reading stops even if
+    faults are dropped.
     """
     annotations = jsonl(tmp_path / "a.jsonl", mark(SENTENCES[0], SENTENCES[0]))
     texts = tmp_path / "articles.jsonl"
@@ -163,8 +163,8 @@ def test_a_broken_texts_file_is_never_read_past(tmp_path: Path, schemes: dict[st
         Standoff(annotations, str(csv), "gnad10", on_error="drop").read(schemes["diplomacy"])
 
 
-# What the two published corpora look like, in texts of our own: quotes, a separator, and a line
-# break inside a text; several articles, one of them without annotations; umlauts and an emoji.
+# Our own texts with the features of the published corpora: quotes, a separator and a line break
+# inside a text; several articles, one of them without annotations; umlauts and an emoji.
 GNAD10 = (
     "Wien warnt Rom; Bern 'prüft' es.\nDie Grünen fordern Aufklärung. Es regnet.",
     "Niemand hat das hier annotiert.",
@@ -177,8 +177,8 @@ SPEECH = ("ID2000100", "CDU_CSU-M_ller", "Herr Präsident!\nBern warnt Rom.\nWir
 
 
 def test_three_corpora_of_our_own_texts_are_read_as_one(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """All that the published ones need: all formats, several articles, headlines, positions, dates,
-    splits, dyads.
+    """With all features of the published ones: formats, several articles, headlines, positions,
+    dates, splits and dyads.
     """
     speech(tmp_path / "texts/bundestag/20/TOP_1/x", *SPEECH)
     jsonl(tmp_path / "data/bundestag_stance/annotations.jsonl", mark(SPEECH[2], "Wir lehnen das ab.", 4, id="b4", speech=SPEECH[0]))
@@ -212,7 +212,7 @@ def test_three_corpora_of_our_own_texts_are_read_as_one(tmp_path: Path, schemes:
 
 
 def speech(folder: Path, id: str, speaker: str, text: str, digest: str = "-898c4f") -> Path:
-    """A file as the public source of the speeches has it."""
+    """Write a speech as a file of the public source."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{speaker}-{id}{digest}.txt"
     path.write_text(text, encoding="utf-8")
@@ -228,7 +228,7 @@ def speech(folder: Path, id: str, speaker: str, text: str, digest: str = "-898c4
     ],
 )
 def test_the_same_speech_in_a_file_of_all_or_of_its_own(tmp_path: Path, schemes: dict[str, Scheme], speaker: str, headline: str) -> None:
-    """Found by its id, wherever it stands; headed by who speaks."""
+    """It is found by its id, in any folder; its headline names the speaker's party or office."""
     text = SPEECH[2]
     annotations = jsonl(tmp_path / "a.jsonl", mark(text, "Bern warnt Rom.", 7, speech="ID7"))
     speech(tmp_path / "checkout/a/b", "ID7", speaker, text, "")
@@ -245,8 +245,8 @@ def test_the_same_speech_in_a_file_of_all_or_of_its_own(tmp_path: Path, schemes:
 
 
 def test_speeches_that_are_not_there_are_named(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """One that is missing by its id, all of them with their public source, a broken archive as
-    such.
+    """A missing speech is named by its id, a missing folder with the public source, and a broken
+    archive as such.
     """
     annotations = jsonl(tmp_path / "a.jsonl", mark("Nein.", "Nein.", 0, speech="ID1"), mark("Nein.", "Nein.", 1, speech="ID2"))
     texts = tmp_path / "texts"
@@ -267,7 +267,7 @@ def test_speeches_that_are_not_there_are_named(tmp_path: Path, schemes: dict[str
 
 
 def test_rounds_of_annotation_can_be_told_apart(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
-    """What came later is left out, and the rest is counted anew; a part without that round is
+    """Later rounds are omitted, and positions counted without them; a part without the round is
     empty.
     """
     text = " ".join(SENTENCES)
@@ -286,7 +286,7 @@ def test_rounds_of_annotation_can_be_told_apart(tmp_path: Path, schemes: dict[st
     [("gnad10_stance", 10155, 839, 521), ("wikinews_stance", 9593, 675, 425), ("bundestag_stance", 2383, 180, 0)],
 )
 def test_the_shipped_annotations_are_sound(root: Path, schemes: dict[str, Scheme], name: str, train: int, test: int, first: int) -> None:
-    """Also without the texts: unique ids and spans, known labels, no article in two splits."""
+    """Unique ids and spans, known labels, no article in two splits; texts are not needed."""
     rows = [json.loads(line) for line in (root / "data" / name / "annotations.jsonl").read_text(encoding="utf-8").splitlines()]
     assert Counter(row["split"] for row in rows) == {"train": train, "test": test}
     assert sum(row["split"] == "test" and row["round"] == 1 for row in rows) == first
@@ -297,7 +297,7 @@ def test_the_shipped_annotations_are_sound(root: Path, schemes: dict[str, Scheme
 
 
 def test_all_real_annotations_match_their_texts(root: Path, shared: Path, schemes: dict[str, Scheme]) -> None:
-    """Every SHA-1 matches, all but gnad10 have headlines, and no article is in two splits."""
+    """Every SHA-1 matches, only gnad10 lacks headlines, and no article is in two splits."""
     reading = real_news(root, shared).read(schemes["diplomacy"])
     counts = Counter((segment.source, segment.split) for segment in reading.segments)
     assert counts == {

@@ -25,25 +25,25 @@ SCHEME = labels.parse(
 
 
 def jsonl(path: Path, *rows: object) -> str:
-    """Write one JSON value a line."""
+    """Write one JSON value per line."""
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return str(path)
 
 
 def text(path: Path, content: str, encoding: str = "utf-8") -> str:
-    """Write a file of text."""
+    """Write a text file."""
     path.write_bytes(content.encode(encoding))
     return str(path)
 
 
 @pytest.fixture
 def scheme() -> Scheme:
-    """A single-label and a multi-label task."""
+    """A scheme with a single-label and a multi-label task."""
     return SCHEME
 
 
 def test_a_folder_is_read_file_by_file(tmp_path: Path, scheme: Scheme) -> None:
-    """In the order of their names; what is no ``*.jsonl`` stays unread."""
+    """In the order of their names; other files than ``*.jsonl`` are ignored."""
     for name in ("b", "a"):
         jsonl(tmp_path / f"{name}.jsonl", {"text": f"Satz {name}.", "stance": "neutral"})
     (tmp_path / "README.md").write_text("# Texte\n", encoding="utf-8")
@@ -51,7 +51,7 @@ def test_a_folder_is_read_file_by_file(tmp_path: Path, scheme: Scheme) -> None:
 
 
 def test_a_jsonl_row_becomes_a_segment(tmp_path: Path, scheme: Scheme) -> None:
-    """Every field of ours is read under its own name, and others are passed over."""
+    """Each of our fields is read by its own name, and others are ignored."""
     path = jsonl(
         tmp_path / "a.jsonl",
         {
@@ -79,7 +79,7 @@ def test_a_jsonl_row_becomes_a_segment(tmp_path: Path, scheme: Scheme) -> None:
 
 
 def test_the_three_formats_give_the_same_segments(tmp_path: Path, scheme: Scheme) -> None:
-    """What a corpus is does not hang on the file it came in."""
+    """The segments do not depend on the format."""
     import pandas as pd
 
     rows = [
@@ -100,9 +100,7 @@ def test_the_three_formats_give_the_same_segments(tmp_path: Path, scheme: Scheme
 
 
 def test_headline_and_position_come_from_columns_of_any_name(tmp_path: Path, scheme: Scheme) -> None:
-    """Numbers as numbers or as text, and rows that have none; pandas makes floats of such a
-    column.
-    """
+    """Numbers may be text or missing, and pandas may have converted the column to floats."""
     import pandas as pd
 
     rows = [{"text": "Ja.", "stance": "neutral", "article": "a", "Titel": "Streit", "Satznummer": number} for number in (0, 12, None)]
@@ -141,7 +139,7 @@ def test_headline_and_position_come_from_columns_of_any_name(tmp_path: Path, sch
     ],
 )
 def test_a_bad_position_is_one_clear_fault(tmp_path: Path, scheme: Scheme, value: object, found: str) -> None:
-    """With line, column, what was found and what is expected; dropped where that is wished."""
+    """With line, column, value and what is expected; the row can be dropped instead."""
     rows = [{"text": "Ja.", "stance": "neutral", "position": 0}, {"text": "Nein.", "stance": "neutral", "position": value}]
     path = jsonl(tmp_path / "a.jsonl", *rows)
     with pytest.raises(
@@ -155,7 +153,7 @@ def test_a_bad_position_is_one_clear_fault(tmp_path: Path, scheme: Scheme, value
 
 
 def test_a_row_without_an_id_is_named_after_file_and_line(tmp_path: Path, scheme: Scheme) -> None:
-    """Made ids name the row."""
+    """Generated ids have the file's name and the line."""
     path = text(tmp_path / "news.csv", 'text,stance\n"Zwei\nZeilen.",neutral\nEine.,threat\n')
     reading = Csv(path).read(scheme)
     assert [segment.id for segment in reading.segments] == ["news-2", "news-4"]
@@ -163,26 +161,26 @@ def test_a_row_without_an_id_is_named_after_file_and_line(tmp_path: Path, scheme
 
 
 def test_a_task_without_a_column_is_unlabelled(tmp_path: Path, scheme: Scheme) -> None:
-    """A corpus may be labelled for one task only."""
+    """A corpus may be labelled for a single task."""
     reading = Jsonl(jsonl(tmp_path / "a.jsonl", {"text": "Ja.", "stance": "neutral"})).read(scheme)
     assert reading.segments[0].labels == {"stance": "neutral", "flags": None}
 
 
 def test_no_labels_and_no_task_at_all_are_distinguished(tmp_path: Path, scheme: Scheme) -> None:
-    """An empty list of a multi-label task says that none applies; null says that nobody looked."""
+    """In a multi-label task, an empty list means that no label applies, null that none is given."""
     path = jsonl(tmp_path / "a.jsonl", {"text": "Ja.", "flags": []}, {"text": "Nein.", "flags": None})
     assert [segment.labels["flags"] for segment in Jsonl(path).read(scheme).segments] == [(), None]
 
 
 def test_a_file_without_any_label_is_refused(tmp_path: Path, scheme: Scheme) -> None:
-    """A forgotten mapping is reported with the columns."""
+    """The message for a forgotten mapping lists the columns."""
     path = jsonl(tmp_path / "a.jsonl", {"text": "Ja.", "Haltung": "neutral"})
     with pytest.raises(UserError, match=r"a.jsonl has no label for any task .*stance, flags\); the columns are: text, Haltung; map one"):
         prepare("a", Jsonl(path), scheme, CleaningRules(), ByGroup(), tmp_path)
 
 
 def test_a_file_for_each_split_gives_the_split(tmp_path: Path, scheme: Scheme) -> None:
-    """Split files are the most common layout of all."""
+    """This is the most common layout."""
     train = jsonl(tmp_path / "a.jsonl", {"text": "Ja.", "stance": "neutral"})
     test = jsonl(tmp_path / "b.jsonl", {"text": "Nein.", "stance": "neutral"})
     reader = Jsonl({"train": train, "test": test})
@@ -191,33 +189,33 @@ def test_a_file_for_each_split_gives_the_split(tmp_path: Path, scheme: Scheme) -
 
 
 def test_a_csv_without_a_header_is_read_by_given_names(tmp_path: Path, scheme: Scheme) -> None:
-    """Separator, quote and names describe the file as it is; a shell's backslash t is a tab."""
+    """Separator, quote and names are settings; a backslash and t typed in a shell are a tab."""
     path = text(tmp_path / "a.csv", "threat\t'Das wird''s nicht geben.'\n")
     (segment,) = Csv(path, separator="\\t", quotechar="'", names=["stance", "text"]).read(scheme).segments
     assert (segment.text, segment.labels["stance"]) == ("Das wird's nicht geben.", "threat")
 
 
 def test_a_latin_1_file_is_read_where_it_is_said_to_be_one(tmp_path: Path, scheme: Scheme) -> None:
-    """Old exports are Latin-1; naming the encoding is enough."""
+    """Old exports use Latin-1; setting the encoding is enough."""
     path = text(tmp_path / "a.csv", "text,stance\nGrüße aus Köln.,neutral\n", "latin-1")
     assert Csv(path, encoding="latin-1").read(scheme).segments[0].text == "Grüße aus Köln."
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path, scheme: Scheme, encoding: str) -> None:
-    """Spreadsheets write one, whether or not the user says so."""
+    """Spreadsheets write one, whether or not the given encoding says so."""
     path = text(tmp_path / "a.csv", "text,stance\nJa.,neutral\n", "utf-8-sig")
     assert Csv(path, encoding=encoding).read(scheme).segments[0].text == "Ja."
 
 
 def test_dyads_stand_in_a_csv_cell_as_json(tmp_path: Path, scheme: Scheme) -> None:
-    """CSV knows no lists."""
+    """CSV has no lists."""
     path = text(tmp_path / "a.csv", 'text,stance,dyads\nJa.,threat,"[{""source"": ""USA"", ""target"": """", ""stance"": ""threat""}]"\n')
     assert Csv(path).read(scheme).segments[0].dyads == (Dyad("USA", "", "threat"),)
 
 
 def test_empty_text_is_left_to_the_checks(tmp_path: Path, scheme: Scheme) -> None:
-    """A reader reads; what is too short to keep is decided, and counted, by the checks."""
+    """Readers keep empty texts; cleaning drops and counts them."""
     path = jsonl(tmp_path / "a.jsonl", {"text": "", "stance": "neutral"}, {"text": None, "stance": "neutral"})
     assert [segment.text for segment in Jsonl(path).read(scheme).segments] == ["", ""]
 
@@ -253,8 +251,8 @@ def test_empty_text_is_left_to_the_checks(tmp_path: Path, scheme: Scheme) -> Non
     ],
 )
 def test_a_row_of_the_wrong_kind_is_named_with_its_line(tmp_path: Path, scheme: Scheme, row: object, message: str) -> None:
-    """Each mistake has one sentence with file, line, what was found and what is allowed; dropping
-    takes out that row alone.
+    """Each gives one sentence with file, line, value and what is allowed; only that
+    row is dropped.
     """
     path = tmp_path / "a.jsonl"
     good = {"text": "Gut.", "stance": "neutral"}
@@ -269,14 +267,14 @@ def test_a_row_of_the_wrong_kind_is_named_with_its_line(tmp_path: Path, scheme: 
 
 
 def test_a_mapped_column_that_is_missing_is_named_with_the_nearest(tmp_path: Path, scheme: Scheme) -> None:
-    """A slip in the mapping names all columns there are, even where broken rows are dropped."""
+    """The message lists all columns, even if broken rows are dropped."""
     path = text(tmp_path / "a.csv", "Satz,Haltung\nJa.,neutral\n")
     with pytest.raises(UserError, match=r"no column 'Satzz' \(for text\), did you mean 'Satz'\?; the columns are: Satz, Haltung"):
         Csv(path, {"text": "Satzz", "stance": "Haltung"}, on_error="drop").read(scheme)
 
 
 def test_an_unknown_field_in_the_mapping_is_reported(tmp_path: Path, scheme: Scheme) -> None:
-    """The left side of the mapping is ours."""
+    """The keys of the mapping are our field names."""
     path = text(tmp_path / "a.csv", "text,stance\nJa.,neutral\n")
     with pytest.raises(UserError, match=r"columns: unknown field 'stanse', did you mean 'stance'\?; allowed are id, text"):
         Csv(path, {"stanse": "stance"}).read(scheme)
@@ -305,21 +303,21 @@ def test_an_unknown_field_in_the_mapping_is_reported(tmp_path: Path, scheme: Sch
 def test_a_broken_csv_is_reported_in_one_sentence(
     tmp_path: Path, scheme: Scheme, content: str, options: dict[str, str], message: str
 ) -> None:
-    """A wrong separator or quote is the commonest mistake with CSV."""
+    """A wrong separator or quote is the most common mistake."""
     path = text(tmp_path / "a.csv", content)
     with pytest.raises(UserError, match=message):
         Csv(path, **options).read(scheme)  # type: ignore[arg-type]
 
 
 def test_a_json_array_is_distinguished_from_jsonl(tmp_path: Path, scheme: Scheme) -> None:
-    """The two are often taken for each other."""
+    """The two are often confused."""
     path = text(tmp_path / "a.jsonl", '[\n  {"text": "Ja."}\n]\n')
     with pytest.raises(UserError, match=r"is one JSON array; expected JSONL"):
         Jsonl(path).read(scheme)
 
 
 def test_a_missing_value_of_pandas_is_no_label(tmp_path: Path, scheme: Scheme) -> None:
-    """A missing label is written as NaN by pandas."""
+    """Missing labels are written as NaN by pandas."""
     import pandas as pd
 
     path = tmp_path / "a.parquet"
@@ -331,7 +329,7 @@ def test_a_missing_value_of_pandas_is_no_label(tmp_path: Path, scheme: Scheme) -
 
 
 def test_a_file_that_is_no_parquet_is_reported(tmp_path: Path, scheme: Scheme) -> None:
-    """An export with the wrong ending is seen at once."""
+    """The file has the wrong suffix."""
     path = text(tmp_path / "a.parquet", "text,stance\n")
     with pytest.raises(UserError, match=r"a.parquet: not a Parquet file, or a damaged one"):
         Parquet(path).read(scheme)

@@ -23,7 +23,7 @@ from haltung.records import Segment
 
 @dataclass(frozen=True)
 class _Given:
-    """A reader of segments that are at hand."""
+    """A reader of given segments."""
 
     segments: tuple[Segment, ...]
     votes: Mapping[str, Votes] = field(default_factory=dict)
@@ -42,31 +42,31 @@ def _part(seed: int, *splits: str) -> _Given:
 
 
 def test_a_union_holds_all_parts_in_order() -> None:
-    """Nothing is lost, nothing is mixed."""
+    """No segment is lost or moved."""
     one, two = _part(1, "train", "test"), _part(2, "train")
     assert Union([one, two]).read(tiny.scheme()).segments == one.segments + two.segments
 
 
 def test_a_dev_split_that_only_some_parts_give_counts_as_train() -> None:
-    """So that dev is cut from all of them, and test stays test."""
+    """Dev is then cut from all parts; test stays test."""
     read = Union([_part(1, "train", "dev", "test"), _part(2, "train", "test")]).read(tiny.scheme())
     assert [segment.split for segment in read.segments] == ["train", "train", "test", "train", "test"]
 
 
 def test_dev_splits_of_all_parts_stay() -> None:
-    """Where each part has its own, they are one dev together."""
+    """If each part has its own, they form a common dev split."""
     read = Union([_part(1, "train", "dev"), _part(2, "dev")]).read(tiny.scheme())
     assert [segment.split for segment in read.segments] == ["train", "dev", "dev"]
 
 
 def test_parts_beside_give_their_train_split_alone() -> None:
-    """They are no reason to cut dev anew, and stand behind the others."""
+    """They do not cause dev to be cut again, and come after the other parts."""
     read = Union([_part(1, "train", "dev", "test")], beside=[_part(2, "train", "dev", "test", "train")]).read(tiny.scheme())
     assert [segment.split for segment in read.segments] == ["train", "dev", "test", "beside", "beside"]
 
 
 def test_no_dev_is_cut_of_parts_beside() -> None:
-    """Where dev has to be cut, it is cut of the others."""
+    """If dev has to be cut, it comes from the other parts."""
     read = Union([_part(1, *["train"] * 40)], beside=[_part(2, *["train"] * 40)]).read(tiny.scheme())
     splits = divide(read.segments, Given(dev=0.25), tiny.scheme())
     beside = {segment.id for segment in read.segments[40:]}
@@ -76,7 +76,7 @@ def test_no_dev_is_cut_of_parts_beside() -> None:
 
 @pytest.mark.parametrize("kind", [ByGroup(), Stratified(), KFold(2), ByTarget(), ByDate("2026-01-02", "2026-01-03"), split.TestOnly()])
 def test_parts_beside_are_train_whatever_the_split(kind: Split) -> None:
-    """Dev and test are as without them; a copy of a segment of train is found."""
+    """Dev and test are as without these parts, and even copies of other segments are train."""
     news = _Given(
         tuple(replace(one, date=f"2026-01-0{n % 3 + 1}", target=f"t{n % 5}") for n, one in enumerate(_part(1, *["train"] * 40).segments))
     )
@@ -92,7 +92,7 @@ def test_parts_beside_are_train_whatever_the_split(kind: Split) -> None:
 
 @pytest.mark.parametrize("kind", [Given(), ByGroup()])
 def test_a_copy_beside_train_is_dropped(kind: Split, tmp_path: Path) -> None:
-    """Both end in train, so they are compared."""
+    """Both are in train, so they are compared."""
     news = _part(1, *["train"] * 40)
     reader = Union([news], beside=[_Given((replace(news.segments[0], id="copy"),))])
     prepared = prepare("tiny", reader, tiny.scheme(), CleaningRules(formulaic=0), kind, tmp_path)
@@ -101,7 +101,7 @@ def test_a_copy_beside_train_is_dropped(kind: Split, tmp_path: Path) -> None:
 
 
 def test_a_union_keeps_the_votes_of_its_parts() -> None:
-    """Those of the segments that it holds."""
+    """Only of the segments that it contains."""
     parts = [_part(1, "train"), _part(2, "train", "test")]
     one, two, gone = (segment.id for part in parts for segment in part.segments)
     parts = [replace(part, votes={segment.id: {"Anna": {"stance": "threat"}} for segment in part.segments}) for part in parts]
@@ -109,7 +109,7 @@ def test_a_union_keeps_the_votes_of_its_parts() -> None:
 
 
 def test_a_union_without_labels_is_read_whole(tmp_path: Path) -> None:
-    """And says of which part it is that none has a label."""
+    """The message names the part that has no label."""
     (tmp_path / "a.jsonl").write_text('{"id": "a", "text": "Es regnet."}\n', encoding="utf-8")
     (tmp_path / "b.jsonl").write_text('{"id": "b", "text": "Es schneit."}\n', encoding="utf-8")
     reading = Union([Jsonl(str(tmp_path / "a.jsonl")), Jsonl(str(tmp_path / "b.jsonl"))]).read(tiny.scheme())
@@ -117,13 +117,13 @@ def test_a_union_without_labels_is_read_whole(tmp_path: Path) -> None:
 
 
 def test_an_id_in_two_parts_is_refused() -> None:
-    """Predictions could not be distinguished."""
+    """Their predictions could not be distinguished."""
     reading = Union([_part(1, "train"), _part(1, "train")]).read(tiny.scheme())
     with pytest.raises(UserError, match="is already used by"):
         verify(reading.segments, tiny.scheme())
 
 
 def test_a_union_of_nothing_is_refused() -> None:
-    """One sentence."""
+    """In one sentence."""
     with pytest.raises(UserError, match="a union needs at least one reader"):
         Union([]).read(tiny.scheme())

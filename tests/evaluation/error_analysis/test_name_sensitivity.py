@@ -1,4 +1,4 @@
-"""Masking and swapping of names, and what they say about a model."""
+"""Masking and swapping of names, and what they show about a model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SCHEME = parse({"name": "s", "tasks": {"stance": {"labels": ["threat", "neutral"
     ],
 )
 def test_names_are_masked(text: str, expected: str) -> None:
-    """A state and its capital have the same letter; endings stay."""
+    """A state and its capital have the same letter; endings are kept."""
     assert masked([Segment("1", text)])[0].text == expected
 
 
@@ -52,14 +52,12 @@ def test_names_are_masked(text: str, expected: str) -> None:
     ],
 )
 def test_what_is_no_name_stays(text: str) -> None:
-    """German nouns have capitals too, and a name inside a word is none."""
+    """German nouns are capitalised too, and a name inside a word does not count."""
     assert masked([Segment("1", text)])[0].text == text
 
 
 def test_letters_are_the_same_in_text_and_context() -> None:
-    """Who is A in the text is A in what stands before it, and a last name alone is known from
-    there.
-    """
+    """Letters are shared between text and context, and a last name is known from the context."""
     segment = Segment("1", "Maurer warnt Peking.", context="China und Chile: Kanzlerin Eva Maurer reist nach Peking.")
     (changed,) = masked([segment])
     assert changed.text == "Person A warnt Hauptstadt A."
@@ -68,15 +66,13 @@ def test_letters_are_the_same_in_text_and_context() -> None:
 
 
 def test_nothing_of_a_masked_text_names_a_state() -> None:
-    """The placeholders are none themselves."""
+    """Neither do the placeholders."""
     text = "Die Türkei, Irans Präsident Ali Rezai, Bern, der Schweizer Franken, die US-Politik und Großbritanniens russische Gäste in Prag."
     assert state_mentions(masked([Segment("1", text)])[0].text) == []
 
 
 def test_a_swap_keeps_articles_and_endings() -> None:
-    """Names of another gender are no counterpart; the same state gets the same counterpart
-    throughout.
-    """
+    """A name is replaced by one of the same gender, and a state by the same state throughout."""
     text = "Die Türkei warnt Russland: Russlands Flotte und die russischen Häfen, so Ankara, mieden türkische Gewässer."
     changed = swapped([Segment("1", text)], 3)[0].text
     feminine, neuter = ([s for s in states().values() if s.gender == kind and s.is_regular] for kind in "fn")
@@ -90,13 +86,13 @@ def test_a_swap_keeps_articles_and_endings() -> None:
 
 
 def test_a_plural_stays_a_plural() -> None:
-    """After "die USA warnen" the verb fits, and after "in den" the dative."""
+    """The verb still agrees in "die USA warnen", as does the dative after "in den"."""
     targets = {swapped([Segment("1", "In den USA")], seed)[0].text.removeprefix("In den ") for seed in range(30)}
     assert targets == {"Malediven", "Philippinen", "Salomonen"}
 
 
 def test_a_swap_hangs_on_seed_and_id_alone() -> None:
-    """The same segment is swapped the same in any corpus; another seed takes other states."""
+    """The swap does not depend on the corpus; another seed gives other states."""
     segment = Segment("1", "Russland droht Polen.", context="Polen im Visier")
     assert swapped([segment], 1) == swapped([segment], 1)
     assert len({swapped([segment], seed)[0].text for seed in range(8)}) > 4
@@ -108,8 +104,8 @@ FIELDS = ("headline", "text")
 
 
 def test_an_article_is_masked_as_one() -> None:
-    """Who is A in the headline is A in every sentence, and a person that one of them introduces is
-    known in the others; what stands in the context is left out where it is not read.
+    """Headline and sentences share letters, and a person introduced in one sentence is known in
+    all; states in a context that is not read are ignored.
     """
     texts = ("Maurer warnt Peking.", "Chile schweigt.", "Das sagte Kanzlerin Eva Maurer Russland.")
     rows = [Segment(str(n), text, headline="Russland und China", context="Peru") for n, text in enumerate(texts)]
@@ -120,7 +116,7 @@ def test_an_article_is_masked_as_one() -> None:
 
 
 def test_an_article_is_swapped_as_one() -> None:
-    """Each state becomes the same other one throughout, and none that any sentence names."""
+    """A state is always replaced by the same other one, and by none that any sentence names."""
     texts = ("Russland droht.", "China ruht.", "Russlands Flotte ruht.")
     rows = [Segment(str(n), text, headline="Russland und China") for n, text in enumerate(texts)]
     names = set()
@@ -135,7 +131,7 @@ def test_an_article_is_swapped_as_one() -> None:
 
 
 def by_name(segments: Sequence[Segment]) -> list[Prediction]:
-    """A model that depends on the name alone: Russland threatens, everybody else is neutral."""
+    """A model that uses the name alone: Russland threatens, all others are neutral."""
     sure = [0.9 if "Russland" in segment.text else 0.2 for segment in segments]
     return [
         Prediction(segment.id, {"stance": "threat" if p > 0.5 else "neutral"}, {"stance": {"threat": p, "neutral": 1 - p}})
@@ -144,7 +140,7 @@ def by_name(segments: Sequence[Segment]) -> list[Prediction]:
 
 
 def by_verb(segments: Sequence[Segment]) -> list[Prediction]:
-    """A model that depends on the verb alone."""
+    """A model that uses the verb alone."""
     sure = [0.9 if "droht" in segment.text else 0.2 for segment in segments]
     return [
         Prediction(segment.id, {"stance": "threat" if p > 0.5 else "neutral"}, {"stance": {"threat": p, "neutral": 1 - p}})
@@ -159,7 +155,7 @@ SEGMENTS = [
 
 
 def test_a_model_that_judges_by_names_is_found_out() -> None:
-    """Masked, it is wrong; with another state, it says something else."""
+    """Its errors increase with masking, and its answers change with swapping."""
     found = name_sensitivity(score(SEGMENTS, by_name(SEGMENTS), SCHEME), SEGMENTS, by_name).tasks["stance"]
     assert (found.n, found.changed, found.swapped) == (60, 40, 40)
     assert (found.accuracy_before, found.macro_f1_before) == (1.0, 1.0)
@@ -167,12 +163,12 @@ def test_a_model_that_judges_by_names_is_found_out() -> None:
     assert found.macro_f1_after == pytest.approx(0.4)
     assert found.macro_f1_change.value == pytest.approx(-0.6)
     assert found.flips is not None
-    # Each Russland becomes somebody else; now and then a Chile becomes Russland.
+    # Each Russland is replaced; sometimes Chile is replaced by Russland.
     assert 0.5 <= found.flips.interval.low <= found.flips.value <= 0.6
 
 
 def test_a_model_that_judges_by_verbs_is_not() -> None:
-    """Nothing changes, and the interval of no flips in 20 articles still reaches above 0."""
+    """Nothing changes, but with no flips in 20 articles the interval still extends above 0."""
     found = name_sensitivity(score(SEGMENTS, by_verb(SEGMENTS), SCHEME), SEGMENTS, by_verb).tasks["stance"]
     assert (found.macro_f1_change.value, found.macro_f1_change.interval.low, found.macro_f1_change.interval.high) == (0, 0, 0)
     assert found.flips is not None
@@ -181,7 +177,7 @@ def test_a_model_that_judges_by_verbs_is_not() -> None:
 
 
 def test_only_what_is_changed_is_predicted_again() -> None:
-    """Segments without a name keep their prediction."""
+    """Segments without names keep their predictions."""
     seen: list[str] = []
 
     def watched(segments: Sequence[Segment]) -> list[Prediction]:
@@ -194,8 +190,8 @@ def test_only_what_is_changed_is_predicted_again() -> None:
 
 
 def test_articles_are_predicted_whole_and_once_for_each_change() -> None:
-    """With their neighbours, headline and all masked alike; articles that name nobody are not read
-    again, and neighbours whose own text names no state count as masked and not as swapped.
+    """The whole article is masked alike; articles without names are not predicted again, and
+    sentences without a name of their own count as masked but not as swapped.
     """
     texts = (("Russland droht.", "Er ruht.", "Kiew ruht."), ("Er droht.", "Sie ruht."), ("Sie droht.", "Er ruht."))
     rows = [
@@ -225,14 +221,14 @@ def test_articles_are_predicted_whole_and_once_for_each_change() -> None:
 
 
 def test_texts_without_names_have_no_flips() -> None:
-    """There is no share of nothing."""
+    """Without swapped segments, the share of flips is undefined."""
     segments = SEGMENTS[2::3]
     found = name_sensitivity(score(segments, by_verb(segments), SCHEME), segments, by_verb)
     assert (found.tasks["stance"].changed, found.tasks["stance"].swapped, found.tasks["stance"].flips) == (0, 0, None)
 
 
 def test_the_table_shows_a_task_before_and_after_masking() -> None:
-    """With the change signed, and its interval behind it."""
+    """With a signed change and its interval."""
     found = name_sensitivity(score(SEGMENTS, by_name(SEGMENTS), SCHEME), SEGMENTS, by_name, draws=100)
     row = tables.name_sensitivity(found, SCHEME, "de").rows[0]
     assert row[:3] == ("stance", "1,000", "0,400")
@@ -241,7 +237,7 @@ def test_the_table_shows_a_task_before_and_after_masking() -> None:
 
 
 def test_masking_needs_labels() -> None:
-    """Without gold there is no loss."""
+    """Without gold labels, no loss of macro-F1 can be computed."""
     segments = [Segment("1", "Russland droht.")]
     with pytest.raises(UserError, match="no segment is labelled"):
         name_sensitivity(score(segments, by_verb(segments), SCHEME), segments, by_verb)

@@ -1,4 +1,4 @@
-"""Slices: what belongs to which, when a slice is called worse, and how rarely that is false."""
+"""Slices: their segments, when a slice is called worse, and how rarely that is wrong."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ SCHEME = parse(
 
 
 def split(right: Sequence[bool], segments: Sequence[Segment]) -> ScoredSplit:
-    """A split whose stance is ``a`` throughout, predicted right where ``right`` says so; topics are
-    always right.
+    """Return a split whose stances are all ``a``, predicted correctly where ``right`` is true;
+    topics are always correct.
     """
     topic = np.array([0 if segment.labels.get("topic") == "war" else 1 for segment in segments])
     stance = np.where(np.array(right)[:, None], [0.9, 0.1], [0.2, 0.8])
@@ -41,7 +41,7 @@ def split(right: Sequence[bool], segments: Sequence[Segment]) -> ScoredSplit:
 
 
 def written(count: int, **fields: str) -> list[Segment]:
-    """Segments, two to an article, with further fields the same for all."""
+    """Return segments, two per article, with the given fields."""
     name = "-".join(fields.values())
     return [
         Segment(f"{name}{row}", "Chile lobt den Zoll.", {"topic": "war", "stance": "a"}, article=f"{name}{row // 2}", **fields)
@@ -50,7 +50,7 @@ def written(count: int, **fields: str) -> list[Segment]:
 
 
 def named(found: Slices, task: str = "stance") -> dict[tuple[str, str], Slice]:
-    """The slices of a task by kind and value."""
+    """Return the slices of a task by kind and value."""
     return {(row.kind, row.value): row for row in found.tasks[task]}
 
 
@@ -68,7 +68,7 @@ def test_a_slice_that_is_much_worse_comes_first() -> None:
 
 
 def test_a_small_slice_is_listed_but_not_judged() -> None:
-    """Nineteen wrong segments are no finding, and stand last."""
+    """Nineteen wrong segments are too few to be judged, and are listed last."""
     segments = written(100, source="big") + written(19, source="small")
     found = slices(split([True] * 100 + [False] * 19, segments), segments)
     row = named(found)["source", "small"]
@@ -78,13 +78,13 @@ def test_a_small_slice_is_listed_but_not_judged() -> None:
 
 
 def test_a_slice_of_two_articles_is_not_judged() -> None:
-    """However many sentences they have."""
+    """However many segments they have."""
     segments = written(100, source="big") + [Segment(f"s{row}", "Ja.", article=f"x{row % 2}", source="long") for row in range(40)]
     assert named(slices(split([True] * 100 + [False] * 40, segments), segments))["source", "long"].verdict == "few"
 
 
 def test_the_other_tasks_gold_labels_are_slices() -> None:
-    """Stance by topic, and topic by stance."""
+    """Stance by topic, but not by stance."""
     segments = [Segment(str(row), "Ja.", {"topic": "war" if row < 30 else "trade"}) for row in range(60)]
     found = slices(split([True] * 60, segments), segments)
     assert {value for kind, value in named(found) if kind == "gold.topic"} == {"war", "trade"}
@@ -105,18 +105,16 @@ TEXTS = {
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_text_is_in_the_slices_that_it_should_be_in(text: str) -> None:
-    """Names of states, quotation marks, words that deny (whole ones) and the number of words
-    decide.
-    """
+    """By names of states, quotation marks, negations (whole words) and the number of words."""
     segments = [Segment("one", text), *(Segment(f"o{row}", other) for row, other in enumerate(TEXTS) if other != text)]
     right = [False] + [True] * (len(segments) - 1)
-    # Only the slices of this text have an error in them.
+    # Only slices that contain this text have an error.
     mine = {key for key, row in named(slices(split(right, segments), segments)).items() if row.accuracy < 1}
     assert TEXTS[text] <= mine
 
 
 def test_years_genres_and_sources_are_read_from_the_segments() -> None:
-    """A segment without a date is in no year, and counts among the rest."""
+    """A segment without a date is in no year's slice, but in the rest."""
     segments = written(4, source="dpa", genre="agency", date="2027-02-09") + written(2, source="apa", genre="report")
     found = named(slices(split([True] * 6, segments), segments))
     assert found["year", "2027"].n == 4
@@ -134,9 +132,7 @@ def test_segments_without_a_label_are_in_no_slice_of_the_task() -> None:
 
 
 def test_p_values_of_a_task_are_corrected_together() -> None:
-    """Each judged slice has the p-value that Benjamini and Hochberg's correction gives it among all
-    judged ones.
-    """
+    """Adjusted by the procedure of Benjamini and Hochberg over all judged slices of the task."""
     segments = written(60, source="dpa", date="2026-01-01") + written(60, source="apa", date="2027-01-01") + written(5, source="kna")
     rows = slices(split([row % 3 > 0 or row < 60 for row in range(125)], segments), segments).tasks["stance"]
     judged = sorted((row for row in rows if row.p is not None), key=lambda row: row.p or 0)
@@ -147,7 +143,7 @@ def test_p_values_of_a_task_are_corrected_together() -> None:
 
 
 def test_draws_of_articles_keep_their_segments_together() -> None:
-    """Every draw has as many articles as there are, and an article's sums come whole."""
+    """Each draw has as many articles as the split, and sums whole articles."""
     sums = per_article(np.array([[1.0, 10.0], [1.0, 10.0], [5.0, 50.0]]), numbered(["x", "x", "y"]))
     assert sums.tolist() == [[2.0, 20.0], [5.0, 50.0]]
     drawn = resampled(sums, 500, 1)
@@ -157,15 +153,15 @@ def test_draws_of_articles_keep_their_segments_together() -> None:
 
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_slices_have_a_table(language: str) -> None:
-    """One row each."""
+    """It has one row per slice."""
     segments = written(60, source="dpa", date="2026-01-01") + written(60, source="apa", date="2027-01-01") + written(5, source="kna")
     found = slices(split([row % 3 > 0 or row < 60 for row in range(125)], segments), segments)
     assert len(tables.slices(found, SCHEME, SCHEME["stance"], language).rows) == len(found.tasks["stance"])
 
 
 def test_equal_slices_are_seldom_called_worse() -> None:
-    """In 60 samples with no difference, articles that differ much, and six sources: any verdict in
-    at most 8 %.
+    """In at most 8 % of 60 samples without differences, with six sources and articles that vary
+    much, there is any verdict.
     """
     rng = np.random.default_rng(5)
     false = 0

@@ -1,4 +1,4 @@
-"""Abstention: the thresholds by hand, on another split, and on the command line."""
+"""Abstention: thresholds computed by hand, on another split, and on the command line."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ AB = parse({"name": "ab", "tasks": {"stance": {"labels": ["a", "b"]}}})
 
 
 def answers(confidence: Sequence[float], right: Sequence[int], articles: int = 0) -> ScoredSplit:
-    """A split in which label a is always predicted, with these probabilities, and is right or
-    wrong.
+    """Return a split in which label a is always predicted, with these probabilities, and is right
+    or wrong.
     """
     sure = np.asarray(confidence, dtype=np.float64)
     n = len(sure)
@@ -39,15 +39,15 @@ def answers(confidence: Sequence[float], right: Sequence[int], articles: int = 0
 
 
 def drawn(n: int, seed: int, articles: int = 0) -> ScoredSplit:
-    """Answers that are right as often as they say."""
+    """Return answers that are right as often as their probabilities say."""
     rng = np.random.default_rng(seed)
     sure = rng.uniform(0.5, 1, n)
     return answers(sure, (rng.random(n) < sure).astype(int).tolist(), articles)
 
 
 def test_a_threshold_has_the_largest_coverage_that_keeps_the_precision() -> None:
-    """Of ten, the surest five have four right, all ten have eight: both are 0.8, and all are
-    answered.
+    """Of the ten answers, the top five have four right and all ten have eight: with 0.8 for both,
+    all are answered.
     """
     split = answers([0.99, 0.98, 0.97, 0.96, 0.95, 0.8, 0.79, 0.78, 0.77, 0.76], [1, 1, 1, 1, 0, 1, 1, 0, 1, 1])
     assert threshold(split, AB.stance, 0.8, min_answered=2) == 0.76
@@ -56,22 +56,22 @@ def test_a_threshold_has_the_largest_coverage_that_keeps_the_precision() -> None
 
 
 def test_a_precision_that_dev_never_reaches_has_no_threshold() -> None:
-    """Nor has one that only a handful of lucky answers reaches."""
+    """Nor does one that only a few answers reach by chance."""
     lucky = answers([0.99, *[0.7] * 39], [1, *[1, 0, 0] * 13])
     assert threshold(lucky, AB.stance, 0.9) is None
     assert threshold(lucky, AB.stance, 0.9, min_answered=1) == 0.99
 
 
 def test_equal_probabilities_are_answered_or_not_together() -> None:
-    """A threshold can't tell them apart, whatever their order."""
+    """A threshold can't separate them, whatever their order."""
     assert threshold(answers([0.9, 0.8, 0.8, 0.8], [1, 1, 1, 0]), AB.stance, 0.9, min_answered=1) == 0.9
 
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 120), st.sampled_from([0.6, 0.8, 0.9]))
 def test_a_threshold_keeps_its_promise_where_it_was_chosen(seed: int, n: int, wished: float) -> None:
-    """On any split it has at least the precision, and no other probability has it with more
-    coverage.
+    """On any split it reaches the precision, and no other probability does so with
+    more coverage.
     """
     split = drawn(n, seed)
     least = threshold(split, AB.stance, wished)
@@ -83,8 +83,8 @@ def test_a_threshold_keeps_its_promise_where_it_was_chosen(seed: int, n: int, wi
 
 
 def test_coverage_and_precision_on_another_split_are_told_with_intervals() -> None:
-    """Chosen on one split, on 4,000 others the precision is about what was wished, and the interval
-    holds its true value.
+    """On 4,000 other segments, the precision is about the requested one, and the interval contains
+    its true value.
     """
     chosen = thresholds(drawn(4000, 1), (0.8, 0.9))
     points = abstention(drawn(4000, 2, articles=400), AB.stance, chosen["stance"])
@@ -94,20 +94,20 @@ def test_coverage_and_precision_on_another_split_are_told_with_intervals() -> No
         assert point.coverage == point.kept / 4000
         assert point.precision_interval is not None
         assert point.threshold is not None
-        # Answers from there on are right as often as the mean of their probabilities says.
+        # Answers above the threshold are right as often as their mean probability.
         assert point.precision_interval.low <= (point.threshold + 1) / 2 <= point.precision_interval.high
         assert point.coverage_interval is not None
         assert point.coverage_interval.low < point.coverage < point.coverage_interval.high
 
 
 def test_a_threshold_that_dev_lacks_answers_nothing() -> None:
-    """Coverage 0, and no precision is made up."""
+    """The coverage is 0, and the precision undefined."""
     (point,) = abstention(drawn(50, 1), AB.stance, {0.95: None})
     assert (point.kept, point.coverage, point.precision, point.precision_interval) == (0, 0.0, None, None)
 
 
 def test_a_prediction_below_the_threshold_is_abstained() -> None:
-    """At the threshold it is not; without a threshold it always is."""
+    """At the threshold it is answered; without a threshold it is always abstained."""
     split = Prediction("1", {"topic": "x", "stance": "a"}, {"topic": {"x": 0.6, "y": 0.4}, "stance": {"a": 0.55, "b": 0.45}})
     assert abstained(split, {"topic": 0.6, "stance": 0.56}) == {"stance": True}
     assert abstained(split, {"topic": None, "stance": 0.5}) == {"topic": True}
@@ -117,8 +117,8 @@ HELD = Calibration({}, {"topic": {0.8: 0.5, 0.9: 0.7, 0.95: None}, "stance": {0.
 
 
 def test_thresholds_are_asked_for_by_precision() -> None:
-    """A task without one abstains always; a precision that no task reaches is refused, with those
-    there are.
+    """A task without a threshold always abstains; if no task has one, the error lists the
+    precisions that have thresholds.
     """
     assert HELD.abstaining(0.9) == {"topic": 0.7, "stance": None}
     for precision in (0.95, 0.85):
@@ -130,14 +130,14 @@ def test_thresholds_are_asked_for_by_precision() -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A linear bundle whose stance is never sure enough for 0.8, and whose topic always is."""
+    """A linear bundle whose stance always abstains at 0.8, and whose topic never does."""
     model = fit(tiny.segments(60), tiny.scheme(), LinearSpec(min_count=1), seed=1)
     model.calibration = Calibration({"stance": 1.5}, {"topic": {0.8: 0.0, 0.9: None}, "stance": {0.8: 1.0, 0.9: None}})
     return bundle.save(model, tmp_path_factory.mktemp("abstention") / "bundle")
 
 
 def test_predict_says_that_it_abstains(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """In JSON only on request, and marked in the terminal in both languages; the label stays."""
+    """In JSON only on request, in the terminal marked in both languages; the label is kept."""
 
     def predict(*words: str) -> str:
         assert main(["predict", f"bundle={folder}", *words]) == 0
@@ -164,7 +164,7 @@ def test_predict_says_that_it_abstains(folder: Path, capsys: pytest.CaptureFixtu
     ],
 )
 def test_predict_refuses_a_precision_without_threshold(folder: Path, capsys: pytest.CaptureFixture[str], word: str, message: str) -> None:
-    """One sentence with those there are, and exit code 2."""
+    """In one sentence that lists the available precisions, with exit code 2."""
     assert main(["predict", f"bundle={folder}", "text=Chile warnt .", word]) == 2
     output = capsys.readouterr()
     assert (output.out, len(output.err.strip().splitlines())) == ("", 1)
@@ -173,7 +173,7 @@ def test_predict_refuses_a_precision_without_threshold(folder: Path, capsys: pyt
 
 @pytest.fixture(scope="module")
 def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Callable[[Path], object]) -> Path:
-    """A folder in which the tiny network has been trained and its test split opened."""
+    """A folder in which the tiny network has been trained and evaluated on test."""
     home = tmp_path_factory.mktemp("home")
     write_corpus(home, 320)
     new_store(home)
@@ -184,7 +184,7 @@ def trained(bert: Path, tmp_path_factory: pytest.TempPathFactory, new_store: Cal
 
 
 def test_a_training_stores_what_it_fitted_in_the_bundle(trained: Path) -> None:
-    """In the folder and in the model that MLflow keeps, which are the same."""
+    """In the folder and in MLflow's model, which are the same."""
     from haltung import tracking
 
     (local,) = (trained / "experiments/runs").glob("tiny-1-*/bundle")
@@ -197,7 +197,7 @@ def test_a_training_stores_what_it_fitted_in_the_bundle(trained: Path) -> None:
 @pytest.mark.parametrize(("split", "folder"), [("dev", "dev"), ("test", "evaluation/test")])
 def test_a_run_stores_its_calibration(trained: Path, split: str, folder: str) -> None:
     """As ``calibration.json`` beside the metrics, and as metrics of the run; the thresholds are
-    those of dev on either split.
+    always those of dev.
     """
     from haltung import tracking
 
@@ -217,7 +217,7 @@ def test_a_run_stores_its_calibration(trained: Path, split: str, folder: str) ->
 
 
 def test_a_temperature_is_not_divided_by_twice(trained: Path) -> None:
-    """What is predicted from the bundle is what the dev report holds."""
+    """Predictions of the bundle equal those of the dev report."""
     from haltung.corpus import store as prepared
     from haltung.evaluation.predictions import read_predictions
 

@@ -1,4 +1,4 @@
-"""Agreement of coders: as the libraries made for it say, from sheets as coders leave them."""
+"""Agreement of coders: compared with reference libraries, and computed from sheets of coders."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def scheme(kind: str = "single", ids: tuple[str, ...] = LABELS) -> labels.Scheme
 
 
 def coded(answers: list[list[Answer]], articles: int = 60) -> Reading:
-    """Return a reading with the answers of a segment a row, of a coder a column."""
+    """Return a reading of answers, with a row per segment and a column per coder."""
     segments = tuple(Segment(str(n), f"Satz {n}.", article=f"a{n % articles}" if articles else "") for n in range(len(answers)))
     return Reading(segments, (), {str(n): {f"c{at}": {"label": one} for at, one in enumerate(row)} for n, row in enumerate(answers)})
 
 
 def codes(coders: int, missing: float, seed: int = 1) -> np.ndarray:
-    """Return indices of labels, ``[300, coders]``, -1 where there is none."""
+    """Return indices of labels, ``[300, coders]``, -1 for missing ones."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, len(LABELS), (300, 1))
     guessed = rng.integers(0, len(LABELS), (300, coders))
@@ -49,18 +49,18 @@ def codes(coders: int, missing: float, seed: int = 1) -> np.ndarray:
 
 
 def answered(found: np.ndarray) -> list[list[Answer]]:
-    """Return codes as labels."""
+    """Return codes as labels, None for missing ones."""
     return [[LABELS[code] if code >= 0 else None for code in row] for row in found]
 
 
 def alpha_of(values: np.ndarray) -> float:
-    """Return Krippendorff's alpha by the library of his name."""
+    """Return Krippendorff's alpha as computed by the package krippendorff."""
     return float(krippendorff.alpha(reliability_data=values.T, level_of_measurement="nominal"))
 
 
 @pytest.mark.parametrize(("coders", "missing"), [(2, 0.0), (2, 0.1), (3, 0.0), (4, 0.2)])
 def test_the_coefficients_are_those_of_the_libraries(coders: int, missing: float) -> None:
-    """Alpha of the task and of a label, and the kappas, with missing answers too."""
+    """Alpha of the task and of a label, and both kappas, also with missing answers."""
     found = codes(coders, missing)
     numbers = np.where(found < 0, np.nan, np.array([float(label) for label in LABELS])[found])
     task = agreement("own", coded(answered(found)), scheme()).tasks["label"]
@@ -73,7 +73,7 @@ def test_the_coefficients_are_those_of_the_libraries(coders: int, missing: float
 
 
 def test_shares_are_those_counted_by_hand() -> None:
-    """Three of four pairs agree; of six labels "1" four agree."""
+    """Three of four pairs agree; of five labels "1" in pairs, four agree."""
     task = agreement("own", coded([["1", "1"], ["1", "1"], ["1", "2"], ["2", "2"], ["1", None]]), scheme()).tasks["label"]
     assert (task.n, task.measures["percent"].value) == (4, 0.75)
     assert [task.labels[label]["specific"].value for label in LABELS] == [pytest.approx(4 / 5), pytest.approx(2 / 3), None, None]
@@ -83,7 +83,7 @@ def test_shares_are_those_counted_by_hand() -> None:
 
 
 def test_several_labels_are_each_taken_against_the_rest() -> None:
-    """The task has their mean; no cell, which is no answer, is not the same as no label."""
+    """The task has their mean; a missing answer differs from an answer without labels."""
     found = codes(2, 0.0)
     rows: list[list[Answer]] = [[tuple(LABELS[at] for at in range(4) if code != at) for code in row] for row in found]
     task = agreement("own", coded([*rows, [None, ("1",)]]), scheme("multi")).tasks["label"]
@@ -94,7 +94,7 @@ def test_several_labels_are_each_taken_against_the_rest() -> None:
 
 
 def test_intervals_are_wider_where_segments_of_an_article_go_together() -> None:
-    """Each segment five times: the bootstrap by article knows it, the one by segment does not."""
+    """With each segment repeated five times, only the bootstrap by article gives wide intervals."""
     rows = answered(codes(2, 0.0)[:60]) * 5
 
     def width(articles: int) -> float:
@@ -106,7 +106,7 @@ def test_intervals_are_wider_where_segments_of_an_article_go_together() -> None:
 
 
 def test_the_course_of_coding_is_that_of_time_else_of_rows() -> None:
-    """Each part alone, and all so far; the last of these is alpha of the task."""
+    """Each part alone, and all up to it; the last value equals alpha of the task."""
     found = codes(2, 0.0)
     rows = [[LABELS[0]] * 2 if n < 30 and n % 3 else row for n, row in enumerate(answered(found[:150]))]
     reading = coded(rows, articles=150)
@@ -124,7 +124,7 @@ def test_the_course_of_coding_is_that_of_time_else_of_rows() -> None:
 
 
 def test_what_is_undefined_has_no_value() -> None:
-    """Alpha where all is one label, kappa where nobody has coded what all others have."""
+    """Alpha if all labels are the same, kappa if no segment is coded by all."""
     same = agreement("own", coded([["1", "1"]] * 30), scheme()).tasks["label"]
     assert same.measures["alpha"] == Coefficient(None, None)
     assert same.measures["percent"].value == 1
@@ -134,19 +134,19 @@ def test_what_is_undefined_has_no_value() -> None:
 
 
 def test_what_divides_coders_most_comes_first() -> None:
-    """A tie before a majority, and of ties the labels that are confused most."""
+    """Ties before majorities, and among ties those of the most confused labels."""
     rows: list[list[Answer]] = [["1", "1", "2"], ["1", "1", "1"], ["2", "4", None], ["1", "9", None], ["9", "1", None]]
     assert differing(coded(rows), scheme()["label"]) == ["3", "4", "2", "0"]
 
 
 def test_one_coder_agrees_with_nobody() -> None:
-    """The sentence says how to name several."""
+    """The message says how to name several coders."""
     with pytest.raises(UserError, match=r"own: no segment has labels of two coders; name their columns, as in coders=\[Anna,Ben\]"):
         agreement("own", coded([["1", None], [None, "2"]]), scheme())
 
 
 def sheet(folder: Path, seed: int = 3) -> pd.DataFrame:
-    """Return 60 sentences on wolves that three people have coded, one of them not all."""
+    """Return 60 sentences on wolves with labels of three coders, one of them incomplete."""
     rng = random.Random(seed)
     rows = []
     for number in range(60):
@@ -161,14 +161,14 @@ def sheet(folder: Path, seed: int = 3) -> pd.DataFrame:
 
 
 def long(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each sentence and coder."""
+    """Return one row per sentence and coder."""
     parts = [frame[["Satz", "Artikel"]].assign(Item=frame.index, Kodiererin=who, Haltung=frame[who]) for who in ("Anna", "Ben", "Çem")]
     return pd.concat(parts).query("Haltung != ''")
 
 
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_a_sheet_of_coders_becomes_a_page_and_a_sheet_to_settle(language: str, tmp_path: Path) -> None:
-    """They say the same; the sheet runs no formula, is never overwritten, and can be trained on."""
+    """They agree; the sheet has no formula, is never overwritten, and can be trained on."""
     frame = sheet(tmp_path)
     words = ("agree", "table=wolf.csv", "coders=[Anna,Ben]", "label=Haltung", "settle=rows.xlsx", f"language={language}")
     done = run_here(*words, cwd=tmp_path)
@@ -204,7 +204,7 @@ def test_a_sheet_of_coders_becomes_a_page_and_a_sheet_to_settle(language: str, t
 
 
 def test_a_row_for_each_coder_is_the_same_as_a_column(tmp_path: Path) -> None:
-    """Recognised by a column that says who coded, and one with ids."""
+    """It is recognised by a column of coders and one of ids."""
     frame = sheet(tmp_path)
     long(frame).to_csv(tmp_path / "long.csv", index=False)
     wide, tall = Sheet(str(tmp_path / "wolf.csv"), coders=["Anna", "Ben", "Çem"], annotators="first"), Sheet(str(tmp_path / "long.csv"))
@@ -219,7 +219,7 @@ def test_a_row_for_each_coder_is_the_same_as_a_column(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("table", ["wolf.csv", "long.csv"])
 def test_coders_who_differ_are_settled_as_told(table: str, tmp_path: Path) -> None:
-    """A majority wins, ties are dropped with their reason, and without a word the command stops."""
+    """A majority wins, ties are dropped with a reason, and without a setting the command stops."""
     frame = sheet(tmp_path)
     long(frame).to_csv(tmp_path / "long.csv", index=False)
     words = ("prepare", f"table={table}", *(["coders=[Anna,Ben,Çem]"] if table == "wolf.csv" else []), "corpus.rules.near=0")
@@ -268,7 +268,7 @@ def test_coders_who_differ_are_settled_as_told(table: str, tmp_path: Path) -> No
     ],
 )
 def test_a_mistake_gets_one_sentence(rows: str, words: list[str], message: str, tmp_path: Path) -> None:
-    """It says what was found and what to do, and nothing is written."""
+    """The message says what was found and what to do, and nothing is written."""
     (tmp_path / "a.csv").write_text(rows + "\n", encoding="utf-8")
     done = run_here("agree", "table=a.csv", *words, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
@@ -278,7 +278,7 @@ def test_a_mistake_gets_one_sentence(rows: str, words: list[str], message: str, 
 
 
 def test_one_row_is_told_with_its_cautions(tmp_path: Path) -> None:
-    """A number without an interval, and why."""
+    """It has no interval, and the output says why."""
     (tmp_path / "a.csv").write_text("Satz;A;B\nJa.;pro;contra\n", encoding="utf-8")
     done = run_here("agree", "table=a.csv", "coders=[A,B]", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -1,5 +1,5 @@
-"""Calibration: metrics by hand and against scikit-learn, intervals that cover, and temperatures
-that the bundle stores.
+"""Calibration: metrics by hand and against scikit-learn, coverage of intervals, and temperatures
+stored in bundles.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MULTI = parse({"name": "multi", "tasks": {"themes": {"kind": "multi", "labels": 
 
 
 def scored_split(gold: Sequence[int] | np.ndarray, probabilities: np.ndarray, scheme: object = AB, articles: int = 0) -> ScoredSplit:
-    """A scored split of one task; ``articles`` of equal size, or each segment by itself."""
+    """Return a scored split of one task, with ``articles`` of equal size or one per segment."""
     n = len(gold)
     groups = tuple(f"a{row * articles // n}" if articles else f"s{row}" for row in range(n))
     name = scheme.tasks[0].name  # type: ignore[attr-defined]
@@ -46,8 +46,8 @@ def scored_split(gold: Sequence[int] | np.ndarray, probabilities: np.ndarray, sc
 
 
 def simulated(n: int, seed: int, temperature: float = 1.0, articles: int = 0) -> ScoredSplit:
-    """Five labels, drawn from the very probabilities; then these are made too sure (a temperature
-    above 1 mends that).
+    """Return labels drawn from probabilities, which are then sharpened by ``temperature`` (above 1:
+    overconfident).
     """
     rng = np.random.default_rng(seed)
     true = np.exp(rng.normal(0, 1.5, (n, 5)))
@@ -57,13 +57,13 @@ def simulated(n: int, seed: int, temperature: float = 1.0, articles: int = 0) ->
 
 
 def random_probabilities(seed: int, n: int = 60, sharpness: float = 0.3) -> np.ndarray:
-    """Random rows over five labels, some of them very sure."""
+    """Return random rows over five labels, some of them very confident."""
     return np.random.default_rng(seed).dirichlet(np.full(5, sharpness), n)
 
 
 def test_the_error_is_worked_out_by_hand() -> None:
-    """Two bins: 0.6 is right in 1 of 2 (0.1 away), 0.9 in 2 of 2 (0.1 away); Brier from the
-    squares.
+    """Two bins: at 0.6, 1 of 2 is right (0.1 off), at 0.9, 2 of 2 (0.1 off); the Brier score is
+    computed from squares.
     """
     metrics = calibration(scored_split([0, 1, 0, 0], np.array([[0.6, 0.4], [0.6, 0.4], [0.9, 0.1], [0.9, 0.1]])), AB.stance, bins=2)
     assert [(part.n, part.confidence, part.accuracy) for part in metrics.bins] == [(2, 0.6, 0.5), (2, 0.9, 1.0)]
@@ -73,15 +73,15 @@ def test_the_error_is_worked_out_by_hand() -> None:
 
 
 def test_the_error_by_chance_is_worked_out_by_hand() -> None:
-    """One bin of 100 at 0.5: the share has the deviation 0.05, whose mean absolute value is 0.05 ·
-    √(2/π).
+    """One bin of 100 at 0.5: the share has the standard deviation 0.05, and so the mean absolute
+    deviation 0.05 · √(2/π).
     """
     metrics = calibration(scored_split([0, 1] * 50, np.full((100, 2), 0.5)), AB.stance)
     assert (metrics.ece, metrics.ece_by_chance) == pytest.approx((0.0, 0.05 * np.sqrt(2 / np.pi)))
 
 
 def test_a_multi_label_task_counts_every_label() -> None:
-    """Six probabilities in two segments; the Brier score is their mean square."""
+    """Two segments have six probabilities; the Brier score is their mean squared error."""
     drawn = np.array([[0.9, 0.2, 0.4], [0.8, 0.1, 0.3]])
     metrics = calibration(scored_split([[1, 0, 0], [1, 0, 1]], drawn, MULTI), MULTI.themes, bins=1)  # type: ignore[arg-type]
     assert (metrics.n, metrics.bins[0].n) == (2, 6)
@@ -90,7 +90,7 @@ def test_a_multi_label_task_counts_every_label() -> None:
 
 
 def test_segments_that_are_not_labelled_take_no_part() -> None:
-    """Nor do their articles."""
+    """Nor do their articles count."""
     values = np.array([[0.6, 0.4], [0.1, 0.9], [0.9, 0.1]])
     metrics = calibration(scored_split([0, -1, 0], values), AB.stance)
     assert (metrics.n, metrics.groups, metrics.accuracy) == (2, 2, 1.0)
@@ -99,7 +99,7 @@ def test_segments_that_are_not_labelled_take_no_part() -> None:
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 10**6), st.integers(1, 80))
 def test_metrics_are_scikit_learns(seed: int, n: int) -> None:
-    """Brier score, log loss, and the reliability table with bins of equal mass, on random data."""
+    """Brier score, log loss and the reliability table with quantile bins, on random data."""
     from sklearn.calibration import calibration_curve
     from sklearn.metrics import brier_score_loss, log_loss
 
@@ -115,7 +115,7 @@ def test_metrics_are_scikit_learns(seed: int, n: int) -> None:
 
 
 def test_a_multi_label_brier_score_is_scikit_learns() -> None:
-    """The mean over the labels of the binary one."""
+    """The mean of the binary scores of the labels."""
     from sklearn.metrics import brier_score_loss
 
     rng = np.random.default_rng(0)
@@ -125,7 +125,7 @@ def test_a_multi_label_brier_score_is_scikit_learns() -> None:
 
 
 def test_a_perfectly_calibrated_model_has_an_error_near_0_within_its_interval() -> None:
-    """What it shows is what chance makes of 3,000 segments."""
+    """Its error is that expected by chance for 3,000 segments."""
     metrics = calibration(simulated(3000, 1, articles=300), FIVE.stance)
     assert metrics.ece == pytest.approx(metrics.ece_by_chance, rel=0.6)
     assert metrics.ece < 0.04
@@ -134,7 +134,7 @@ def test_a_perfectly_calibrated_model_has_an_error_near_0_within_its_interval() 
 
 
 def test_a_model_that_is_too_sure_has_an_error_beyond_chance() -> None:
-    """Its interval leaves 0 out, and it is surer than right."""
+    """Its interval excludes 0, and its confidence exceeds its accuracy."""
     metrics = calibration(simulated(3000, 1, temperature=2, articles=300), FIVE.stance)
     assert metrics.ece_interval is not None
     assert metrics.ece_interval.low > metrics.ece_by_chance
@@ -146,8 +146,8 @@ def test_a_model_that_is_too_sure_has_an_error_beyond_chance() -> None:
     [(1.5, 50, 0.84), *(pytest.param(one, 400, 0.9, marks=pytest.mark.slow) for one in (1.0, 1.5, 2.5))],
 )
 def test_the_interval_of_the_error_covers_the_truth(temperature: float, samples: int, low: float) -> None:
-    """In 90 to 99 % of 400 samples of 1,000 segments in 200 articles; the truth is that of 400,000
-    segments, and 0 where calibrated.
+    """In 90 to 99 % of 400 samples of 1,000 segments in 200 articles; the true error is that of
+    400,000 segments, or 0 if calibrated.
     """
     large = calibration(simulated(400_000, 0, temperature), FIVE.stance, draws=0).ece if temperature > 1 else 0.0
     found = [calibration(simulated(1000, seed, temperature, articles=200), FIVE.stance, draws=500) for seed in range(1, samples + 1)]
@@ -156,8 +156,8 @@ def test_the_interval_of_the_error_covers_the_truth(temperature: float, samples:
 
 
 def test_the_interval_of_the_brier_score_knows_articles() -> None:
-    """Segments that are all alike within their article say no more than one of them, and the
-    interval is wider than of as many alone.
+    """If segments within articles are alike, the interval is wider than for as many independent
+    segments.
     """
     rng = np.random.default_rng(0)
     gold = np.repeat(rng.integers(0, 2, 40), 10)
@@ -170,20 +170,20 @@ def test_the_interval_of_the_brier_score_knows_articles() -> None:
 
 
 def test_too_few_articles_have_no_interval() -> None:
-    """Two articles say nothing about how articles differ."""
+    """Two articles do not show how articles vary."""
     metrics = calibration(scored_split([0, 1, 0, 0], np.tile([0.7, 0.3], (4, 1)), AB, articles=2), AB.stance)
     assert (metrics.ece_interval, metrics.brier_interval, metrics.bins[0].interval) == (None, None, None)
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 4.0])
 def test_a_known_temperature_is_recovered(temperature: float) -> None:
-    """Probabilities that were drawn from, sharpened or flattened by a known factor."""
+    """For labels drawn from probabilities then sharpened or flattened by a known factor."""
     drawn = simulated(20_000, 3, temperature)
     assert fitted(drawn.probabilities["stance"], drawn.gold["stance"], "single") == pytest.approx(temperature, rel=0.05)
 
 
 def test_a_known_temperature_of_a_multi_label_task_is_recovered() -> None:
-    """Each label by its own log odds."""
+    """For the log odds of each label."""
     rng = np.random.default_rng(1)
     true = rng.beta(0.7, 1.5, (8000, 3))
     gold = (rng.random(true.shape) < true).astype(np.int64)
@@ -204,21 +204,21 @@ def test_the_fitted_temperature_has_the_least_log_loss() -> None:
 @pytest.mark.parametrize(
     ("values", "gold"),
     [
-        (np.array([[0.8, 0.2], [0.3, 0.7]] * 20), [0, 1] * 20),  # all right
-        (np.full((10, 2), 0.5), [0, 1] * 5),  # nothing known
-        (np.array([[1.0, 0.0]] * 4), [1] * 4),  # a label that was never seen
+        (np.array([[0.8, 0.2], [0.3, 0.7]] * 20), [0, 1] * 20),  # all correct
+        (np.full((10, 2), 0.5), [0, 1] * 5),  # uninformative
+        (np.array([[1.0, 0.0]] * 4), [1] * 4),  # a label with probability 0
         (np.zeros((0, 2)), []),
     ],
 )
 def test_where_dev_cannot_tell_the_temperature_is_1(values: np.ndarray, gold: list[int]) -> None:
-    """Not the end of the search."""
+    """It is not at the bound of the search."""
     assert fitted(values, np.array(gold, dtype=np.int64), "single") == 1.0
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10**6), st.floats(0.1, 10))
 def test_a_temperature_never_changes_a_label(seed: int, temperature: float) -> None:
-    """Nor makes it something other than probabilities; near ties and zeros are no exception."""
+    """The results are probabilities; near ties and zeros are included."""
     values = random_probabilities(seed, 50, 0.05)
     values[0] = [0.2, np.nextafter(0.2, 1), 0.2, 0.2, 0.2]
     values[1] = [0, 0, 0.5, 0.5, 0]
@@ -230,7 +230,7 @@ def test_a_temperature_never_changes_a_label(seed: int, temperature: float) -> N
 
 
 def test_a_temperature_divides_the_logits() -> None:
-    """As softmax and sigmoid of the logits themselves."""
+    """Equal to softmax and sigmoid of the divided logits."""
     logits = np.random.default_rng(2).normal(0, 3, (20, 5))
     expected = torch.tensor(logits / 1.7).softmax(dim=1).numpy()
     np.testing.assert_allclose(tempered(torch.tensor(logits).softmax(dim=1).numpy(), 1.7, "single"), expected, rtol=1e-9)
@@ -250,8 +250,8 @@ KINDS = pytest.mark.parametrize("kind", ["network", "linear"])
 
 @KINDS
 def test_a_bundle_stores_its_calibration(bert: Path, tmp_path: Path, kind: str) -> None:
-    """Saved and loaded, temperatures, thresholds and every probability are the same, and labels
-    those without them.
+    """After loading, temperatures, thresholds and probabilities are the same;
+    labels do not change.
     """
     model, rows = _model(kind, bert), tiny.segments(40, seed=3)
     labels, plain = [prediction.labels for prediction in model.predict(rows)], model.probabilities(rows)
@@ -266,7 +266,7 @@ def test_a_bundle_stores_its_calibration(bert: Path, tmp_path: Path, kind: str) 
 
 @KINDS
 def test_a_bundle_without_calibration_loads(bert: Path, tmp_path: Path, kind: str) -> None:
-    """One of an older version answers as it did."""
+    """A bundle of an older version answers as before."""
     model, rows = _model(kind, bert), tiny.segments(20, seed=3)
     folder = bundle.save(model, tmp_path / "bundle")
     description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))
@@ -279,7 +279,7 @@ def test_a_bundle_without_calibration_loads(bert: Path, tmp_path: Path, kind: st
 
 @pytest.mark.parametrize("broken", [{"temperatures": {"stance": -1}}, {"temperatures": {"stance": "warm"}}, {"thresholds": []}, 3])
 def test_a_broken_calibration_is_refused(bert: Path, tmp_path: Path, broken: object) -> None:
-    """One sentence, no traceback."""
+    """In one sentence, without traceback."""
     folder = bundle.save(_model("linear", bert), tmp_path / "bundle")
     description = json.loads((folder / "haltung.json").read_text(encoding="utf-8"))
     (folder / "haltung.json").write_text(json.dumps({**description, "calibration": broken}), encoding="utf-8")
@@ -289,7 +289,7 @@ def test_a_broken_calibration_is_refused(bert: Path, tmp_path: Path, broken: obj
 
 @KINDS
 def test_what_is_evaluated_is_what_is_loaded(bert: Path, tmp_path: Path, kind: str) -> None:
-    """The dev metrics of a training are those of its bundle, to the last digit."""
+    """The dev metrics of a training are exactly those of its bundle."""
     model, dev = _model(kind, bert), tiny.segments(120, seed=5)
     raw = score(dev, model.predict(dev), tiny.scheme())
     now = calibrate(model, raw)
@@ -304,7 +304,7 @@ def test_what_is_evaluated_is_what_is_loaded(bert: Path, tmp_path: Path, kind: s
 
 
 def test_a_linear_model_with_a_multi_label_task_gets_a_temperature_for_it(tmp_path: Path) -> None:
-    """But no thresholds: abstaining is for single-label tasks."""
+    """It has no thresholds: only single-label tasks can abstain."""
     rows = [Segment(str(i), f"{'alpha' if i % 3 else 'beta'} wort", {"themes": ("a",) if i % 2 else ("b", "c")}) for i in range(120)]
     model = fit(rows, MULTI, LinearSpec(min_count=1), seed=1)
     calibrate(model, score(rows, model.predict(rows), MULTI))
@@ -315,7 +315,7 @@ def test_a_linear_model_with_a_multi_label_task_gets_a_temperature_for_it(tmp_pa
 
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_calibration_has_tables_and_plots(language: str) -> None:
-    """In both languages; they show the metrics of the report."""
+    """In both languages, with the metrics of the report."""
     split, before = simulated(300, 4, 2.0, articles=30), simulated(300, 4, articles=30)
     report = measure(split, {"stance": 1.25}, {"stance": {0.8: 0.6, 0.95: None}}, before=before)
     (row,), metrics = tables.calibration(report, FIVE, language).rows, report.tasks["stance"]
@@ -331,7 +331,7 @@ def test_calibration_has_tables_and_plots(language: str) -> None:
 
 
 def test_the_report_is_plain_data_and_flat_metrics() -> None:
-    """``calibration.json`` can be read by anything, and a tracker takes the metrics."""
+    """``calibration.json`` is plain JSON, and a tracker can store the metrics."""
     report = measure(simulated(200, 4, articles=20), {"stance": 1.25}, {"stance": {0.8: 0.6, 0.95: None}})
     data = json.loads(report.to_json())
     assert data["tasks"]["stance"]["ece"] == report.tasks["stance"].ece

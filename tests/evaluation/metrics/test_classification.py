@@ -1,4 +1,4 @@
-"""Metrics: what they are by hand, and that they are scikit-learn's on any data."""
+"""Metrics: computed by hand, and compared with scikit-learn's on any data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MULTI = parse({"name": "multi", "tasks": {"themes": {"kind": "multi", "labels": 
 
 
 def single(gold: Sequence[int], decided: Sequence[int], scheme: Scheme = ABC, groups: Sequence[str] | None = None) -> ScoredSplit:
-    """A scored split in which label ``decided[i]`` has the probability 0.8."""
+    """Return a scored split in which label ``decided[i]`` has the probability 0.8."""
     size = len(scheme.tasks[0])
     probabilities = np.full((len(gold), size), 0.2 / (size - 1))
     probabilities[np.arange(len(gold)), list(decided)] = 0.8
@@ -36,13 +36,13 @@ def single(gold: Sequence[int], decided: Sequence[int], scheme: Scheme = ABC, gr
 
 
 def multi(gold: Sequence[Sequence[int]], probabilities: Sequence[Sequence[float]]) -> ScoredSplit:
-    """A scored split of a multi-label task."""
+    """Return a scored split of a multi-label task."""
     ids = tuple(f"s{row}" for row in range(len(gold)))
     return ScoredSplit(ids, ids, MULTI, {"themes": np.array(probabilities, dtype=float)}, {"themes": np.array(gold, dtype=np.int64)})
 
 
 def stance(gold: Sequence[int], decided: Sequence[int]) -> TaskMetrics:
-    """The metrics of the task ``stance``."""
+    """Return the metrics of the task ``stance``."""
     return evaluate(single(gold, decided)).tasks["stance"]
 
 
@@ -59,25 +59,25 @@ def test_metrics_are_those_worked_out_by_hand() -> None:
 
 
 def test_log_loss_is_worked_out_by_hand() -> None:
-    """Two right at 0.8, one wrong at 0.1."""
+    """Two are right at 0.8, one is wrong at 0.1."""
     assert stance([0, 1, 2], [0, 1, 0]).log_loss == pytest.approx(-(2 * np.log(0.8) + np.log(0.1)) / 3)
 
 
 def test_a_sure_mistake_costs_much_but_not_infinity() -> None:
-    """A probability of exactly 0 for the gold label is clipped."""
+    """A gold label's probability of exactly 0 is clipped."""
     split = dataclasses.replace(single([0, 1], [0, 0]), probabilities={"stance": np.array([[1.0, 0, 0], [1.0, 0, 0]])})
     assert evaluate(split).tasks["stance"].log_loss == pytest.approx(36.04 / 2, abs=0.01)
 
 
 def test_macro_f1_averages_the_labels_in_gold_or_predictions() -> None:
-    """Label c is in neither and takes no part; b is only predicted and counts as 0."""
+    """Label c is in neither and is ignored; b is only predicted and counts as 0."""
     metrics = stance([0, 0, 0, 0], [0, 0, 0, 1])
     assert metrics.labels_averaged == ("a", "b")
     assert metrics.macro_f1 == pytest.approx((6 / 7) / 2)
 
 
 def test_multi_label_macro_f1_averages_all_labels() -> None:
-    """As scikit-learn does for indicator arrays: c is nowhere and counts as 0."""
+    """As in scikit-learn for indicator arrays: c occurs nowhere and counts as 0."""
     metrics = evaluate(multi([[1, 0, 0], [1, 1, 0]], [[0.9, 0.1, 0], [0.5, 0.2, 0]])).tasks["themes"]
     assert metrics.labels_averaged == ("a", "b", "c")
     assert (metrics.macro_f1, metrics.accuracy, metrics.micro_f1) == pytest.approx((1 / 3, 1 / 2, 4 / 5))
@@ -86,7 +86,7 @@ def test_multi_label_macro_f1_averages_all_labels() -> None:
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 10**6)), min_size=1, max_size=40))
 def test_single_label_metrics_are_scikit_learns(rows: list[tuple[int, int]]) -> None:
-    """On any gold labels and probabilities, even with labels that never occur."""
+    """For any gold labels and probabilities, even if labels never occur."""
     from sklearn import metrics as reference
 
     scheme = parse({"name": "five", "tasks": {"stance": {"labels": list("abcde")}}})
@@ -110,7 +110,7 @@ def test_single_label_metrics_are_scikit_learns(rows: list[tuple[int, int]]) -> 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=3, max_size=3), min_size=1, max_size=30))
 def test_multi_label_metrics_are_scikit_learns(rows: list[list[tuple[bool, float]]]) -> None:
-    """Subset accuracy, the three averages, and each label's metrics, at the threshold 0.5."""
+    """Subset accuracy, the three averages and the metrics of each label, at the threshold 0.5."""
     from sklearn import metrics as reference
 
     gold = np.array([[int(has) for has, _ in row] for row in rows])
@@ -129,9 +129,7 @@ def test_multi_label_metrics_are_scikit_learns(rows: list[list[tuple[bool, float
 
 
 def test_counts_of_many_samples_give_the_metrics_of_each() -> None:
-    """The arithmetic takes leading axes: a bootstrap's samples are one array, with no loop over
-    them.
-    """
+    """Counts may have leading axes: the samples of a bootstrap are one array, without a loop."""
     rng = np.random.default_rng(0)
     gold, decided = rng.integers(0, 3, 50), rng.integers(0, 3, 50)
     draws = rng.integers(0, 50, (7, 50))
@@ -141,14 +139,14 @@ def test_counts_of_many_samples_give_the_metrics_of_each() -> None:
 
 
 def test_unlabelled_rows_take_no_part() -> None:
-    """They change no metric, only the split's size."""
+    """They change no metric, only the number of segments."""
     with_gap = evaluate(single([0, -1, 1, 2, -1], [0, 0, 1, 1, 2]))
     assert with_gap.tasks["stance"] == stance([0, 1, 2], [0, 1, 1])
     assert (with_gap.n, with_gap.tasks["stance"].n) == (5, 3)
 
 
 def test_a_task_that_nothing_is_labelled_for_has_no_metrics() -> None:
-    """A corpus may answer one of a scheme's questions only."""
+    """A corpus may be labelled for some tasks of a scheme only."""
     scheme = parse({"name": "two", "tasks": {"topic": {"labels": ["x", "y"]}, "stance": {"labels": ["a", "b"]}}})
     rows = [Segment("1", "Text", {"stance": "a"}), Segment("2", "Text", {"stance": "b"})]
     given_ = [Prediction(row.id, {}, {"topic": {"x": 0.5, "y": 0.5}, "stance": {"a": 0.9, "b": 0.1}}) for row in rows]
@@ -156,31 +154,31 @@ def test_a_task_that_nothing_is_labelled_for_has_no_metrics() -> None:
 
 
 def test_a_split_without_any_label_is_refused() -> None:
-    """There is nothing to evaluate, and no metric is made up."""
+    """Nothing can be evaluated."""
     with pytest.raises(UserError, match="the split test can't be evaluated: none of its 2 segments is labelled for stance"):
         evaluate(single([-1, -1], [0, 1]))
 
 
 def test_an_empty_split_is_refused() -> None:
-    """No segments, no metrics."""
+    """There is nothing to evaluate."""
     with pytest.raises(UserError, match="it has no segments"):
         evaluate(score([], [], ABC))
 
 
 def test_the_majority_baseline_is_what_one_answer_for_all_reaches() -> None:
-    """Giving b to all: 3 of 5 right, F1 of b 3/4, over the three labels in gold."""
+    """Predicting b for all: 3 of 5 are right, F1 of b is 3/4, averaged over three gold labels."""
     majority = stance([1, 1, 1, 0, 2], [0, 0, 0, 0, 0]).majority
     assert (majority.labels, majority.accuracy, majority.macro_f1) == (("b",), 0.6, pytest.approx(0.25))
 
 
 def test_the_majority_baseline_of_a_multi_label_task_gives_what_most_segments_have() -> None:
-    """Label a is in two of three, b in one."""
+    """Label a is in two of three segments, b in one."""
     majority = evaluate(multi([[1, 0, 0], [1, 1, 0], [0, 0, 0]], [[0.9, 0, 0]] * 3)).tasks["themes"].majority
     assert (majority.labels, majority.accuracy, majority.macro_f1) == (("a",), pytest.approx(1 / 3), pytest.approx(0.8 / 3))
 
 
 def test_a_collapsed_model_is_called_out() -> None:
-    """The same prediction for every segment is the failure that averages hide best."""
+    """Averages do not show that all segments have the same prediction."""
     metrics = stance([0, 1, 2, 1], [1, 1, 1, 1])
     assert metrics.collapsed
     assert metrics.warnings == (COLLAPSED, NEVER_PREDICTED)
@@ -191,32 +189,32 @@ def test_a_collapsed_model_is_called_out() -> None:
 
 
 def test_a_collapsed_multi_label_model_is_called_out() -> None:
-    """No label for anything."""
+    """It predicts no label for any segment."""
     metrics = evaluate(multi([[1, 0, 0], [0, 1, 0]], [[0.4, 0.4, 0.1], [0.3, 0.2, 0.1]])).tasks["themes"]
     assert tables.warnings([metrics])[0] == "themes: every one of 2 segments is predicted no label; the model distinguishes nothing here"
 
 
 def test_a_split_of_one_label_is_no_collapse() -> None:
-    """Where all gold labels are the same, one answer is the right one."""
+    """If all gold labels are the same, a single prediction is correct."""
     assert not stance([1, 1], [1, 1]).collapsed
 
 
 def test_labels_that_are_never_predicted_are_named() -> None:
-    """With how many segments they have."""
+    """With the number of their segments."""
     metrics = stance([0, 0, 1, 2, 2], [0, 0, 1, 0, 1])
     assert (metrics.collapsed, metrics.never_predicted) == (False, ("c",))
     assert tables.warnings([metrics]) == ["stance: never predicted though in gold: c (2)"]
 
 
 def test_labels_outside_the_gold_are_named() -> None:
-    """They pull macro-F1 down and would otherwise puzzle the reader."""
+    """They reduce macro-F1, which would otherwise be hard to explain."""
     metrics = stance([0, 0, 1], [0, 2, 1])
     assert (metrics.warnings, metrics.not_in_gold) == ((NOT_IN_GOLD,), ("c",))
     assert tables.warnings([metrics]) == ["stance: predicted but not in gold (counts as an F1 of 0): c (1)"]
 
 
 def test_an_evaluation_comes_back_from_json_the_same(tmp_path: Path) -> None:
-    """To the last digit, and through the file."""
+    """Exactly, also after writing and reading the file."""
     evaluation = evaluate(single([0, 1, 2, 1, 0, 1, -1], [0, 1, 1, 1, 2, 0, 0], groups=list("xxyyzzz")))
     path = tmp_path / "evaluation.json"
     path.write_text(evaluation.to_json(), encoding="utf-8")
@@ -224,7 +222,7 @@ def test_an_evaluation_comes_back_from_json_the_same(tmp_path: Path) -> None:
 
 
 def test_an_evaluation_of_an_older_version_is_read(tmp_path: Path) -> None:
-    """It holds whole sentences as warnings, and knows nothing of intervals."""
+    """It has sentences as warnings and no intervals."""
     evaluation = evaluate(single([0, 1, 2], [1, 1, 1]))
     data = json.loads(evaluation.to_json())
     assert data["tasks"]["stance"]["warnings"] == [COLLAPSED, NEVER_PREDICTED]
@@ -246,7 +244,7 @@ def test_an_evaluation_of_an_older_version_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_evaluation_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    """One sentence with the file's name, never a traceback."""
+    """In one sentence with the file's name, without traceback."""
     path = tmp_path / "evaluation.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=f"evaluation.json {message}"):
@@ -254,32 +252,32 @@ def test_a_broken_evaluation_file_is_refused(tmp_path: Path, text: str, message:
 
 
 def test_headline_metrics_have_a_trackers_names() -> None:
-    """Flat, task first."""
+    """They are flat and start with the task."""
     headline = evaluate(single([0, 1], [0, 1])).headline()
     assert {name: headline[name] for name in ("stance_macro_f1", "stance_accuracy")} == {"stance_macro_f1": 1.0, "stance_accuracy": 1.0}
 
 
 def test_a_summary_has_mean_and_sample_deviation() -> None:
-    """Accuracies 1, 1/2 and 3/4: deviation with n-1 is 1/4."""
+    """Accuracies of 1, 1/2 and 3/4: the deviation with n-1 is 1/4."""
     runs = [evaluate(single([0, 1, 0, 1], decided)) for decided in ([0, 1, 0, 1], [0, 1, 1, 0], [0, 1, 0, 0])]
     spread = summary(runs).tasks["stance"]["accuracy"]
     assert (spread.mean, spread.deviation, spread.values) == (0.75, 0.25, (1.0, 0.5, 0.75))
 
 
 def test_a_single_run_has_no_deviation() -> None:
-    """None, for 0 would claim that seeds do not matter."""
+    """It is None, since 0 would mean that seeds do not matter."""
     assert summary([evaluate(single([0, 1], [0, 1]))]).tasks["stance"]["accuracy"].deviation is None
 
 
 def test_runs_on_different_splits_are_not_averaged() -> None:
-    """Refused by name."""
+    """The message names the splits."""
     one = evaluate(single([0, 1], [0, 1]))
     with pytest.raises(UserError, match="evaluations of different split can't be averaged: 'test' and 'dev'"):
         summary([one, dataclasses.replace(one, split="dev")])
 
 
 def test_a_summary_is_plain_data() -> None:
-    """So that it can be logged."""
+    """It can be logged as JSON."""
     assert json.loads(summary([evaluate(single([0, 1], [0, 1]))]).to_json())["runs"] == 1
 
 
@@ -288,9 +286,7 @@ def _predicted(ids: Sequence[str], values: dict[str, float]) -> list[Prediction]
 
 
 def test_a_scored_split_takes_gold_labels_and_articles_from_the_segments() -> None:
-    """A segment without an article is a group by itself; probabilities are in the scheme's
-    order.
-    """
+    """Segments without article are groups of their own; probabilities are in the scheme's order."""
     rows = [Segment("1", "x", {"stance": "b"}, article="k"), Segment("2", "x", {}, article="k"), Segment("3", "x", {"stance": "a"})]
     split = score(rows, _predicted("123", {"c": 0.1, "a": 0.7, "b": 0.2}), ABC)
     assert split.gold["stance"].tolist() == [1, -1, 0]
@@ -299,7 +295,7 @@ def test_a_scored_split_takes_gold_labels_and_articles_from_the_segments() -> No
 
 
 def test_no_label_is_an_answer_in_a_multi_label_task() -> None:
-    """() differs from not labelled."""
+    """() differs from unlabelled."""
     rows = [Segment("1", "x", {"themes": ()}), Segment("2", "x", {}), Segment("3", "x", {"themes": ("c", "a")})]
     values = [Prediction(row.id, {}, {"themes": {"a": 0.5, "b": 0.4, "c": 0.6}}) for row in rows]
     split = score(rows, values, MULTI)
@@ -309,7 +305,7 @@ def test_no_label_is_an_answer_in_a_multi_label_task() -> None:
 
 
 def test_a_subset_may_take_a_row_twice() -> None:
-    """As a bootstrap does."""
+    """As in a bootstrap."""
     part = single([0, 1, 2], [0, 1, 2]).subset(np.array([2, 2, 0]))
     assert (part.ids, part.gold["stance"].tolist(), part.split) == (("s2", "s2", "s0"), [2, 2, 0], "test")
 
@@ -325,28 +321,28 @@ def test_a_subset_may_take_a_row_twice() -> None:
     ],
 )
 def test_predictions_that_do_not_fit_are_refused(ids: list[str], values: dict[str, float], message: str) -> None:
-    """Nothing is aligned, filled or clipped in silence."""
+    """They are not silently aligned, filled or clipped."""
     rows = [Segment("1", "x", {"stance": "a"}), Segment("2", "x", {"stance": "b"})]
     with pytest.raises(UserError, match=message):
         score(rows, _predicted(ids, values), ABC)
 
 
 def test_predictions_of_another_scheme_are_refused() -> None:
-    """A task without probabilities is not taken for zeros."""
+    """A task without probabilities is not filled with zeros."""
     with pytest.raises(UserError, match="the prediction for '1' has no probability for stance a, b, c"):
         score([Segment("1", "x", {"stance": "a"})], [Prediction("1", {}, {})], ABC)
 
 
 @pytest.mark.parametrize(("answer", "message"), [("d", "unknown stance 'd'"), (("a",), "expected one label")])
 def test_a_gold_label_that_does_not_fit_names_its_row(answer: object, message: str) -> None:
-    """File and line, where the reader knew them."""
+    """With file and line if known."""
     row = Segment("1", "x", {"stance": answer}, where="rows.jsonl, line 7")  # type: ignore[dict-item]
     with pytest.raises(UserError, match=f"rows.jsonl, line 7: .*{message}"):
         score([row], _predicted(["1"], {"a": 1.0, "b": 0.0, "c": 0.0}), ABC)
 
 
 def test_empty_labels_raise_no_numeric_warning() -> None:
-    """0/0 is settled, not shouted about by NumPy."""
+    """0/0 is handled without warnings of NumPy."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert stance([0], [1]).macro_f1 == 0.0

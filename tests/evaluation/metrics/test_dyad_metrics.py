@@ -1,4 +1,4 @@
-"""Dyads against gold: counted by hand, with intervals by article and a paired test."""
+"""Dyads compared with gold: counts by hand, intervals by article, and a paired test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TALKS = (Dyad("USA", "RUS", "cooperation"), Dyad("RUS", "USA", "cooperation"))
 
 
 def many(right: float, seed: int) -> tuple[list[list[Dyad]], list[list[Dyad]], list[str]]:
-    """Two hundred segments of forty articles, of whose dyads a share is predicted right."""
+    """Return 200 segments in 40 articles; the share ``right`` of the dyads is correct."""
     rng = random.Random(seed)
     gold = [[Dyad(rng.choice(["USA", "CHN", "DEU"]), "RUS", "warning")] for _ in range(200)]
     predicted = [row if rng.random() < right else [Dyad("FRA", "RUS", "warning")] for row in gold]
@@ -23,7 +23,7 @@ def many(right: float, seed: int) -> tuple[list[list[Dyad]], list[list[Dyad]], l
 
 
 def test_hits_are_counted_over_all_segments():
-    """One of two gold dyads, and one that is not there: precision 1/2, recall 1/3 of three."""
+    """Three gold dyads, two found, one of them right: precision 1/2, recall 1/3."""
     out = evaluate_dyads([[WARNING], list(TALKS), []], [[WARNING], [], [TALKS[0]]], ["a", "b", "b"])
     whole = out.parts[WHOLE]
     assert (whole.gold, whole.found, whole.right) == (3, 2, 1)
@@ -31,13 +31,13 @@ def test_hits_are_counted_over_all_segments():
 
 
 def test_a_wrong_target_still_counts_for_source_and_stance():
-    """The parts say where an error lies."""
+    """The metrics of parts show where the error is."""
     out = evaluate_dyads([[WARNING]], [[Dyad("USA", "CHN", "warning")]], ["a"])
     assert [match.right for match in out.parts.values()] == [0, 1, 0]
 
 
 def test_a_wrong_stance_differs_from_a_wrong_pair():
-    """Of two right pairs one has the right stance."""
+    """Of two correct pairs, one has the correct stance."""
     out = evaluate_dyads([[WARNING], [TALKS[1]]], [[WARNING], [Dyad("RUS", "USA", "threat")]], ["a", "b"])
     assert (out.parts["source, target"].f1, out.stance_given_pair) == (1.0, 0.5)
 
@@ -50,13 +50,13 @@ def test_a_pair_with_two_right_stances_counts_once():
 
 
 def test_candidates_are_counted_by_code():
-    """An empty target is no code."""
+    """An empty target does not count as a code."""
     out = evaluate_dyads([[Dyad("USA", "", "warning")], [WARNING]], [[], []], ["a", "b"], candidates=[["USA", "FRA"], ["USA"]])
     assert out.actors == Match(gold=3, found=3, right=2)
 
 
 def test_the_interval_contains_f1_and_needs_ten_articles():
-    """F1 lies inside; nine articles give none."""
+    """F1 is inside the interval; nine articles have none."""
     gold, predicted, articles = many(0.6, 1)
     whole = evaluate_dyads(gold, predicted, articles).parts[WHOLE]
     assert whole.interval is not None
@@ -65,7 +65,7 @@ def test_the_interval_contains_f1_and_needs_ten_articles():
 
 
 def test_a_tracker_gets_f1_of_each_part_with_its_ends() -> None:
-    """Flat; that of whole dyads has the shortest name, and where there is no interval no ends."""
+    """Keys are flat; that of whole dyads is the shortest, and ends are absent without interval."""
     gold, predicted, articles = many(0.6, 1)
     result = evaluate_dyads(gold, predicted, articles)
     metrics = result.headline()
@@ -77,9 +77,7 @@ def test_a_tracker_gets_f1_of_each_part_with_its_ends() -> None:
 
 
 def test_a_better_system_differs_from_an_equal_one():
-    """Nine tenths right against six tenths differ beyond chance; a system against itself does
-    not.
-    """
+    """90 % right against about 60 % differ significantly; a system does not differ from itself."""
     gold, good, articles = many(0.9, 2)
     _, poor, _ = many(0.6, 2)
     poor = [row if row[0].source == "FRA" else gold[index] for index, row in enumerate(poor)]
@@ -93,7 +91,7 @@ def test_a_better_system_differs_from_an_equal_one():
 
 
 def test_equal_systems_are_rarely_called_different():
-    """At a level of 5 %, at most 8 of 100 trials of two systems that are equally good."""
+    """At a level of 5 %, in at most 8 of 100 comparisons of equally good systems."""
     false = 0
     for trial in range(100):
         gold, one, articles = many(0.6, trial)
@@ -104,6 +102,6 @@ def test_equal_systems_are_rarely_called_different():
 
 
 def test_lists_of_different_length_are_refused():
-    """One sentence says how many there are."""
+    """One sentence has both lengths."""
     with pytest.raises(UserError, match="1 gold, 2 predicted"):
         evaluate_dyads([[WARNING]], [[], []], ["a"])

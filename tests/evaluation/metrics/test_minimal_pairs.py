@@ -1,4 +1,4 @@
-"""Minimal pairs: read, evaluated by phenomenon, shown in table, plot, page and run."""
+"""Minimal pairs: read, evaluated by phenomenon, and shown in table, plot, page and run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCHEME = labels.parse(
 
 
 def pair(id: str, phenomenon: str, *stances: str) -> dict[str, object]:
-    """One line of a file of minimal pairs."""
+    """Return a line of a file of minimal pairs."""
     segments = [{"text": f"{id} {stance} {index}", "topic": "war", "stance": stance} for index, stance in enumerate(stances)]
     return {"pair": id, "phenomenon": phenomenon, "context": "Vorher.", "segments": segments}
 
@@ -40,7 +40,7 @@ def write(path: Path, *pairs: object) -> Path:
 
 
 def predicted(segments: tuple[Segment, ...], *stances: str) -> list[Prediction]:
-    """Predictions of these stances, with the topic always right."""
+    """Return predictions of these stances, with correct topics."""
 
     def sure(task: str, label: str) -> dict[str, float]:
         return {other: float(other == label) for other in SCHEME[task].ids}
@@ -53,7 +53,7 @@ def predicted(segments: tuple[Segment, ...], *stances: str) -> list[Prediction]:
 
 @pytest.fixture
 def segments(tmp_path: Path) -> tuple[Segment, ...]:
-    """Two pairs of one phenomenon and one of another, whose stance does not differ."""
+    """Two pairs of one phenomenon, and one of another with equal stances."""
     path = write(
         tmp_path / "pairs.jsonl",
         pair("n1", "negation", "warning", "neutral"),
@@ -64,7 +64,7 @@ def segments(tmp_path: Path) -> tuple[Segment, ...]:
 
 
 def test_both_segments_of_a_pair_share_article_phenomenon_and_context(segments: tuple[Segment, ...]) -> None:
-    """And all of them are test."""
+    """All segments are test."""
     assert [segment.id for segment in segments] == ["n1-a", "n1-b", "n2-a", "n2-b", "d1-a", "d1-b"]
     assert {(segment.article, segment.genre, segment.context, segment.split) for segment in segments[:2]} == {
         ("n1", "negation", "Vorher.", "test")
@@ -74,8 +74,8 @@ def test_both_segments_of_a_pair_share_article_phenomenon_and_context(segments: 
 
 
 def test_metrics_by_phenomenon_are_those_counted_by_hand(segments: tuple[Segment, ...]) -> None:
-    """One pair both right; one told apart and half right; one whose stance does not differ, half
-    right.
+    """One pair is completely right, one is distinguished and half right, and one with equal stances
+    is half right.
     """
     split = score(segments, predicted(segments, "warning", "neutral", "warning", "neutral", "threat", "neutral"), SCHEME)
     rows = phenomena(split, segments)["stance"]
@@ -95,7 +95,7 @@ def test_metrics_by_phenomenon_are_those_counted_by_hand(segments: tuple[Segment
 
 
 def test_a_model_that_answers_both_the_same_tells_nothing_apart(segments: tuple[Segment, ...]) -> None:
-    """Always neutral: half of the negations right, and no pair."""
+    """With neutral throughout, half of the negations are right, but no pair is."""
     rows = phenomena(score(segments, predicted(segments, *["neutral"] * 6), SCHEME), segments)["stance"]
     assert [(row.phenomenon, row.accuracy, row.both, row.apart) for row in rows][2] == ("negation", 0.5, 0.0, 0.0)
     assert flat({"stance": rows})["stance"]["negation"] == {"accuracy": 0.5, "both": 0.0}
@@ -104,7 +104,7 @@ def test_a_model_that_answers_both_the_same_tells_nothing_apart(segments: tuple[
 THREAT, TURNED, BESIDE = Dyad("USA", "RUS", "threat"), Dyad("RUS", "USA", "threat"), Dyad("CHN", "USA", "threat")
 WARNING = Dyad("USA", "RUS", "warning")
 
-# Four pairs: phenomenon, the gold dyads of both segments, and those found.
+# Four pairs: phenomenon, gold dyads of both segments, and predicted dyads.
 DYADS: dict[str, tuple[str, list[tuple[Dyad, ...]], list[tuple[Dyad, ...]]]] = {
     "both": ("direction", [(THREAT, BESIDE), (TURNED,)], [(BESIDE, THREAT), (TURNED,)]),
     "one": ("direction", [(THREAT,), (TURNED,)], [(THREAT,), (THREAT,)]),
@@ -114,7 +114,7 @@ DYADS: dict[str, tuple[str, list[tuple[Dyad, ...]], list[tuple[Dyad, ...]]]] = {
 
 
 def pairs_with_dyads() -> tuple[list[Segment], list[tuple[Dyad, ...]]]:
-    """The segments of ``DYADS``, and the dyads found in them; no two of a pair stand together."""
+    """Return the segments of ``DYADS`` and the dyads found; segments of a pair are not adjacent."""
     turns = [(id, side, number) for number, side in enumerate("ab") for id in DYADS]
     segments = [
         Segment(f"{id}-{side}", f"{id} {side}", {"topic": "war", "stance": "threat"}, article=id, genre=DYADS[id][0], dyads=DYADS[id][1][n])
@@ -124,8 +124,8 @@ def pairs_with_dyads() -> tuple[list[Segment], list[tuple[Dyad, ...]]]:
 
 
 def test_exact_matches_of_dyads_by_phenomenon_are_those_counted_by_hand() -> None:
-    """A dyad too many is wrong, their order means nothing, and none is right where gold has none;
-    a wrong stance is wrong in whole dyads alone.
+    """An additional dyad is an error, their order is irrelevant, and no dyads are right if gold has
+    none; a wrong stance is an error for whole dyads only.
     """
     metrics = dyad_phenomena(*pairs_with_dyads())
     assert {part: [replace(row, intervals={}) for row in rows] for part, rows in metrics.items()} == {
@@ -145,7 +145,7 @@ def test_exact_matches_of_dyads_by_phenomenon_are_those_counted_by_hand() -> Non
 
 
 def test_dyads_of_another_number_of_segments_are_no_metrics() -> None:
-    """Rather than be held against those of another segment."""
+    """Otherwise they would be compared with those of other segments."""
     segments, found = pairs_with_dyads()
     with pytest.raises(ValueError, match="reshape"):
         dyad_phenomena(segments, found[:-1])
@@ -161,7 +161,7 @@ def test_dyads_of_another_number_of_segments_are_no_metrics() -> None:
 def test_terminal_and_page_show_the_dyads_by_phenomenon(
     tmp_path: Path, language: str, title: str, parts: tuple[str, str], column: str, cell: str
 ) -> None:
-    """And the metrics survive the way through JSON."""
+    """The metrics are preserved in JSON."""
     segments, found = pairs_with_dyads()
     split = score(segments, predicted(tuple(segments), *["threat"] * 8), SCHEME, "challenge", "test")
     result = replace(evaluate(split), dyad_phenomena=dyad_phenomena(segments, found))
@@ -171,13 +171,13 @@ def test_terminal_and_page_show_the_dyads_by_phenomenon(
         tables.show(result, SCHEME, Console(file=file, width=200), language)
         file.seek(0)
         terminal = file.read()
-    # An interval is not broken on the page.
+    # On the page, an interval has no line break.
     for shown in (terminal, page.read_text(encoding="utf-8").replace("\u00a0", " ")):
         assert all(words in shown for words in (*map(title.format, parts), column, cell))
 
 
 def test_table_and_page_show_the_phenomena_in_both_languages(segments: tuple[Segment, ...], tmp_path: Path) -> None:
-    """And the metrics survive the way through JSON."""
+    """The metrics are preserved in JSON."""
     split = score(segments, predicted(segments, *["neutral"] * 6), SCHEME, "challenge", "test")
     result = EvaluationResult(**{**vars(evaluate(split)), "phenomena": phenomena(split, segments)})
     path = tmp_path / "evaluation.json"
@@ -202,20 +202,20 @@ def test_table_and_page_show_the_phenomena_in_both_languages(segments: tuple[Seg
     ],
 )
 def test_a_broken_pair_is_refused_with_its_line(tmp_path: Path, row: dict[str, object], message: str) -> None:
-    """One sentence with file, line, what was found, and what is expected."""
+    """In one sentence with file, line, value and what is expected."""
     with pytest.raises(UserError, match=message):
         Pairs(str(write(tmp_path / "pairs.jsonl", row))).read(SCHEME)
 
 
 def test_a_pair_that_appears_twice_is_refused(tmp_path: Path) -> None:
-    """With both lines."""
+    """With both line numbers."""
     twice = pair("p", "x", "warning", "threat")
     with pytest.raises(UserError, match=r"line 2: the pair 'p' is already used at .*line 1"):
         Pairs(str(write(tmp_path / "pairs.jsonl", twice, twice))).read(SCHEME)
 
 
 def test_a_broken_pair_leaves_nothing_half_read(tmp_path: Path) -> None:
-    """With on_error=drop, both of its segments are out."""
+    """With on_error=drop, both of its segments are dropped."""
     path = write(tmp_path / "pairs.jsonl", pair("p", "x", "warning", "wraning"), pair("q", "x", "warning", "threat"))
     reading = Pairs(str(path), on_error="drop").read(SCHEME)
     assert [segment.id for segment in reading.segments] == ["q-a", "q-b"]
@@ -223,7 +223,7 @@ def test_a_broken_pair_leaves_nothing_half_read(tmp_path: Path) -> None:
 
 
 def test_a_second_pair_of_an_id_leaves_the_first(tmp_path: Path) -> None:
-    """With on_error=drop, the second one alone is out."""
+    """With on_error=drop, only the second is dropped."""
     twice = pair("p", "x", "warning", "threat")
     reading = Pairs(str(write(tmp_path / "pairs.jsonl", twice, twice)), on_error="drop").read(SCHEME)
     assert [segment.id for segment in reading.segments] == ["p-a", "p-b"]
@@ -241,8 +241,8 @@ def _diplomacy(root: Path) -> Scheme:
 
 
 def test_the_shipped_minimal_pairs_are_as_many_as_documented(shipped: tuple[Segment, ...]) -> None:
-    """313 pairs, ten phenomena of at least 20 each, a quarter with an actor of a German-speaking
-    state.
+    """313 pairs, ten phenomena with at least 20 each, a quarter with an actor from a
+    German-speaking state.
     """
     assert len(shipped) == 2 * 313
     kinds = {segment.article: segment.genre for segment in shipped}
@@ -254,7 +254,7 @@ def test_the_shipped_minimal_pairs_are_as_many_as_documented(shipped: tuple[Segm
 
 
 def test_the_labels_of_each_shipped_pair_differ(shipped: tuple[Segment, ...]) -> None:
-    """In the stance, or, for who does it to whom and for who goes on speaking, in the dyads."""
+    """In the stance; for phenomena on who acts on whom or who goes on speaking, in the dyads."""
     pairs = list(zip(shipped[::2], shipped[1::2], strict=True))
     alike = [one.article for one, two in pairs if one.labels["stance"] == two.labels["stance"] and set(one.dyads) == set(two.dyads)]
     assert alike == []

@@ -1,4 +1,4 @@
-"""Markdown as LaTeX and Word: names of users are text there, whatever is in them."""
+"""Markdown as LaTeX and Word: users' names are plain text, whatever characters they have."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_itself_in_word(name: str, tmp_path: Path) -> None:
-    """In a paragraph, at its start, in a table and in a list."""
+    """In a paragraph or at its start, in a table and in a list."""
     plain = _plain(name)
     text = f"# T\n\nDas *{plain}* da.\n\n**Titel {plain}**\n\n| a | b |\n|---|---:|\n| {plain} | 1 |\n\n{plain}, da\n\n- {plain}\n"
     documents.write(tmp_path / "x.docx", text, "de")
@@ -55,7 +55,7 @@ def test_latex_takes_nothing_for_a_command() -> None:
 
 
 def test_a_bold_line_before_a_table_is_its_caption() -> None:
-    """A list ends before what follows it."""
+    """A list is closed before the text that follows."""
     latex = documents.latex("- one\n- two\n\n**Figures**\n\n| a |\n|---|\n| 1 |\n\nEnd of *it*.\n")
     assert r"\caption{Figures}" in latex
     assert latex.index(r"\end{itemize}") < latex.index(r"\begin{table}")

@@ -1,4 +1,4 @@
-"""The report on dyads: its tables, its plot and its files."""
+"""The report on dyads: its tables, plot and files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COMPARED = {
 
 
 def test_each_setting_has_a_row_for_each_part_of_a_dyad_and_system() -> None:
-    """Words and numbers in the language."""
+    """Words and numbers are in the given language."""
     *settings, difference, components, by_stance = tables.dyad_scores(COMPARED, "de")
     titles = [f"Dyaden: 2 Segmente, 2 Artikel, {given}" for given in ("alles selbst gefunden", "Haltungen gegeben")]
     assert [table.title for table in settings] == titles
@@ -46,19 +46,19 @@ def test_each_setting_has_a_row_for_each_part_of_a_dyad_and_system() -> None:
 
 
 def test_a_single_article_is_no_plural() -> None:
-    """In the title."""
+    """In the title of the table."""
     metrics = evaluate_dyads(GOLD, [[], []], ["a", "a"])
     assert tables.dyads({"rules": metrics}).title.endswith(": 2 segments, 1 article")
 
 
 def test_a_single_system_has_no_table_of_differences() -> None:
-    """But the four others."""
+    """But the four other tables."""
     settings = dict.fromkeys((END_TO_END, STANCES_GIVEN), SystemsCompared({"rules": RULES}))
     assert len(tables.dyad_scores(settings)) == 4
 
 
 def test_a_report_that_fails_leaves_the_one_of_before(tmp_path: Path) -> None:
-    """Whole, and without a scratch file beside it."""
+    """Unchanged, and without a temporary file beside it."""
     scores = DyadScores([Segment("old", "Ja.")], {"rules": [[]]}, COMPARED)
     write(scores, tmp_path, "news", {})
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -71,7 +71,7 @@ def test_a_report_that_fails_leaves_the_one_of_before(tmp_path: Path) -> None:
     ("language", "part", "setting"), [("en", "source, target", "F1, stances given"), ("de", "wer, wen", "F1, Haltungen gegeben")]
 )
 def test_the_plot_has_a_panel_for_each_setting(language: str, part: str, setting: str) -> None:
-    """One bar of each system for each part; parts are named once."""
+    """With one bar per system and part; parts are named once."""
     figure = plots.dyads(COMPARED, "news, test", language)
     figure.draw_without_rendering()
     assert [axes.get_xlabel() for axes in figure.axes][1] == setting

@@ -1,6 +1,6 @@
-"""The glossary: one table makes the page of the manual and the explanations in reports.
+"""The glossary: one table is the source of the manual's page and of the explanations in reports.
 
-``python tests/evaluation/report/test_glossary.py`` writes docs/glossary.md anew.
+``python tests/evaluation/report/test_glossary.py`` writes docs/glossary.md.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ PAGE = Path(__file__).resolve().parents[3] / "docs/glossary.md"
 
 
 def written() -> str:
-    """Return the page as the table makes it."""
+    """Return the page rendered from the table."""
     english, german = ({term.key: term for term in glossary(language).values()} for language in ("en", "de"))
     return rendered("haltung.evaluation.report", "glossary.md.j2", english=english, german=german)
 
 
 def test_the_page_is_made_of_the_table() -> None:
-    """Whoever changes the table writes the page anew."""
+    """After a change of the table, the page has to be written again."""
     assert PAGE.read_text(encoding="utf-8") == written()
 
 
 def test_every_term_is_explained_in_both_languages_briefly() -> None:
-    """In one to three sentences."""
+    """In at most four sentences or clauses."""
     for language in ("en", "de"):
         for term in glossary(language).values():
             assert term.explanation.endswith("."), term
@@ -37,7 +37,7 @@ def test_every_term_is_explained_in_both_languages_briefly() -> None:
 
 
 def test_words_of_a_report_lead_to_their_explanation(tmp_path: Path) -> None:
-    """Within the page: it asks no other host, and every link arrives."""
+    """All links are to anchors within the page, and none is broken."""
     scored = scored_split(0.8)
     page.write(tmp_path / "report", classification.evaluate(scored), scored, language="de")
     text = (tmp_path / "report" / page.PAGE).read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ PACKAGE = "haltung.evaluation.report"
 
 
 def test_each_word_has_both_languages_and_the_same_values_to_fill_in() -> None:
-    """A name in braces that one language lacks would fail only on a page in that language."""
+    """A placeholder that one language lacks would fail only on pages in that language."""
     english, german = (i18n.words(PACKAGE, language) for language in i18n.LANGUAGES)
     assert list(english) == list(german)
     for key, text in english.items():
@@ -27,25 +27,25 @@ def test_each_word_has_both_languages_and_the_same_values_to_fill_in() -> None:
 
 
 def test_no_key_stands_twice_in_the_table(root: Path) -> None:
-    """The second one would silently win."""
+    """The second one would silently replace the first."""
     lines = (root / "src/haltung/evaluation/report/words.tsv").read_text(encoding="utf-8").splitlines()
     keys = [line.split("\t")[0] for line in lines if not line.startswith("#")]
     assert sorted(keys) == sorted(set(keys))
 
 
 def test_no_other_module_of_evaluation_chooses_between_the_languages(root: Path) -> None:
-    """What a reader sees in German stands in the table."""
+    """All German text of reports is in the table."""
     sources = (root / "src/haltung/evaluation").rglob("*.py")
     assert [path.name for path in sources if re.search(r"language (==|!=)", path.read_text(encoding="utf-8"))] == []
 
 
 def test_words_are_filled_in() -> None:
-    """By name."""
+    """Values are given by name."""
     assert i18n.word("would_take", needed="410", unit="articles") == "it would take about 410 articles to tell"
 
 
 def test_numbers_are_written_as_the_language_has_them() -> None:
-    """Decimal comma, thousands' point and a semicolon between the ends of an interval in German."""
+    """German has a decimal comma, a thousands separator, and a semicolon in intervals."""
     assert [i18n.number(0.5312, language) for language in i18n.LANGUAGES] == ["0.531", "0,531"]
     assert [i18n.count(value, language) for value in (3479, 12345) for language in i18n.LANGUAGES] == ["3479", "3479", "12,345", "12.345"]
     assert [i18n.signed(-0.5, language) for language in i18n.LANGUAGES] == ["−0.500", "−0,500"]
@@ -59,6 +59,6 @@ def test_numbers_are_written_as_the_language_has_them() -> None:
 
 
 def test_an_unknown_language_is_refused() -> None:
-    """With the two there are."""
+    """The message lists both languages."""
     with pytest.raises(UserError, match="unknown language 'fr'; allowed are en, de"):
         i18n.number(0.5, "fr")

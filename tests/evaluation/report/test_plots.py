@@ -1,4 +1,4 @@
-"""Plots and tables: they show the metrics, in both languages."""
+"""Plots and tables show the metrics, in both languages."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ HISTORY = [
 
 
 def evaluation(gold: list[int], decided: list[int], scheme: Scheme = SCHEME) -> EvaluationResult:
-    """The metrics of a split of one article in which every prediction is certain."""
+    """Return the metrics of a split of one article with certain predictions."""
     ids = tuple(f"s{row}" for row in range(len(gold)))
     probabilities = np.eye(len(scheme.stance))[decided]
     scored = ScoredSplit(ids, ("a",) * len(gold), scheme, {"stance": probabilities}, {"stance": np.array(gold)}, "news", "test")
@@ -53,13 +53,13 @@ def evaluation(gold: list[int], decided: list[int], scheme: Scheme = SCHEME) -> 
 
 
 def multi() -> EvaluationResult:
-    """Two segments of a multi-label task."""
+    """Return the metrics of two segments of a multi-label task."""
     values, gold = np.array([[0.9, 0.1], [0.2, 0.7]]), np.array([[1, 0], [1, 1]])
     return evaluate(ScoredSplit(("1", "2"), ("1", "2"), MULTI, {"themes": values}, {"themes": gold}, "multi", "dev"))
 
 
 def texts_of(figure: Figure) -> list[str]:
-    """All text of a figure."""
+    """Return all texts in a figure."""
     from matplotlib.text import Text
 
     figure.draw_without_rendering()
@@ -77,31 +77,31 @@ def test_a_confusion_matrix_shows_counts_names_and_what_it_is_of() -> None:
 
 
 def test_bars_show_f1_and_leave_out_what_is_undefined() -> None:
-    """A label that never occurs has a dash, not a 0."""
+    """A label that never occurs has a dash instead of 0."""
     texts = texts_of(plots.per_label(GOOD, SCHEME.stance))
     assert {"Stance: F1 per label", "Support  (2)", "0.50", "0.67", "–"} <= set(texts)
 
 
 def test_learning_curves_mark_the_best_epoch() -> None:
-    """The one that dev chose, with its score; tasks by the scheme's names."""
+    """It is the best on dev, with its score; tasks have the names of the scheme."""
     assert {"best epoch: 1 (0.500)", "run 7"} <= set(texts_of(plots.curves(HISTORY, "run 7")))
     assert {"beste Epoche: 1 (0,500)", "Lernkurven"} <= set(texts_of(plots.curves(HISTORY, "", "de", SCHEME)))
 
 
 @pytest.mark.parametrize("history", [[], [{"epoch": 0.1, "loss": 2.0}], HISTORY[2:3]])
 def test_a_curve_can_be_drawn_from_its_first_point(history: list[dict[str, float]]) -> None:
-    """A training that has only begun has a plot too."""
+    """Also at the very beginning of a training."""
     assert "training loss" in texts_of(plots.curves(history))
 
 
 def test_a_multi_label_task_has_bars_too() -> None:
-    """Its labels' names need no escaping."""
+    """Names of labels need no escaping."""
     assert "a|b  (2)" in texts_of(plots.per_label(multi(), MULTI.themes))
 
 
 def test_a_saved_plot_is_the_same_file_each_time(tmp_path: Path) -> None:
-    """It has no date in it, so that an unchanged plot makes no difference in git; nothing is left
-    beside it.
+    """It contains no date, so that git shows no difference if it is unchanged; no temporary file is
+    left.
     """
     paths = [style.save(plots.confusion(GOOD, SCHEME.stance), tmp_path / folder / "plot") for folder in ("a", "b")]
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == ["a/plot.png", "b/plot.png"]
@@ -110,7 +110,7 @@ def test_a_saved_plot_is_the_same_file_each_time(tmp_path: Path) -> None:
 
 
 def test_evaluation_needs_neither_torch_nor_mlflow(root: Path) -> None:
-    """Nor does it start pyplot, whose figures stay in memory for ever."""
+    """Nor is pyplot imported, which keeps figures in memory."""
     code = (
         "import sys; from haltung.evaluation.report import comparison, page, plots, tables; plots.curves([]); "
         "print([name for name in ('torch', 'mlflow', 'transformers', 'matplotlib.pyplot') if name in sys.modules])"
@@ -120,7 +120,7 @@ def test_evaluation_needs_neither_torch_nor_mlflow(root: Path) -> None:
 
 
 def printed(*parts: object) -> str:
-    """What rich prints of the parts on a narrow terminal without colours."""
+    """Return the output of rich on a narrow terminal without colours."""
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=100)
@@ -129,7 +129,7 @@ def printed(*parts: object) -> str:
 
 
 def test_the_headline_table_sets_the_majority_beside_each_figure() -> None:
-    """A figure means little without it."""
+    """The majority's scores are needed to interpret the metrics."""
     grid = tables.headline(GOOD, SCHEME)
     assert grid.title == "news · test: 5 segments, 1 article"
     assert grid.columns == ("task", "macro-F1", "majority", "accuracy", "majority", "log loss", "segments")
@@ -137,24 +137,24 @@ def test_the_headline_table_sets_the_majority_beside_each_figure() -> None:
 
 
 def test_articles_are_counted_only_where_segments_have_them() -> None:
-    """Comments that stand alone are no articles."""
+    """Comments without articles do not count as articles."""
     assert tables.size(2, 2) == "2 segments"
 
 
 def test_a_label_table_speaks_german() -> None:
-    """Names, heads and decimal commas; a dash where nothing can be divided by."""
+    """Names, headers and decimal commas are German; undefined values are dashes."""
     grid = tables.per_label(GOOD.tasks["stance"], SCHEME.stance, "de")
     assert grid.columns == ("Label", "Präzision", "Trefferquote", "F1", "Anzahl", "vorhergesagt")
     assert grid.rows[:2] == (("Unterstützung", "0,500", "0,500", "0,500", "2", "2"), ("Warnung", "–", "–", "–", "0", "0"))
 
 
 def test_a_multi_label_table_has_micro_f1() -> None:
-    """For a single-label task it would only repeat accuracy."""
+    """For a single-label task it would equal accuracy."""
     assert tables.headline(multi(), MULTI).columns[5] == "micro-F1"
 
 
 def test_markdown_escapes_what_would_break_the_table() -> None:
-    """A label may have a bar in its name."""
+    """The name of a label may contain a bar."""
     assert tables.per_label(multi().tasks["themes"], MULTI.themes).markdown().splitlines()[:3] == [
         "| label | precision | recall | F1 | support | predicted |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
@@ -163,19 +163,19 @@ def test_markdown_escapes_what_would_break_the_table() -> None:
 
 
 def test_a_table_shows_a_label_in_brackets_as_it_is() -> None:
-    """Rich would take "[red]" for a colour."""
+    """Rich would interpret "[red]" as a colour."""
     assert "[red]" in printed(tables.Grid("t", ("label",), (("[red]",),)).rich())
 
 
 def test_seeds_are_shown_with_their_spread() -> None:
-    """Mean ± sample standard deviation; a single run has no ±."""
+    """As mean ± sample standard deviation; a single run has no ±."""
     runs = [GOOD, evaluation([0, 0, 2, 2, 2], [0, 0, 2, 2, 2])]
     assert tables.seeds(summary(runs), SCHEME).rows[0][:3] == ("Stance", "0.792 ± 0.295", "0.800 ± 0.283")
     assert tables.seeds(summary([GOOD]), SCHEME, "de").rows[0][1] == "0,583"
 
 
 def test_warnings_stand_in_a_panel() -> None:
-    """A collapsed model is framed heavily; without warnings there is no panel."""
+    """A collapsed model has a heavy frame; without warnings there is no panel."""
     collapsed = evaluation([0, 1, 2], [2, 2, 2])
     alarm = printed(tables.warning_panel(collapsed))
     assert "┏" in alarm
@@ -184,7 +184,7 @@ def test_warnings_stand_in_a_panel() -> None:
 
 
 def test_warnings_name_labels_that_are_missed_or_made_up() -> None:
-    """In both languages, each with how often."""
+    """In both languages, with their counts."""
     missed = evaluation([0, 1, 2], [0, 2, 2])
     assert tables.warnings(missed.tasks.values()) == ["stance: never predicted though in gold: warning (1)"]
     assert tables.warnings(missed.tasks.values(), "de") == ["stance: nie vorhergesagt, obwohl im Gold vorhanden: warning (1)"]
@@ -192,7 +192,7 @@ def test_warnings_name_labels_that_are_missed_or_made_up() -> None:
 
 
 def test_all_of_it_is_shown_in_one_call() -> None:
-    """Warnings first."""
+    """Warnings come first."""
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=100)

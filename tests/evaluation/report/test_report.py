@@ -1,4 +1,4 @@
-"""The report: whole or not at all, complete in one page, and its predictions can be read back."""
+"""The report: complete or absent, on a self-contained page, with predictions to read back."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SCHEME = parse(
 
 
 def scored() -> ScoredSplit:
-    """Four segments, one without stance, one without themes, one without an article."""
+    """Return four segments: one without stance, one without themes, one without article."""
     return ScoredSplit(
         ids=("1", "2", "3", "4"),
         groups=("x", "x", "y", "\x003"),
@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class _Page(HTMLParser):
-    """Collects what a page points to, and checks that its tags close in order."""
+    """Collect the sources and links of a page, and check that its tags are closed in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class _Page(HTMLParser):
 
 
 def test_each_figure_at_the_head_of_a_task_has_its_interval(tmp_path: Path) -> None:
-    """On the tile and in the tables; its two ends are never parted by a line's end."""
+    """On the tile and in the tables, without a line break between its ends."""
     many, rng = 24, np.random.default_rng(1)
     stance, themes = rng.dirichlet([1.0, 1.0], many), rng.random((many, 2))
     gold = {"stance": rng.integers(0, 2, many), "themes": rng.integers(0, 2, (many, 2))}
@@ -95,7 +95,7 @@ def test_each_figure_at_the_head_of_a_task_has_its_interval(tmp_path: Path) -> N
 
 
 def test_a_report_has_figures_predictions_page_and_plots(folder: Path) -> None:
-    """And nothing half-written beside it."""
+    """No temporary file is left beside it."""
     assert sorted(path.name for path in folder.iterdir()) == [
         "curves.png",
         "evaluation.json",
@@ -109,7 +109,7 @@ def test_a_report_has_figures_predictions_page_and_plots(folder: Path) -> None:
 
 
 def test_the_page_needs_no_other_file(folder: Path) -> None:
-    """Every picture is inside, and so is what links lead to; all tags close."""
+    """All images are embedded, all links point into the page, and all tags are closed."""
     text = (folder / "report.html").read_text(encoding="utf-8")
     page = _Page(text)
     assert page.open == []
@@ -119,7 +119,7 @@ def test_the_page_needs_no_other_file(folder: Path) -> None:
 
 
 def test_the_page_speaks_the_language_and_escapes_what_it_is_given(folder: Path) -> None:
-    """A run may be called anything."""
+    """The name of a run may contain any characters."""
     text = (folder / "report.html").read_text(encoding="utf-8")
     assert '<html lang="de">' in text
     assert "Evaluationsbericht" in text
@@ -129,18 +129,18 @@ def test_the_page_speaks_the_language_and_escapes_what_it_is_given(folder: Path)
 
 
 def test_the_page_warns_before_it_shows_figures(folder: Path) -> None:
-    """Themes are predicted the same throughout."""
+    """All predictions of themes are the same."""
     text = (folder / "report.html").read_text(encoding="utf-8")
     assert -1 < text.index("das Modell unterscheidet hier nichts") < text.index("Kennzahlen</h2>")
 
 
 def test_figures_can_be_computed_again_from_the_predictions(folder: Path) -> None:
-    """To the last digit: what is compared later is what was reported."""
+    """Exactly, so that later comparisons use the reported metrics."""
     assert evaluate(read_predictions(folder / "predictions.parquet")) == evaluate(scored()) == read(folder / "evaluation.json")
 
 
 def test_predictions_are_plain_columns(folder: Path) -> None:
-    """Anybody can read them with pandas."""
+    """They can be read with pandas."""
     from pyarrow import parquet
 
     rows = parquet.read_table(folder / "predictions.parquet").to_pylist()
@@ -166,7 +166,7 @@ def test_predictions_come_back_with_articles_and_gaps(folder: Path) -> None:
 
 
 def test_a_report_replaces_an_older_one_and_nothing_else(tmp_path: Path) -> None:
-    """A folder with other things in it is left alone."""
+    """A folder with other files stays unchanged."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("zwei Jahre Arbeit", encoding="utf-8")
     with pytest.raises(UserError, match="is not empty and no report"):
@@ -181,7 +181,7 @@ def test_a_report_replaces_an_older_one_and_nothing_else(tmp_path: Path) -> None
 
 
 def test_a_report_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither the folder nor a scratch one."""
+    """Neither the folder nor a temporary one."""
 
     def full(*_: object) -> None:
         raise OSError("disk full")
@@ -193,14 +193,14 @@ def test_a_report_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_an_unknown_language_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    """One sentence with the two there are."""
+    """One sentence lists both languages."""
     with pytest.raises(UserError, match="unknown language 'fr'"):
         report.write(tmp_path / "new", evaluate(scored()), scored(), language="fr")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_files_that_are_no_predictions_are_refused(tmp_path: Path) -> None:
-    """Missing, not Parquet, or another Parquet."""
+    """If they are missing, not Parquet, or have other columns."""
     import pyarrow as pa
     from pyarrow import parquet
 

@@ -1,5 +1,5 @@
-"""The report in a real browser: a click on a confusion leaves its errors alone on the page, and
-nothing is fetched.
+"""The report in a real browser: a click on a confusion shows only its errors, and nothing is
+requested.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ LABELS = SCHEME.stance.ids
 
 
 def split() -> tuple[list[Segment], ScoredSplit]:
-    """Sixty segments of twelve articles; each fifth warning is taken for a threat, each seventh
-    neutral for a warning.
+    """Return sixty segments in twelve articles; every fifth warning is predicted as threat, every
+    seventh neutral segment as warning.
     """
     segments, predictions = [], []
     for number in range(60):
@@ -60,7 +60,7 @@ def split() -> tuple[list[Segment], ScoredSplit]:
 
 
 def analysis(segments: list[Segment], scored: ScoredSplit) -> ErrorAnalysis:
-    """An error analysis with weights on two words of each error."""
+    """Return an error analysis with word weights for each error."""
     found = find_mistakes(scored, segments)
     words = (Word("text", 0, 4, -0.5), Word("text", 5, 10, 1.0), Word("target", 0, 5, 0.25))
     found = dataclasses.replace(found, mistakes=tuple(dataclasses.replace(mistake, words=words) for mistake in found.mistakes))
@@ -69,14 +69,14 @@ def analysis(segments: list[Segment], scored: ScoredSplit) -> ErrorAnalysis:
 
 
 def always_neutral(segments: Sequence[Segment], labels: Sequence[str] = LABELS) -> list[Prediction]:
-    """A model that predicts the same for everything."""
+    """Predict the same for each segment."""
     probabilities = {"stance": {label: float(label == labels[-1]) for label in labels}}
     return [Prediction(segment.id, {"stance": labels[-1]}, probabilities) for segment in segments]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A German report with errors to read."""
+    """A German report with an error analysis."""
     folder = tmp_path_factory.mktemp("reports") / "one"
     segments, scored = split()
     files = report.write(folder, evaluate(scored), scored, language="de", title="Lauf 7", analysis=analysis(segments, scored))
@@ -85,7 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_analysis_is_written_as_plain_data(folder: Path) -> None:
-    """Every digit of it, under the keys that the files of older versions have."""
+    """Exactly, with the keys used in files of older versions."""
     data = json.loads((folder / "examination.json").read_text(encoding="utf-8"))
     assert list(data) == ["format", "corpus", "split", "slices", "reliance", "mistakes", "explained"]
     expected = analysis(*split())
@@ -95,7 +95,7 @@ def test_the_analysis_is_written_as_plain_data(folder: Path) -> None:
 
 
 def test_the_page_shows_slices_masking_and_each_error_escaped(folder: Path) -> None:
-    """The words that the model went by are coloured; markup in a text stays text."""
+    """The words that influenced the model are coloured; markup in texts is escaped."""
     page = (folder / "report.html").read_text(encoding="utf-8")
     for heading in ("Haltung nach Ausschnitt", "Namen verdeckt und vertauscht", "Fehler zum Lesen", "Labels zum Nachsehen"):
         assert heading in page
@@ -108,7 +108,7 @@ def test_the_page_shows_slices_masking_and_each_error_escaped(folder: Path) -> N
 
 
 def test_without_texts_the_page_has_their_ids(tmp_path: Path) -> None:
-    """Page and data; a sentence says where the texts are."""
+    """In page and data; a sentence says that ids are shown instead."""
     segments, scored = split()
     shown = analysis(segments, scored).without_texts()
     report.write(tmp_path / "stored", evaluate(scored), scored, language="de", analysis=shown)
@@ -120,7 +120,7 @@ def test_without_texts_the_page_has_their_ids(tmp_path: Path) -> None:
 
 
 class Opened:
-    """The report as it stands in Chromium, and what went wrong behind it."""
+    """The report as opened in Chromium, and the errors that occurred."""
 
     def __init__(self, browser: Browser, path: Path) -> None:
         self.complaints: list[str] = []
@@ -130,7 +130,7 @@ class Opened:
         self.page.goto(path.as_uri())
 
     def cards(self) -> list[tuple[str, str, bool]]:
-        """Return gold, predicted, and whether it is hidden, of each error."""
+        """Return gold, prediction, and whether it is hidden, for each error."""
         found: list[list[Any]] = self.page.eval_on_selector_all(
             "article[data-gold]", "cards => cards.map(card => [card.dataset.gold, card.dataset.predicted, card.hidden])"
         )
@@ -146,7 +146,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.mark.system("chromium")
 def test_a_click_on_a_confusion_leaves_its_errors_alone(folder: Path, browser: Browser) -> None:
-    """And a second click brings the others back."""
+    """A second click shows the others again."""
     opened = Opened(browser, folder / "report.html")
     chip = opened.page.locator(".chip[data-gold=warning][data-predicted=threat]")
     before = opened.cards()
@@ -162,7 +162,7 @@ def test_a_click_on_a_confusion_leaves_its_errors_alone(folder: Path, browser: B
 
 @pytest.mark.system("chromium")
 def test_a_search_that_finds_nothing_says_so(folder: Path, browser: Browser) -> None:
-    """All errors are hidden, and a sentence replaces them."""
+    """All errors are hidden, and a sentence is shown instead."""
     opened = Opened(browser, folder / "report.html")
     opened.page.locator(".errors input").fill("Xylophon")
     assert all(hidden for *_, hidden in opened.cards())
@@ -174,8 +174,8 @@ SCRIPT = "<script>document.title='run'</script>"
 
 @pytest.mark.system("chromium")
 def test_nothing_of_a_corpus_runs_in_a_page(browser: Browser, tmp_path: Path) -> None:
-    """Markup in texts, labels, names of labels, of the corpus and of the run stays text; the page's
-    policy stops even what would stand in it unescaped.
+    """Markup in texts, labels, their names and those of corpus and run is escaped; the page's
+    policy would block even unescaped scripts.
     """
     labels = {f"a{SCRIPT}": {"de": f"Warnung {SCRIPT}"}, "b": {"de": "Drohung"}, "c": {"de": "Neutral"}}
     scheme = parse({"name": SCRIPT, "tasks": {"stance": {"de": "Haltung <img src=x>", "labels": labels}}})
@@ -200,7 +200,7 @@ def test_nothing_of_a_corpus_runs_in_a_page(browser: Browser, tmp_path: Path) ->
 
 
 def test_a_large_report_is_small_enough_to_send(tmp_path: Path) -> None:
-    """12,000 predictions with a hundred errors: under five megabytes."""
+    """12,000 predictions with a hundred errors take less than five megabytes."""
     rng = np.random.default_rng(0)
     gold = rng.integers(0, 3, 12_000)
     probabilities = rng.dirichlet([1, 1, 1], 12_000)

@@ -1,10 +1,10 @@
-"""The best of several trials against the first: by hand, against the exact test, and over many
+"""The best of several trials compared with the first: by hand, with the exact test, and in many
 simulated searches.
 
-How often the best of equal trials is called better than the first at 5 %, in % of 2,000 simulated
-samples::
+How often the best of equal trials is called better than the first at a level of 5 %, in % of 2,000
+simulated samples::
 
-    articles    other trials    given up    this test    the best, as if nobody had chosen it
+    articles    other trials    given up    this test       the best, ignoring its selection
     20                     5           0          5.1                                  15.4
     40                     1           0          5.3                                   5.3
     40                     5           0          4.5                                  15.7
@@ -33,7 +33,7 @@ ZERO = np.zeros(11)
 
 
 def trial(*tasks: Counts) -> TaskMean:
-    """A trial's counts of one or more tasks."""
+    """Return a trial with the counts of one or more tasks."""
     return TaskMean(np.hstack([task.sums for task in tasks]), tasks)
 
 
@@ -46,8 +46,8 @@ def gained(first: TaskMean, others: list[TaskMean], given_up: int = 0, draws: in
 
 
 def test_two_trials_are_tested_as_by_going_through_all_swaps():
-    """With one other trial nothing is chosen: p is that of all 64 ways to swap six articles, of
-    which those count that gain as much.
+    """With a single other trial there is no selection: p is the share of the 64 ways to swap six
+    articles that gain at least as much.
     """
     first, other = (
         articles(rights) for rights in ([[2, 1], [1, 1], [2, 0], [1, 2], [0, 1], [2, 2]], [[2, 2], [2, 1], [1, 1], [2, 2], [1, 1], [2, 1]])
@@ -66,8 +66,8 @@ def test_two_trials_are_tested_as_by_going_through_all_swaps():
 
 
 def test_the_choice_among_several_counts():
-    """The best of three is the same one, with the same p by itself, and a larger one among the
-    three; given-up trials raise it further.
+    """The best of three alone has the same p as before, a larger one among the three, and a still
+    larger one with trials given up.
     """
     first, *others = (trial(runs[0]) for runs in simulated.sample(np.random.default_rng(3), 60, [[ZERO], [ZERO + 0.4], [ZERO], [ZERO]]))
     best = max(others, key=macro_f1)
@@ -80,7 +80,7 @@ def test_the_choice_among_several_counts():
 
 
 def test_the_same_trial_gains_nothing():
-    """Nor does a worse one."""
+    """Nor does a worse one gain."""
     first, worse = (trial(runs[0]) for runs in simulated.sample(np.random.default_rng(4), 40, [[ZERO], [ZERO - 1.0]]))
     same = gained(first, [first])
     assert (same.value, same.p, same.better) == (0.0, 1.0, False)
@@ -90,8 +90,8 @@ def test_the_same_trial_gains_nothing():
 
 
 def test_several_tasks_count_the_same_and_swap_together():
-    """The score is the mean over tasks; twice the same task is as once, and a task that nobody
-    gains in halves the gain.
+    """The score is the mean over tasks: a task counted twice changes nothing, and one without a
+    gain halves the gain.
     """
     first, other = (runs[0] for runs in simulated.sample(np.random.default_rng(5), 50, [[ZERO], [ZERO + 0.4]]))
     once, twice = gained(trial(first), [trial(other)]), gained(trial(first, first), [trial(other, other)])
@@ -113,22 +113,22 @@ def scored_split(groups: list[str], stance: list[int]) -> ScoredSplit:
 
 
 def test_an_article_without_a_label_of_a_task_has_zeros_there():
-    """So that a draw swaps the same articles in every task."""
+    """A draw can then swap the same articles in every task."""
     topic, stance = mean_over_tasks(scored_split(["a", "b", "c", "a", "d", "e"], [0, -1, 1, 1, -1, 0]), ["topic", "stance"]).tasks
     assert len(topic.sums) == len(stance.sums) == 5
-    # The last column but one counts segments.
+    # The second-to-last column counts segments.
     assert topic.sums[:, -2].tolist() == [2, 1, 1, 1, 1]
     assert stance.sums[:, -2].tolist() == [2, 0, 1, 0, 1]
 
 
 def test_too_few_articles_are_refused():
-    """With their number."""
+    """The message has their number."""
     with pytest.raises(UserError, match="dev has 4 articles; at least 5 are needed"):
         mean_over_tasks(scored_split(["a", "b", "c", "d"], [0, 1, 0, 1]), ["stance"])
 
 
 def searched(rng: np.random.Generator, count: int, others: int, given_up: int, seed: int, better: float = 0.0):
-    """A search among trials that are equal, or of which one is better: the worst of them are given
+    """Simulate a search among equal trials, or with one better trial; the worst of them are given
     up.
     """
     systems = [[ZERO]] * (others + given_up) + [[ZERO + better]]
@@ -141,12 +141,12 @@ def searched(rng: np.random.Generator, count: int, others: int, given_up: int, s
     ("count", "others", "given_up", "searches", "most"),
     [
         (40, 5, 0, 150, 0.12),
-        # The settings of the table that are hardest: few articles, many trials, trials given up.
+        # The hardest settings of the table: few articles, many trials, trials given up.
         *(pytest.param(*setting, 1000, 0.065, marks=pytest.mark.slow) for setting in ((20, 5, 0), (40, 19, 0), (40, 5, 5))),
     ],
 )
 def test_the_best_of_equal_trials_is_seldom_called_better(count: int, others: int, given_up: int, searches: int, most: float):
-    """However many were tried; as if nobody had chosen, up to six times as often."""
+    """However many were tried; ignoring the selection, it is up to six times as often."""
     rng = np.random.default_rng(11)
     results = [searched(rng, count, others, given_up, trial) for trial in range(searches)]
     share, alone = (np.mean([p <= 0.05 for p in ps]) for ps in ([one.p for one in results], [one.alone for one in results]))
@@ -156,6 +156,6 @@ def test_the_best_of_equal_trials_is_seldom_called_better(count: int, others: in
 
 
 def test_a_better_trial_is_found():
-    """One of five whose macro-F1 is 0.07 higher, in 100 articles."""
+    """One of five has a macro-F1 that is 0.07 higher, on 100 articles."""
     rng = np.random.default_rng(12)
     assert np.mean([searched(rng, 100, 5, 0, trial, better=0.4).better for trial in range(60)]) > 0.7

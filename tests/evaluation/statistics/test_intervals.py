@@ -1,8 +1,8 @@
-"""Intervals: by article, the same as scipy's, quick, and covering the truth as often as they claim.
+"""Intervals: by article, equal to scipy's, fast, and with the nominal coverage.
 
-Coverage of nominal 95 % intervals in 2,000 simulated samples, 1,000 draws each, in %: 11 labels,
-the rarest on 1.5 % of the sentences, 12 sentences an article, and articles that differ in their mix
-of labels and in how hard they are::
+Coverage of nominal 95 % intervals in 2,000 simulated samples with 1,000 draws each, in %: 11
+labels, the rarest on 1.5 % of the sentences, 12 sentences per article, and articles that vary in
+label distribution and difficulty::
 
                  macro-F1                          accuracy
     articles     percentile   BCa   widened BCa    percentile   BCa   widened BCa
@@ -10,7 +10,7 @@ of labels and in how hard they are::
     40                 85.6  92.7          93.5          93.5  93.8          94.7
     100                90.8  93.4          94.0          94.6  94.8          95.2
     400                94.8  95.7          95.8          95.2  95.2          95.3
-    where articles differ more (alike=1.5, hard=1.2)
+    if articles vary more (alike=1.5, hard=1.2)
     40                 76.2  89.1          90.4          92.8  93.0          93.8
     100                87.7  93.4          93.7          95.1  95.5          95.8
     400                92.7  94.2          94.2          94.4  94.2          94.3
@@ -44,7 +44,7 @@ MULTI = parse({"name": "multi", "tasks": {"themes": {"kind": "multi", "labels": 
 
 
 def scored_split(segments: int, articles: int, seed: int = 0) -> ScoredSplit:
-    """Predictions of which some seven in ten are right."""
+    """Return predictions of which about seven in ten are right."""
     rng = np.random.default_rng(seed)
     probabilities = {task.name: rng.dirichlet(np.ones(len(task)), segments) for task in SCHEME}
     gold = {
@@ -56,7 +56,7 @@ def scored_split(segments: int, articles: int, seed: int = 0) -> ScoredSplit:
 
 
 def test_sums_by_article_give_the_metrics_of_the_split() -> None:
-    """Counts and losses add up; nothing is lost on the way."""
+    """Counts and losses are additive."""
     given = scored_split(120, 17)
     metrics = evaluate(given).tasks["stance"]
     articles = article_counts(given, SCHEME.stance)
@@ -68,7 +68,7 @@ def test_sums_by_article_give_the_metrics_of_the_split() -> None:
 
 
 def test_a_draw_takes_whole_articles() -> None:
-    """As many as there are, and the metrics of a draw are those of its segments."""
+    """It has as many as the split, and its metrics are those of their segments."""
     given = scored_split(60, 12)
     articles = article_counts(given, SCHEME.topic)
     drawn = resampled(np.eye(12), draws=5, seed=3)
@@ -80,17 +80,17 @@ def test_a_draw_takes_whole_articles() -> None:
 
 
 def test_draws_do_not_depend_on_the_size_of_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many articles are drawn block by block; the metrics are the same."""
+    """Many articles are drawn in blocks, with the same metrics."""
     articles = article_counts(scored_split(90, 30), SCHEME.topic)
     whole = resampled(articles.sums, draws=50)
     monkeypatch.setattr("haltung.evaluation.statistics.bootstrap.BLOCK", 210)
-    # To the last digit but one: a matrix product may add losses in another order where it has other
-    # rows, on some processors.
+    # Up to rounding: on some processors, a matrix product adds losses in another order if it has
+    # other rows.
     np.testing.assert_allclose(resampled(articles.sums, draws=50), whole, rtol=1e-12)
 
 
 def test_ends_are_those_of_scipy() -> None:
-    """``scipy.stats.bootstrap`` with BCa, on the same draws and at the widened level."""
+    """As in ``scipy.stats.bootstrap`` with BCa, on the same draws and at the widened level."""
     from scipy.stats import bootstrap
 
     (articles,) = simulated.sample(np.random.default_rng(5), 60)[0]
@@ -108,8 +108,8 @@ def test_ends_are_those_of_scipy() -> None:
 
 
 def test_the_level_is_widened_as_published() -> None:
-    """The quantile of t with articles - 1 degrees, and the factor for the draws' narrowness; for
-    many articles nothing is left of it.
+    """By the quantile of t with articles - 1 degrees of freedom, and a factor for the narrowness of
+    draws; with many articles it has no effect.
     """
     from scipy.stats import norm, t
 
@@ -131,14 +131,14 @@ def test_every_metric_has_an_interval_around_it() -> None:
 
 
 def test_the_same_seed_gives_the_same_intervals() -> None:
-    """Whoever evaluates again reports the same."""
+    """A repeated evaluation reports the same."""
     given = scored_split(100, 20)
     assert with_intervals(evaluate(given), given) == with_intervals(evaluate(given), given)
 
 
 def test_articles_that_resemble_themselves_widen_the_interval() -> None:
     """Ten copies of each sentence are no more evidence than one, if they are in one article; a
-    bootstrap by sentence would not see it.
+    bootstrap by sentence would ignore that.
     """
     once = scored_split(60, 60)
     tenfold = once.subset(np.repeat(np.arange(60), 10))
@@ -149,7 +149,7 @@ def test_articles_that_resemble_themselves_widen_the_interval() -> None:
 
 
 def test_a_multi_label_task_has_intervals_too() -> None:
-    """Subset accuracy, micro-F1 and the rest."""
+    """For subset accuracy, micro-F1 and the others."""
     rng = np.random.default_rng(1)
     gold, values = rng.integers(0, 2, (80, 3)), rng.random((80, 3))
     ids = tuple(map(str, range(80)))
@@ -159,15 +159,15 @@ def test_a_multi_label_task_has_intervals_too() -> None:
 
 
 def test_few_articles_get_no_interval() -> None:
-    """Nine articles say too little about how articles differ."""
+    """Nine articles do not show how articles vary."""
     result = with_intervals(evaluate(scored_split(90, 9)), scored_split(90, 9))
     assert result.tasks["topic"].intervals == {}
     assert "[" not in tables.headline(result, SCHEME).rows[0][1]
 
 
 def test_where_all_is_right_a_share_has_wilsons_interval_and_f1_none() -> None:
-    """No draw has a mistake in it, and an interval from 1 to 1 would claim to know; articles count,
-    where a label has some.
+    """No draw has an error, so its interval would be from 1 to 1; n is the number of articles, for
+    a label of those that have it.
     """
     given = scored_split(50, 25)
     right = dataclasses.replace(given, gold={task: given.decided(task) for task in ("topic", "stance")})
@@ -183,7 +183,7 @@ def test_where_all_is_right_a_share_has_wilsons_interval_and_f1_none() -> None:
 
 
 def test_a_label_that_is_never_predicted_has_a_recall_with_an_interval() -> None:
-    """0 of four segments in three articles is no certain 0; a precision of nothing has none."""
+    """0 of four segments in three articles is no certain 0; an undefined precision has none."""
     given = scored_split(60, 20)
     gold = np.zeros(60, dtype=np.int64)
     gold[[0, 1, 2, 20]] = 1
@@ -195,7 +195,7 @@ def test_a_label_that_is_never_predicted_has_a_recall_with_an_interval() -> None
 
 
 def test_draws_in_which_a_metric_is_undefined_are_left_out() -> None:
-    """A draw without any segment of a label says nothing about its recall."""
+    """A draw without segments of a label has no recall for it."""
     draws = np.array([0.2, 0.4, np.nan, 0.6, 0.8] * 50)
     ends = bca(draws, 0.5, np.array([0.4, np.nan, 0.6]), 0.025)
     assert ends is not None
@@ -203,7 +203,7 @@ def test_draws_in_which_a_metric_is_undefined_are_left_out() -> None:
 
 
 def test_intervals_come_back_from_json_and_old_files_are_read(tmp_path: Path) -> None:
-    """A file without intervals is one of an older version."""
+    """Files of older versions have no intervals."""
     result = with_intervals(evaluate(scored_split(100, 20)), scored_split(100, 20))
     path = tmp_path / "evaluation.json"
     path.write_text(result.to_json(), encoding="utf-8")
@@ -219,13 +219,13 @@ def test_intervals_come_back_from_json_and_old_files_are_read(tmp_path: Path) ->
 
 
 def test_a_tracker_gets_the_ends_beside_the_metric() -> None:
-    """``stance_macro_f1.low`` and ``.high``."""
+    """As ``stance_macro_f1.low`` and ``.high``."""
     headline = with_intervals(evaluate(scored_split(100, 20)), scored_split(100, 20)).headline()
     assert headline["stance_macro_f1.low"] < headline["stance_macro_f1"] < headline["stance_macro_f1.high"]
 
 
 def test_tables_show_intervals_in_both_languages() -> None:
-    """In German the ends are parted by a semicolon, since they have a comma in them."""
+    """In German, a semicolon separates the ends, since they contain commas."""
     result = with_intervals(evaluate(scored_split(100, 20)), scored_split(100, 20))
     ends = result.tasks["topic"].intervals["macro_f1"]
     shown = f"{result.tasks['topic'].macro_f1:.3f} [{ends.low:.3f}, {ends.high:.3f}]"
@@ -235,7 +235,7 @@ def test_tables_show_intervals_in_both_languages() -> None:
 
 @pytest.mark.parametrize("articles", [1000, 12_000])
 def test_twelve_thousand_predictions_take_less_than_three_seconds(articles: int) -> None:
-    """For two tasks together, also where each segment stands alone."""
+    """For two tasks together, even if each segment is an article."""
     given = scored_split(12_000, articles)
     result = evaluate(given)
     began = time.process_time()
@@ -248,8 +248,8 @@ def test_twelve_thousand_predictions_take_less_than_three_seconds(articles: int)
     [(40, 100, 0.88, 1.0), *(pytest.param(count, 1000, 0.93, 0.97, marks=pytest.mark.slow) for count in (40, 100))],
 )
 def test_intervals_cover_the_truth_as_often_as_they_claim(articles: int, trials: int, low: float, high: float) -> None:
-    """In 93 to 97 % of 1,000 samples, for macro-F1 and accuracy; a hundred samples say so less
-    exactly.
+    """In 93 to 97 % of 1,000 samples, for macro-F1 and accuracy; with a hundred samples, the limits
+    are wider.
     """
     rng = np.random.default_rng(20)
     truth = _metrics(sum(simulated.sample(rng, 20 * trials)[0][0].sums.sum(axis=0) for _ in range(20)))
@@ -265,13 +265,13 @@ def test_intervals_cover_the_truth_as_often_as_they_claim(articles: int, trials:
 
 
 def _metrics(sums: np.ndarray) -> np.ndarray:
-    """Macro-F1 and accuracy."""
+    """Return macro-F1 and accuracy."""
     counts = Counts(sums, 11, all_labels=False)
     return np.stack([counts.macro_f1(), counts.accuracy()], axis=-1)
 
 
 def test_a_terminal_leaves_out_what_might_not_fit() -> None:
-    """Precision and recall have no intervals there, but F1; the page and Markdown have all."""
+    """F1 has an interval there, precision and recall have none; the page and Markdown have all."""
     result = with_intervals(evaluate(scored_split(100, 20)), scored_split(100, 20))
     label = next(label for label in result.tasks["stance"].labels if len(label.intervals) == 3)
     texts = {name: estimate(getattr(label, name), label.intervals[name]) for name in ("precision", "recall", "f1")}

@@ -1,6 +1,6 @@
-"""Tests of differences: by hand, against scipy and statsmodels, and no bolder than they claim.
+"""Tests of differences: by hand, compared with scipy and statsmodels, and with the nominal level.
 
-How often two equal systems are called different at 5 %, in % of 2,000 simulated samples::
+How often two equal systems are called different at a level of 5 %, in % of 2,000 simulations::
 
     articles   seeds      spread of seeds   main test   percentile bootstrap   randomisation
     10         1 and 1    -                       7.5                   10.8             5.6
@@ -18,9 +18,9 @@ How often two equal systems are called different at 5 %, in % of 2,000 simulated
     100        5 and 5    0.058                   4.3                   56.4            55.1
     40         1 and 1    0.058 (unseen)         37.6                   39.5            37.5
 
-The last two columns count articles alone; the last row is why one run each can't tell recipes
-apart. On accuracy, which no verdict rests on, the main test calls 1.1 to 6.0 % different, 6.5 with
-2 and 1 seeds, 48.9 in the last row.
+The last two columns ignore the variance of seeds; the last row shows why recipes can't be compared
+by one run each. On accuracy, which no verdict rests on, the main test calls 1.1 to 6.0 % different,
+6.5 with 2 and 1 seeds, 48.9 in the last row.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ ACCURACY = HEADLINE.index("accuracy")
 
 
 def spread(values: list[float], draws: np.ndarray, count: int = 30) -> Sampled:
-    """A system with these values of its seeds, and these draws."""
+    """Return a system with these values of its seeds and these draws."""
     return Sampled(np.column_stack([values, values]), np.column_stack([draws, draws]), count)
 
 
 def p_randomised(first: Counts, second: Counts, draws: int = 2000) -> float:
-    """The p of the difference of macro-F1."""
+    """Return the p-value of the difference in macro-F1."""
     return randomisation(first.sums, second.sums, lambda sums: first.of(sums).macro_f1(), draws)
 
 
 def test_a_difference_of_single_runs_rests_on_the_draws_alone() -> None:
-    """Its standard error is that of the draws, made good for few articles; t has articles - 1
-    degrees.
+    """Its standard error is that of the draws, corrected for few articles; t has articles - 1
+    degrees of freedom.
     """
     from scipy.stats import t
 
@@ -73,8 +73,8 @@ def test_a_difference_of_single_runs_rests_on_the_draws_alone() -> None:
 
 
 def test_seeds_alone_give_the_test_of_welch() -> None:
-    """Where articles don't matter, what is left is the t-test for two samples of unequal variance,
-    as scipy has it.
+    """If articles have no effect, the test equals scipy's t-test for two samples of unequal
+    variance.
     """
     from scipy.stats import ttest_ind
 
@@ -82,13 +82,13 @@ def test_seeds_alone_give_the_test_of_welch() -> None:
     theirs = ttest_ind(first, second, equal_var=False)
     steady = np.zeros(500)
     estimate = difference(spread(first, steady), spread(second, steady))
-    # The constant draws' part has no variance, and so no say in the degrees of freedom.
+    # The part of the constant draws has no variance, and so no effect on the degrees of freedom.
     assert estimate.p == pytest.approx(theirs.pvalue)
     assert (estimate.low, estimate.high) == pytest.approx(theirs.confidence_interval())
 
 
 def test_articles_and_seeds_add_up() -> None:
-    """The variance is the sum of both parts."""
+    """The total variance is the sum of both parts."""
     draws = np.random.default_rng(1).normal(0, 0.03, 1000)
     estimate = difference(spread([0.5, 0.6, 0.55], draws), spread([0.4, 0.5, 0.45], np.zeros(1000)))
     assert estimate.seeds_error == pytest.approx(math.sqrt(2 * 0.05**2 / 3))
@@ -99,8 +99,8 @@ def test_articles_and_seeds_add_up() -> None:
 
 
 def test_seeds_that_do_not_differ_lend_no_spread() -> None:
-    """A linear model's three seeds give the same predictions, which says nothing about how an
-    encoder's would differ.
+    """Three seeds of a linear model give the same predictions, which says nothing about the
+    variance of an encoder's seeds.
     """
     draws = np.random.default_rng(2).normal(0.1, 0.04, 1000)
     alone = difference(spread([0.6], draws), spread([0.5], np.zeros(1000)))
@@ -109,7 +109,7 @@ def test_seeds_that_do_not_differ_lend_no_spread() -> None:
 
 
 def test_intervals_stay_where_metrics_can_be() -> None:
-    """Between 0 and 1, a difference between -1 and 1; two seeds far apart reach far beyond."""
+    """From 0 to 1, for a difference from -1 to 1, even if two seeds are far apart."""
     far = spread([0.98, 0.6], np.random.default_rng(3).normal(0.79, 0.05, 1000))
     estimate = mean(far)
     assert (estimate.low, estimate.high) == (0.0, 1.0)
@@ -118,7 +118,7 @@ def test_intervals_stay_where_metrics_can_be() -> None:
 
 
 def test_a_metric_of_one_has_an_interval_that_knows_how_many_articles_there_are() -> None:
-    """All draws agree there; Wilson's with the articles for n says what 30 of 30 say."""
+    """All draws agree, so it is Wilson's interval with the articles as n: here for 30 of 30."""
     from scipy.stats import binomtest
 
     estimate = mean(spread([1.0], np.ones(500)))
@@ -127,7 +127,7 @@ def test_a_metric_of_one_has_an_interval_that_knows_how_many_articles_there_are(
 
 
 def test_a_side_of_one_run_is_taken_to_vary_as_the_other() -> None:
-    """s²/3 + s², whichever side it is."""
+    """The variance is s²/3 + s², on whichever side the single run is."""
     draws = np.random.default_rng(1).normal(0, 0.01, 1000)
     several, one = spread([0.5, 0.6, 0.55], draws), spread([0.4], np.zeros(1000))
     assert difference(several, one).seeds_error == pytest.approx(math.sqrt(0.05**2 * 4 / 3))
@@ -144,7 +144,7 @@ def test_a_system_against_itself_does_not_differ() -> None:
 
 def test_both_systems_are_drawn_with_the_same_articles() -> None:
     """A system that is better by the same amount in every article is better in every draw, however
-    much articles differ.
+    much articles vary.
     """
     worse = articles([[0, 1], [1, 0], [1, 1], [1, 0], [0, 1], [1, 1]] * 5)
     better = articles([[1, 2], [2, 1], [2, 2], [2, 1], [1, 2], [2, 2]] * 5)
@@ -155,23 +155,23 @@ def test_both_systems_are_drawn_with_the_same_articles() -> None:
 
 
 def test_randomisation_is_the_exact_test_worked_out_by_hand() -> None:
-    """Three articles, each better by as much: of the eight ways to change sides, two are as far
-    apart.
+    """Three articles, all better by the same amount: two of the eight ways to swap sides have a
+    difference as large.
     """
     p = p_randomised(articles([[2, 2]] * 3), articles([[1, 1]] * 3))
     assert p == pytest.approx(0.25, abs=0.03)
 
 
 def test_randomisation_agrees_with_scipy() -> None:
-    """``permutation_test`` with permutations of samples, on the accuracies of the articles, all
-    articles being of one length.
+    """Equal to ``permutation_test`` with permutations of samples, on accuracies of articles of the
+    same length.
     """
     from scipy.stats import permutation_test
 
     rng = np.random.default_rng(2)
     first, second = rng.integers(0, 3, (12, 1)).repeat(2, axis=1), rng.integers(0, 3, (12, 1)).repeat(2, axis=1)
     ours = p_randomised(articles(first.tolist()), articles(second.tolist()), draws=20_000)
-    # Both labels being right equally often, macro-F1 is accuracy.
+    # Both labels are right equally often, so macro-F1 equals accuracy.
     theirs = permutation_test(
         (first[:, 0], second[:, 0]), lambda a, b, axis: a.mean(axis) - b.mean(axis), permutation_type="samples", n_resamples=np.inf
     )
@@ -179,22 +179,22 @@ def test_randomisation_agrees_with_scipy() -> None:
 
 
 def test_holm_is_worked_out_by_hand() -> None:
-    """The smallest counts fourfold, the next threefold, and none is smaller than one before it."""
+    """The smallest is multiplied by four, the next by three, and none is less than the previous."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.7, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
 
 
 def test_holm_is_that_of_statsmodels() -> None:
-    """On any values."""
+    """For any values."""
     reference = pytest.importorskip("statsmodels.stats.multitest", reason="statsmodels is for cross-checks only")
     values = np.random.default_rng(3).random(12) ** 3
     assert holm(values.tolist()) == pytest.approx(reference.multipletests(values, method="holm")[1].tolist())
 
 
 def test_articles_needed_are_worked_out_by_hand() -> None:
-    """Power 80 % at 5 % wants a difference of 2.80 standard errors: half of that asks for four
-    times the articles.
+    """Power of 80 % at 5 % requires a difference of 2.80 standard errors; for half of that, four
+    times the articles are needed.
     """
     estimate = Estimate(0.028, -0.01, 0.07, 0.16, 0.02, 0.0, 99)
     assert articles_needed(estimate, 100, 0.05) == 410
@@ -202,7 +202,7 @@ def test_articles_needed_are_worked_out_by_hand() -> None:
 
 
 def test_more_articles_do_not_help_where_seeds_are_the_doubt() -> None:
-    """Their part of the standard error does not shrink."""
+    """The seeds' part of the standard error does not shrink."""
     assert articles_needed(Estimate(0.028, -0.1, 0.1, 0.6, 0.02, 0.02, 5), 100, 0.05) is None
     assert articles_needed(Estimate(0.0, -0.1, 0.1, 1.0, 0.02, 0.0, 99), 100, 0.05) is None
 
@@ -219,8 +219,8 @@ def test_more_articles_do_not_help_where_seeds_are_the_doubt() -> None:
     ],
 )
 def test_equal_systems_are_seldom_called_different(count: int, seeds: tuple[int, int], shift: float, trials: int, most: int) -> None:
-    """In at most 6 % of 1,000 trials, for single runs and with seeds that differ in what they have
-    learned.
+    """In at most 6 % of 1,000 trials, for single runs and for seeds that have learned different
+    things.
     """
     rng = np.random.default_rng(31)
     called = 0
