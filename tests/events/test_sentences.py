@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from haltung.events.text.sentences import Sentence, split
 
 # Invisible characters, which are omitted between sentences.
-_INVISIBLE = "\u00ad\u200b\u200e\u200f\u2060\ufeff"
 
 _PARTS = st.one_of(
     st.sampled_from(
