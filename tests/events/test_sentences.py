@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 from haltung.events.text.sentences import Sentence, split
 
-# Invisible characters, which are omitted between sentences.
-
 _PARTS = st.one_of(
     st.sampled_from(
         [
