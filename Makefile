@@ -1,4 +1,4 @@
-# Everything a person does with a checkout; it needs make and python3, nothing else.
+# The common tasks in a checkout; it needs only make and python3.
 
 PYTHON  ?= python3
 VENV    := .venv
@@ -6,7 +6,7 @@ BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
 ARGS    ?=
 WORKERS ?= 2
-# The tests run in WORKERS processes; more threads in each than there are cores would make them wait for each other.
+# The tests run in WORKERS processes; more threads in total than cores would slow them down.
 THREADS ?= 1
 BENCH   ?= training
 LABEL_STUDIO ?= 1.23.2
@@ -16,12 +16,12 @@ SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 .DEFAULT_GOAL := help
 .PHONY: help setup train test check lowest audit docs model bench fuzz atheris faults label-studio system clean
 
-help: ## list these targets
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## make .venv and install the project with its tools into it (once)
+setup: $(READY) ## create .venv and install the project and its tools into it (once)
 
-# The stamp is written last, so a broken installation is tried again; changed dependencies are installed anew.
+# The stamp is written last, so a failed installation is repeated; a changed pyproject.toml causes a new installation.
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "make setup: $(PYTHON) is older than Python 3.11; name another one, as in: make setup PYTHON=python3.12" >&2; exit 1; }
@@ -31,23 +31,23 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-train: setup ## train the embedded encoder on the embedded corpus (ARGS='seed=1,2,3' for other choices)
+train: setup ## train the embedded encoder on the embedded corpus (ARGS='seed=1,2,3' to override keys)
 	$(BIN)/haltung train $(ARGS)
 
 test: setup ## run all tests (ARGS='-k splits' for some)
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: setup ## lint, holes (bandit's rules), format, types, and who may import whom
+check: setup ## check lint and security rules (bandit's), format, types, and the layers of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# Not in .ci/run: it fetches some gigabytes. Only our own requirements are at their lowest, what they bring along is at its newest.
+# Not in .ci/run, since it downloads some gigabytes. Only direct dependencies have their lowest version, indirect ones the latest.
 LOW := tests/test_imports.py tests/export/test_verify.py \
 	tests/export/test_export_command.py::test_a_run_becomes_a_bundle_that_verifies tests/serving/test_start.py::test_a_served_bundle_needs_no_writable_place
 
-lowest: ## run a part of the tests with the lowest versions that pyproject.toml allows, in build/lowest
+lowest: ## run some of the tests with the lowest versions that pyproject.toml allows, in build/lowest
 	$(PYTHON) -m venv build/lowest
 	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
 	build/lowest/bin/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct -e '.[export,serve,events,sheets]'
@@ -66,28 +66,28 @@ docs: setup ## build the manual as a site, strictly: build/site/index.html
 	$(BIN)/python -m sphinx -E -W --keep-going -q -b html -c docs . build/site
 	@echo "open build/site/index.html"
 
-model: setup ## train the model that comes with Haltung anew (needs the real texts: HALTUNG_SOURCES=FOLDER), an hour on two cores
+model: setup ## retrain the shipped model news_de (needs the real texts: HALTUNG_SOURCES=FOLDER); an hour on two cores
 	sh data/models/make.sh $(BIN)
 
 bench: setup ## run a benchmark (BENCH=training, inference or neighbour; see benchmarks/README.md) and store its figures (FIGURES=FILE)
 	$(BIN)/python benchmarks/$(BENCH).py --json $(FIGURES) $(ARGS)
 
-fuzz: setup ## try readers, schemes, configs, bundles and the server with 100,000 inputs broken at random (ARGS='--cases 2000 --only jsonl,scheme')
+fuzz: setup ## fuzz readers, schemes, configs, bundles and the server with 100,000 randomly broken inputs (ARGS='--cases 2000 --only jsonl,scheme')
 	PYTHONPATH=tests $(BIN)/python tests/faults/fuzz.py $(ARGS)
 
-atheris: setup ## try the same with inputs that are chosen by what code they reach (ARGS='--runs 20000 --only jsonl,scheme'), in build/atheris
+atheris: setup ## fuzz the same parts with coverage-guided inputs (ARGS='--runs 20000 --only jsonl,scheme'), in build/atheris
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target build/atheris 'atheris>=3,<4'
 	PYTHONPATH=tests:build/atheris $(BIN)/python tests/faults/guided.py $(ARGS)
 
-faults: setup ## kill each command that writes 30 times, fill its disk, close its folder, take its input away (ARGS='--only train --kills 5')
+faults: setup ## kill each writing command 30 times, fill its disk, make its folder read-only, remove its input (ARGS='--only train --kills 5')
 	PYTHONPATH=tests $(BIN)/python tests/faults/killed.py $(ARGS)
 
-label-studio: setup ## label with a real Label Studio (LABEL_STUDIO=VERSION) of its own and read its export: minutes, 1 GB in build/
+label-studio: setup ## label in a real Label Studio (LABEL_STUDIO=VERSION) and read its export: minutes, 1 GB in build/
 	@$(PYTHON) -m venv build/label-studio
 	build/label-studio/bin/python -m pip install --quiet --disable-pip-version-check label-studio==$(LABEL_STUDIO)
 	HALTUNG_LABEL_STUDIO=$(CURDIR)/build/label-studio/bin/label-studio $(BIN)/python -m pytest tests/experiments/labelling/test_label_studio.py $(ARGS)
 
-system: ## install what some checks and tests need of the system: a C compiler, hunspell with German dictionaries, OpenSSL, chromium, Node.js, PostgreSQL, strace, curl
+system: ## install system packages for some checks and tests: a C compiler, hunspell with German dictionaries, OpenSSL, chromium, Node.js, PostgreSQL, strace, curl
 	@missing=; \
 	printf '#include <math.h>\nint main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/null || missing="gcc libc6-dev"; \
 	for country in DE AT CH; do \

@@ -1,15 +1,15 @@
-"""Speed of finding actors: sentences per second of process time, against two plain ways to find the
-same forms, in one interleaved run.
+"""Speed of actor recognition: sentences per second of process time, compared in one interleaved run
+with two simple ways to find the same forms.
 
     .venv/bin/python benchmarks/actors.py                      # the written corpus, 5 rounds
     # sentences of a JSONL file with a field `text`
     .venv/bin/python benchmarks/actors.py --texts FILE.jsonl
 
-Ours is `Actors.find`: all forms by one Aho-Corasick automaton, then phrases, places and codes. The
-peers only list where a form stands as a whole word, and tell nothing of it: one compiled regular
-expression with all forms as alternatives, and a scan of words with a look-up in a dictionary by
-first word (as gazetteers usually do it). The regular expression is measured on fewer sentences,
-since it is slow.
+Ours is `Actors.find`: it matches all forms with one Aho-Corasick automaton, then resolves phrases,
+places and codes. The peers only return where a form occurs as a whole word: a compiled regular
+expression with all forms as alternatives, and a scan that looks up each word in a dictionary of
+first words (as gazetteers usually do). The regular expression is measured on fewer sentences, since
+it is slow.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _WORD = re.compile(r"\w+")
 
 
 def main() -> None:
-    """Measure in turns and print a table, then the same as one line of JSON."""
+    """Measure all sides in turn; print a table, then the same as one line of JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--texts", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def sentences(path: Path | None, count: int) -> list[str]:
-    """Return so many sentences, repeated if there are fewer."""
+    """Return ``count`` sentences, repeated if there are fewer."""
     if path:
         texts = [json.loads(line)["text"] for line in path.read_text(encoding="utf-8").splitlines()]
     else:
@@ -70,15 +70,13 @@ def sentences(path: Path | None, count: int) -> list[str]:
 
 
 def alternation(written: list[str]) -> Callable[[str], object]:
-    """Return a search by one regular expression, the longest forms first."""
+    """Return a search by one regular expression that tries longer forms first."""
     pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(written, key=len, reverse=True)))})(?!\w)")
     return lambda text: [match.span() for match in pattern.finditer(text)]
 
 
 def dictionary(written: list[str]) -> Callable[[str], object]:
-    """Return a search that looks up each word and compares the forms that begin with it, the
-    longest first.
-    """
+    """Return a search that looks up each word, and tries the forms it begins, longest first."""
     by_word: dict[str, list[str]] = {}
     for form in sorted(written, key=len, reverse=True):
         first = _WORD.search(form)
@@ -102,9 +100,7 @@ def dictionary(written: list[str]) -> Callable[[str], object]:
 
 
 def rate(find: Callable[[str], object], texts: list[str]) -> float:
-    """Return sentences per second of this process's own time: what else the machine does counts
-    little.
-    """
+    """Return sentences per second of process time, which other load hardly affects."""
     began = time.process_time()
     for text in texts:
         find(text)

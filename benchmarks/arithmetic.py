@@ -1,6 +1,6 @@
-"""How many floating-point operations a network takes, and how many a second the machine can do.
+"""Floating-point operations of a network, and operations per second that the machine can reach.
 
-A multiplication with an addition counts as two. Only real tokens count: padding is no work done.
+A multiply-add counts as two operations. Only real tokens count, not padding.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ from torch.nn import functional
 
 from haltung.models.neural import EncoderModel, EncoderNetwork, has_bf16, layer_of
 
-# A peak is the fastest of so many measurements of at least so many seconds.
+# A peak is the fastest of _TIMES measurements of at least _SECONDS each.
 _TIMES, _SECONDS = 4, 0.15
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Floating-point operations of each real token, and of each sentence beside its tokens'."""
+    """Floating-point operations per real token, and per sentence in addition to its tokens."""
 
     token: float
     sentence: float
 
     def of(self, tokens: int, sentences: int) -> float:
-        """Return those of so many tokens and sentences."""
+        """Return the operations for this number of tokens and sentences."""
         return tokens * self.token + sentences * self.sentence
 
 
 def cost(network: EncoderNetwork, trains: bool) -> Cost:
-    """Return what the products with weights take, forwards alone or in a step that ``trains``.
+    """Return the cost of the products with weights: forward only, or a step if ``trains``.
 
     A matrix of m by n weights takes, for each vector,
 
-        2mn   forwards
-      + 2mn   if its weights are trained, for their gradients
-      + 2mn   if anything below it is trained, for the gradient of the vector
+        2mn   in the forward pass
+      + 2mn   for the gradients of its weights, if they are trained
+      + 2mn   for the gradient of the vector, if anything below it is trained
 
-    so that a frozen layer above frozen ones counts forwards only, and a trained one three times as
-    much; only the query, key and value of the lowest trained layer read what needs no gradient. The
-    encoder's matrices multiply the vector of each token, all others that of each sentence.
+    Thus a frozen layer above frozen ones counts the forward pass only, and a trained one three
+    times that, except for query, key and value of the lowest trained layer, whose input needs no
+    gradient. The encoder's matrices multiply one vector per token, all others one per sentence.
 
-    Left out, so that shares of a peak are a little too low: attention's own products (4nd a token
-    and layer, in a sentence of n tokens, d wide: 1 % of a layer where n is 28 and d 384), what is
-    done for dyads, all that is no product of matrices, the optimizer, and, with
-    ``gradient_checkpointing``, what is computed twice.
+    Not counted, so that shares of a peak are slightly too low: the products inside attention (4nd
+    per token and layer for n tokens of width d: 1 % of a layer for n = 28, d = 384), dyads, all
+    operations other than matrix products, the optimizer, and the recomputation in
+    ``gradient_checkpointing``.
     """
     token, sentence = 0.0, 0.0
     trained = [-1 if (layer := layer_of(name)) is None else layer for name, one in network.encoder.named_parameters() if one.requires_grad]
@@ -69,21 +69,21 @@ def cost(network: EncoderNetwork, trains: bool) -> Cost:
 
 
 def precision(training: str) -> torch.dtype:
-    """Return what products are computed in on this machine, given ``training.precision``."""
+    """Return the dtype of products on this machine, given ``training.precision``."""
     return torch.bfloat16 if training == "bf16" or (training == "auto" and has_bf16(_device())) else torch.float32
 
 
 def peak(model: EncoderModel, vectors: int, kind: torch.dtype) -> dict[str, float]:
-    """Return the operations per second of linear layers as the encoder's, by their shape.
+    """Return the operations per second of linear layers of the encoder's sizes, by shape.
 
-    They multiply so many ``vectors`` at once with the threads that torch has, one product behind
-    the other, without gradients, biases, or anything between them.
+    Each product multiplies ``vectors`` vectors at once, with torch's own number of threads. The
+    products follow each other directly, without gradients, biases or other operations.
     """
     config = model.network.encoder.config
     width, inner, layers = (int(getattr(config, name)) for name in ("hidden_size", "intermediate_size", "num_hidden_layers"))
     found = {}
     for size, to in ((width, width), (width, inner), (inner, width)):
-        # As many as there are layers, since one would stay in the cache.
+        # One matrix per layer, since a single one would stay in the cache.
         weights = [torch.randn(to, size, device=_device(), dtype=kind) for _ in range(layers)]
         given = torch.randn(vectors, size, device=_device(), dtype=kind)
         found[f"{vectors} x {size} x {to}"] = 2 * vectors * size * to / min(_seconds(given, weights) for _ in range(_TIMES))
@@ -92,7 +92,7 @@ def peak(model: EncoderModel, vectors: int, kind: torch.dtype) -> dict[str, floa
 
 @torch.inference_mode()
 def _seconds(given: Tensor, weights: list[Tensor]) -> float:
-    """Return what one product takes."""
+    """Return the mean seconds of one product."""
     done, began = 0, now()
     while not done or now() - began < _SECONDS:
         for weight in weights:
@@ -102,7 +102,7 @@ def _seconds(given: Tensor, weights: list[Tensor]) -> float:
 
 
 def now() -> float:
-    """Return the time in seconds when all that was begun is done, a GPU's work too."""
+    """Return the time in seconds, after waiting for pending work on the GPU."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()

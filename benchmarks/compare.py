@@ -1,10 +1,10 @@
-"""Compare two files of one benchmark: what has become slower beyond the spread of its values.
+"""Compare two files of one benchmark, and list figures that got slower beyond their spread.
 
     .venv/bin/python benchmarks/compare.py before.json after.json
 
-A figure is slower (or larger, where it is memory) if its median is worse by more than ``--least``
-and every value is worse than each one before. If two sides are the same, that happens to a figure
-by chance once in 20 times with 3 values on each side, once in 252 times with 5. Exit code 1 if
+A figure is slower (for memory: larger) if its median is worse by more than ``--least`` and every
+value is worse than every value before. Between identical sides, this happens to a figure by chance
+once in 20 comparisons with 3 values per side, and once in 252 with 5. The exit code is 1 if
 anything is slower, 2 if the files can't be compared.
 """
 
@@ -20,12 +20,12 @@ from measuring import Figure, read, table
 
 SLOWER, FASTER, SAME, UNKNOWN = "slower", "faster", "same", "unknown"
 
-# What figures of two files have to share, so that a difference is one of the code.
+# Properties of the machine that must match, so that a difference is due to the code.
 SHARED = ("processor", "cores", "usable_cores", "quota", "flags", "gpu", "versions", "settings")
 
 
 def verdict(before: Figure, after: Figure, least: float) -> str:
-    """Return what has become of a figure; one value on a side has no spread to judge it by."""
+    """Return the verdict on a figure; UNKNOWN if it changed, but a side has only one value."""
     sign = 1 if before.better == "higher" else -1
     if after.median == before.median:
         return SAME
@@ -38,7 +38,7 @@ def verdict(before: Figure, after: Figure, least: float) -> str:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return a line for each thing about the machine that differs between two files."""
+    """Return a line for each property of the machine that differs between two files."""
     return [f"{name} differs: {before.get(name)} before, {after.get(name)} after" for name in SHARED if before.get(name) != after.get(name)]
 
 

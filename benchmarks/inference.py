@@ -1,23 +1,23 @@
-"""How fast a model answers, as ratios: in bulk against transformers' pipeline, whole articles and
-single sentences over HTTP against `mlflow models serve`, and what the cache of answers gains.
+"""Speed of prediction, as ratios: in bulk against transformers' pipeline, for whole articles and
+single sentences over HTTP against `mlflow models serve`, and the gain of the answer cache.
 
-    # all parts, 3 rounds, about 20 minutes on two idle cores; with HALTUNG_SOURCES on Wikinews
+    # all parts, 3 rounds, about 20 minutes on two idle cores; on Wikinews if HALTUNG_SOURCES is set
     HALTUNG_SOURCES=FOLDER make bench BENCH=inference
-    # one part of an own model, smaller
+    # one part, with your own model and fewer sentences
     .venv/bin/python benchmarks/inference.py --parts bulk --bundle DIR --rounds 1 --sentences 64
 
-Every side has a process of its own, with what it does by itself about threads, and a GPU where it
-uses one. They take turns, round by round, on the same sentences of whole articles, so that whatever
-else the machine does falls on all. A ratio is that of one round; over several rivals it is taken of
-the one that was best in the round.
+Each side runs in its own process with its own defaults for threads, and on a GPU if it uses one.
+The sides take turns, round by round, on the same sentences of whole articles, so that other load on
+the machine affects all of them. Ratios are computed per round; against several rivals, the best one
+of the round is taken.
 
-`bulk`: labelled sentences a second. `predict` is what `haltung predict` computes with, `torch` the
-same with `runtime=torch`, `serve` the graph that `haltung serve` chooses; all predict every task.
-The pipeline, at batch 1 and 32, predicts one, of each sentence behind its context.
-`articles`: sentences a second of whole articles. POST /article cuts them into sentences itself;
-mlflow is sent the sentences. `single`: one sentence with its context a request.
-`cache`: the server that has seen all texts before, against itself with cache=0, which it has in all
-other parts.
+`bulk`: labelled sentences per second. `predict` is the runtime of `haltung predict`, `torch` is
+`runtime=torch`, and `serve` is the graph that `haltung serve` chooses; all predict every task. The
+pipeline, with batches of 1 and 32, predicts one task from each sentence and its context.
+`articles`: sentences per second in whole articles. POST /article splits them into sentences itself;
+mlflow receives the sentences. `single`: one sentence with its context per request.
+`cache`: the server after it has answered all texts once, against itself with cache=0, which is the
+setting of all other parts.
 """
 
 from __future__ import annotations
@@ -50,25 +50,25 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).resolve().parent
 PARTS = ("bulk", "articles", "single", "cache")
 OURS, PIPELINES = ("predict", "torch", "serve"), ("pipeline 1", "pipeline 32")
-# By the beginning of a ratio's name: the least, or of p99 the most, that it should be.
+# By prefix of a ratio's name: its minimum; for p99 its maximum.
 AIMS = {"bulk": 5.0, "articles": 5.0, "single, 32 clients: requests": 3.0, "single, 1 client: p99": 0.5}
-# How many clients of a part send at once, and what of them is held against each other.
+# Number of concurrent clients by part, and the measures from which ratios are made.
 CLIENTS = {"articles": (8,), "single": (1, 32), "cache": (32,)}
 _COMPARED = {"bulk": ("sentences",), "articles": ("sentences",), "single": ("rate", "p99"), "cache": ("rate",)}
-# Of what is measured: name, unit, which is better.
+# Measures: name, unit, and which direction is better.
 _MEASURED = {
     "sentences": ("sentences", "sentences/s", "higher"), "rate": ("requests", "requests/s", "higher"), "p50": ("p50", "ms", "lower"),
     "p99": ("p99", "ms", "lower"), "processor": ("processor time", "ms", "lower"),
 }  # fmt: skip
-# Texts that the cache is asked for.
+# Number of texts requested from the cache.
 _REPEATED = 64
 
-# Values of each round by part (with its clients), side, and what was measured.
+# Values per round, by part (with its clients), side and measure.
 Values = dict[tuple[str, str, str], list[float]]
 
 
 def work(side: str, bundle: Path, texts: Path) -> None:
-    """Read the texts once for each line of the input, and print seconds and processor seconds."""
+    """Label the first n texts for each n on standard input; print wall and processor seconds."""
     out, sys.stdout = sys.stdout, sys.stderr  # libraries may print
     rows = [json.loads(line) for line in texts.read_text(encoding="utf-8").splitlines()]
     read = _pipeline(side, bundle) if side in PIPELINES else _ours(side, bundle)
@@ -93,7 +93,7 @@ def _ours(side: str, bundle: Path) -> Callable[[Sequence[dict[str, Any]]], objec
         model = open_engine(Settings(bundle))
         print(f"runtime: {model.graph}")
     else:
-        # The choice of haltung predict: torch where it has a GPU, else the preferred runtime.
+        # As haltung predict chooses: torch if there is a GPU, else the preferred runtime.
         model = bundles.load(bundle, graph=side == "predict" and not Path("/dev/nvidiactl").exists(), many=True)
     return lambda rows: model.probabilities([Segment(**row) for row in rows])
 
@@ -108,7 +108,7 @@ def _pipeline(side: str, bundle: Path) -> Callable[[Sequence[dict[str, Any]]], o
 
 
 def bulk(bundle: Path, articles: Sequence[Sequence[Segment]], rounds: int, scratch: Path) -> Iterator[tuple[str, dict[str, float]]]:
-    """Yield a side and what was measured of it, round by round."""
+    """Yield each side with its measured values, round by round."""
     rows = [{**asdict(one), "labels": {}, "dyads": ()} for article in articles for one in article]
     texts = scratch / "texts.jsonl"
     texts.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
@@ -117,22 +117,22 @@ def bulk(bundle: Path, articles: Sequence[Sequence[Segment]], rounds: int, scrat
         for side in (*OURS, *PIPELINES):
             words = [sys.executable, _HERE / "inference.py", "--bundle", bundle, "--texts", texts, "--work", side]
             asked[side] = stack.enter_context(worker(words, scratch / f"{side}.log"))
-            asked[side]("40")  # first calls choose kernels and touch memory
+            asked[side]("40")  # warm-up: first calls choose kernels and allocate memory
         for side in _turns("bulk", list(asked), rounds):
             seconds, busy = json.loads(asked[side](str(len(rows))))
             yield side, {"sentences": len(rows) / seconds, "processor": 1000 * busy / len(rows)}
 
 
 def requests(part: str, articles: Sequence[Sequence[Segment]]) -> dict[str, list[tuple[int, Any]]]:
-    """Return what is sent to our server, to mlflow, and to mlflow with a pipeline: the number of
-    sentences and the body of each request.
+    """Return the requests to our server, to mlflow, and to mlflow with a pipeline: for each the
+    number of sentences and the body.
 
-    Whole articles are those that our server makes of the text: its sentences are sent to mlflow.
+    Whole articles are split as our server splits them; mlflow receives the resulting sentences.
     """
     from haltung.events.pipeline import segments_of
     from haltung.events.text.read import Article
 
-    # By itself a sentence has only its context.
+    # A single sentence has only its context.
     names = ("text", "context", *(("article", "headline", "position") if part == "articles" else ()))
     sent: list[tuple[Any, Sequence[Segment]]] = []
     for article in articles:
@@ -154,7 +154,7 @@ def served(
     parts: Sequence[str], bundle: Path, articles: Sequence[Sequence[Segment]], names: Sequence[str], rounds: int, seconds: float,
     scratch: Path,
 ) -> Iterator[tuple[str, str, dict[str, float]]]:  # fmt: skip
-    """Yield a part with its clients, a side and what was measured of it, round by round."""
+    """Yield a part with its clients, a side and its measured values, round by round."""
     with ExitStack() as stack:
         started = stack.enter_context(servers.running(names, bundle, scratch, ["timeout=300", "cache=0"]))
         running = {side.name: side for side in started}
@@ -181,7 +181,7 @@ def _form(side: str) -> str:
 
 
 def _sent(side: servers.Side, bodies: Path, whole: bool, clients: int, seconds: float) -> dict[str, float]:
-    """Return the generator's figures for a server, and processor milliseconds a request."""
+    """Return the generator's figures for a server, and processor milliseconds per request."""
     url = side.articles if whole else side.url
     before = servers.processor(side)
     done = subprocess.run(
@@ -195,7 +195,7 @@ def _sent(side: servers.Side, bodies: Path, whole: bool, clients: int, seconds: 
 
 
 def _turns(part: str, names: Sequence[str], rounds: int) -> Iterator[str]:
-    """Yield the names once for each round, which begins with another one each time."""
+    """Yield all names once per round, each round starting with the next one."""
     for turn in range(rounds):
         first = turn % len(names)
         for name in (*names[first:], *names[:first]):
@@ -204,7 +204,7 @@ def _turns(part: str, names: Sequence[str], rounds: int) -> Iterator[str]:
 
 
 def figures(values: Values) -> dict[str, Figure]:
-    """Return what was measured, and its ratios, as figures by name."""
+    """Return the measured values and their ratios as figures by name."""
     out = {}
     for (part, side, what), rounds in values.items():
         name, unit, better = _MEASURED[what]
@@ -224,7 +224,7 @@ def figures(values: Values) -> dict[str, Figure]:
 
 
 def verdict(name: str, figure: Figure) -> str:
-    """Return what a ratio should be, and whether its median is; "" where nothing is said of it."""
+    """Return the aim for a ratio and whether its median meets it; "" if there is no aim."""
     aim = next((aim for start, aim in AIMS.items() if name.startswith(start) and figure.unit == "ratio"), None)
     if aim is None:
         return ""
@@ -250,7 +250,7 @@ def main() -> None:
     if options.work:
         work(options.work, Path(options.bundle), options.texts)
         return
-    # Stopped, it stops what it has started, too.
+    # On SIGTERM, exit through the context managers, which stop all child processes.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     from texts import articles
 
@@ -267,10 +267,10 @@ def main() -> None:
                 for what, value in told.items():
                     values["bulk", side, what].append(value)
         rest = [part for part in options.parts if part != "bulk"]
-        # The cache is held against our own server alone.
+        # The cache is compared with our own server only.
         names = ["haltung", *(options.servers if set(rest) - {"cache"} else ())]
         for part, side, told in served(rest, bundle, read, names, options.rounds, options.seconds, scratch) if rest else ():
-            # A single sentence is a request, so that the one rate says it.
+            # With one sentence per request, sentences and requests per second are the same.
             shown = [what for what in _MEASURED if what in told and (what != "sentences" or part.startswith("articles"))]
             for what in shown:
                 values[part, side, what].append(told[what])

@@ -1,8 +1,8 @@
-"""What the benchmarks share: what machine this is, what a process costs, figures with their spread,
-and places in pages that are filled in.
+"""Shared parts of the benchmarks: description of the machine, cost of a process, figures with their
+spread, and placeholders in pages.
 
-Standard library alone: Linux counts the memory of the process that starts a child towards the
-child's peak.
+Uses the standard library only at import: Linux counts the memory of the process that starts a child
+towards the child's peak.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-# Instructions that decide how fast a processor multiplies.
+# Instruction sets that determine the speed of matrix products.
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimd", "bf16")
 PACKAGES = ("haltung", "torch", "transformers", "onnxruntime", "openvino", "numpy")
-# What changes how threads compute, where a user has set it.
+# Variables by which a user changes how threads compute.
 VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a process and its children took; ``peak_bytes`` is the largest resident set of one."""
+    """Cost of a process and its children; ``peak_bytes`` is the largest resident set of any one."""
 
     seconds: float
     cpu_seconds: float
@@ -40,7 +40,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure, measured several times; ``better`` is ``higher`` or ``lower``."""
+    """A figure that was measured several times; ``better`` is ``higher`` or ``lower``."""
 
     values: tuple[float, ...]
     unit: str
@@ -73,7 +73,7 @@ def _cpuinfo() -> list[tuple[str, str]]:
 
 
 def machine() -> dict[str, Any]:
-    """Return what figures depend on: processor, cores, quota, flags, versions, settings, GPU."""
+    """Describe the machine: processor, cores, quota, flags, versions, settings, GPU."""
     from haltung import resources
 
     flags = next((value.split() for name, value in _cpuinfo() if name in ("flags", "Features")), [])
@@ -105,14 +105,14 @@ def openmp() -> list[str]:
 
 
 def _gpu() -> str | None:
-    # Not here: torch would make this process large.
+    # In a child process, since torch would make this one large.
     program = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else '')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     return done.stdout.strip() or None
 
 
 def run(words: Sequence[str | Path], cwd: Path, log: Path, environment: Mapping[str, str] = os.environ) -> tuple[int, Cost]:
-    """Run a command to its end; return its exit code and cost. What it prints goes to ``log``."""
+    """Run a command; return its exit code and cost. Its output is written to ``log``."""
     began = time.perf_counter()
     with log.open("w", encoding="utf-8") as out:
         process = subprocess.Popen(words, cwd=cwd, stdout=out, stderr=subprocess.STDOUT, env=dict(environment))
@@ -125,9 +125,9 @@ def run(words: Sequence[str | Path], cwd: Path, log: Path, environment: Mapping[
 
 @contextmanager
 def worker(words: Sequence[str | Path], log: Path, environment: Mapping[str, str] = os.environ) -> Iterator[Callable[[str], str]]:
-    """Start a process that answers every line with a line; yield what asks it.
+    """Start a process that answers each line with a line; yield a function that asks it.
 
-    The process ends with the block. What it prints as errors goes to ``log``.
+    The process is killed at the end of the block. Its standard error is written to ``log``.
     """
     with log.open("w", encoding="utf-8") as errors:
         process = subprocess.Popen(words, env=dict(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
@@ -151,7 +151,7 @@ def worker(words: Sequence[str | Path], log: Path, environment: Mapping[str, str
 
 
 def write(path: Path | None, benchmark: str, described: Mapping[str, Any], figures: Mapping[str, Figure], **more: Any) -> str:
-    """Return what was measured as JSON on one line, and write it to ``path``, atomically."""
+    """Return the measurements as one line of JSON, and write them to ``path`` atomically."""
     document = {"benchmark": benchmark, "machine": described, "figures": {name: asdict(one) for name, one in figures.items()}, **more}
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -162,10 +162,10 @@ def write(path: Path | None, benchmark: str, described: Mapping[str, Any], figur
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Figure]]:
-    """Return what ``write`` has written, whole and as figures.
+    """Return a document written by ``write``, and its figures.
 
     Raises:
-        ValueError: the file is missing, or none of these.
+        ValueError: the file is missing, or was not written by ``write``.
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -183,10 +183,10 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Figure]]:
 
 
 def between(page: str, begin: str, end: str, text: str) -> str:
-    """Return a page with ``text`` between two marks.
+    """Return the page with ``text`` between two marks.
 
     Raises:
-        ValueError: it lacks them.
+        ValueError: the page lacks a mark.
     """
     before, first, rest = page.partition(begin)
     _, last, after = rest.partition(end)

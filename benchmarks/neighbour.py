@@ -1,18 +1,18 @@
-"""How much of their speed training, prediction and serving keep beside one busy process.
+"""Share of their speed that training, prediction and serving keep beside one busy process.
 
-    # all works and variants, 5 rounds of 10 s alone and 10 s beside
+    # all tasks and variants, 5 rounds of 10 s alone and 10 s beside the busy process
     .venv/bin/python benchmarks/neighbour.py --json neighbour.json
-    # one work, what Haltung does by itself against threads that spin
+    # one task, Haltung's defaults against threads that spin
     .venv/bin/python benchmarks/neighbour.py --works training --variants haltung spinning --rounds 3
 
-The busy process counts in pure Python and is bound to no core. Each variant has a process of its
-own, which is measured alone and beside the busy one in turns, round by round, so that whatever else
-the machine does falls on all. What is kept is the speed beside divided by the speed alone; of the
-fastest, by that of the variant that was fastest alone in the round. The aim is to keep 60 %.
+The busy process counts in pure Python and is not pinned to a core. Each variant runs in its own
+process, which is measured alone and beside the busy one in turn, round by round, so that other load
+on the machine affects all variants. "Kept" is the speed beside divided by the speed alone; "of the
+fastest" divides by the speed of the variant that was fastest alone in the round. The aim is 60 %.
 
-Training is `model=article` on the written corpus, prediction the model that comes along through
-torch, serving `haltung serve` without its cache under 4 clients, which run on the same cores and
-are part of both.
+Training is `model=article` on the written corpus, prediction the shipped model in torch, and
+serving `haltung serve` without its cache for 4 clients, which run on the same cores and are part
+of both measurements.
 """
 
 from __future__ import annotations
@@ -40,43 +40,43 @@ from sides import running
 _HERE = Path(__file__).resolve().parent
 WORKS = ("training", "prediction", "serving")
 AIM = 0.6
-# Of the container: processors, and the period in microseconds.
+# Quota of the container in processors, and its period in microseconds.
 QUOTA, _PERIOD = 1.5, 100_000
 _CLIENTS, _BODIES = 4, 2000
-# Sentences of one pass of a training, and texts of one prediction.
+# Number of sentences in a training pass, and of texts in a prediction.
 _PASS = {"training": 96, "prediction": 64}
 
-# Seconds until the kernel has spread a process that has just begun to be busy over the cores.
+# Seconds until the scheduler has balanced a newly busy process across the cores.
 _SETTLE = 0.5
-# Puts itself into the control group whose folder comes first, and becomes the command behind it.
+# Joins the control group whose folder is the first argument, then executes the rest as a command.
 _JOIN = ("sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"')
 
-# Ends by itself where this program was killed.
+# Exits by itself if this program is killed.
 _BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(100_000))"
 
-# Lets the work be done for so many seconds, and returns its units a second.
+# Runs the task for the given seconds, and returns units per second.
 Measure = Callable[[float], float]
 
 
 class NotPossible(Exception):
-    """Tells why a variant can't be measured here."""
+    """Raised with the reason if a variant can't be measured here."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What threads are told; ``contained`` is who is in a container with the quota."""
+    """Settings of threads; ``contained`` names the processes that run under the quota."""
 
     settings: dict[str, str] = field(default_factory=dict)
     contained: tuple[str, ...] = ()
 
 
 def variants() -> dict[str, Variant]:
-    """Return what can be compared, the project's own choice first."""
+    """Return all variants by name, the project's own default first."""
     from haltung import resources
 
     return {
         "haltung": Variant(),
-        # What libgomp does where nothing is set: it spins for about 3 ms, then sleeps.
+        # The default of libgomp: spin for about 3 ms, then sleep.
         "spinning": Variant({"GOMP_SPINCOUNT": "300000"}),
         "passive": Variant({"OMP_WAIT_POLICY": "PASSIVE"}),
         "short": Variant({"GOMP_SPINCOUNT": "1000"}),
@@ -91,10 +91,10 @@ def variants() -> dict[str, Variant]:
 
 @contextmanager
 def container(processors: float, root: Path = Path("/sys/fs/cgroup")) -> Iterator[list[str]]:
-    """Make a control group with a quota; yield the words that start a command inside it.
+    """Create a control group with a quota; yield the prefix that runs a command inside it.
 
     Raises:
-        NotPossible: this user may not.
+        NotPossible: this user is not permitted to.
     """
     folder = root / f"haltung-benchmark-{os.getpid()}-{time.monotonic_ns()}"
     try:
@@ -109,7 +109,7 @@ def container(processors: float, root: Path = Path("/sys/fs/cgroup")) -> Iterato
     try:
         yield [*_JOIN, str(folder)]
     finally:
-        for _ in range(50):  # the last process may still be about to end
+        for _ in range(50):  # the last process may not have exited yet
             with suppress(OSError):
                 folder.rmdir()
                 break
@@ -118,7 +118,7 @@ def container(processors: float, root: Path = Path("/sys/fs/cgroup")) -> Iterato
 
 @contextmanager
 def busy(prefix: Sequence[str], apart: bool) -> Iterator[None]:
-    """Run a process that is busy until the block ends; ``apart`` gives it a session of its own."""
+    """Run a busy process until the block ends, in its own session if ``apart``."""
     words = [*prefix, sys.executable, "-c", _BUSY]
     process = subprocess.Popen(words, start_new_session=apart)
     try:
@@ -133,7 +133,7 @@ def busy(prefix: Sequence[str], apart: bool) -> Iterator[None]:
 
 @contextmanager
 def started(work: str, variant: Variant, prefix: Sequence[str], scratch: Path, bundle: Path | None) -> Iterator[Measure]:
-    """Start a process that does the work when it is asked to; yield what asks it."""
+    """Start a process that does the task on request; yield the function that requests it."""
     environment = {name: value for name, value in os.environ.items() if name not in VARIABLES} | variant.settings
     if work == "serving":
         from texts import segments
@@ -157,13 +157,13 @@ def _requests(url: str, bodies: Path, seconds: float) -> float:
 
 
 def work(name: str, scratch: Path) -> None:
-    """Do the work for so many seconds as each line of the input says, and print its speed."""
+    """For each number of seconds on standard input, do the task that long and print its speed."""
     out, sys.stdout = sys.stdout, sys.stderr  # libraries may print
     from haltung import resources
 
     os.environ.update(resources.thread_settings())
     once = _training(scratch) if name == "training" else _prediction()
-    once()  # first calls choose kernels and touch memory
+    once()  # warm-up: first calls choose kernels and allocate memory
     for line in sys.stdin:
         units, taken = 0, 0.0
         while not units or taken < float(line):
@@ -206,7 +206,7 @@ def _prediction() -> Callable[[], tuple[int, float]]:
 
 
 def measured(works: Sequence[str], names: Sequence[str], options: argparse.Namespace) -> Iterator[tuple[str, str, float, float]]:
-    """Yield work, variant, and its speed alone and beside, round by round."""
+    """Yield task, variant, and its speed alone and beside, round by round."""
     offered = variants()
     for name in works:
         with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
@@ -233,7 +233,7 @@ def measured(works: Sequence[str], names: Sequence[str], options: argparse.Names
 
 
 def possible(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the variants that can be measured here, and a line for each of the others."""
+    """Return the variants that can be measured here, and the reason for each of the others."""
     kept, refused = [], []
     for name in names:
         try:
@@ -250,7 +250,7 @@ def possible(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def figures(speeds: dict[tuple[str, str], list[tuple[float, float]]]) -> dict[str, Figure]:
-    """Return speeds, what is kept of them, and of the fastest alone, as figures by name."""
+    """Return figures by name: speeds, and shares kept of a variant's own and the fastest speed."""
     fastest: dict[str, list[float]] = {}
     for (name, _), rounds in speeds.items():
         alone = [one for one, _ in rounds]
@@ -282,7 +282,7 @@ def main() -> int:
     if options.work:
         work(options.work, options.scratch)
         return 0
-    # Stopped, it stops what it has started, too.
+    # On SIGTERM, exit through the context managers, which stop all child processes.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     names, refused = possible(options.variants)
     print(*refused, sep="\n", end="\n" if refused else "", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Where the time of a training goes: by part of a step, and by operator of torch."""
+"""Profile of a training: time by part of a step, and by torch operator."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from transformers import Trainer
 
-_OPERATORS = 40  # of the table
+_OPERATORS = 40  # rows of the table
 _BACK, _BACK_ENCODER = "backward: heads, sentences, dyads, loss", "backward: encoder"
 
 
 @dataclass
 class Parts:
-    """Seconds by part; one that has begun inside another does not count to that."""
+    """Seconds by part; time in a nested part is not added to the outer one."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Parts:
     _since: float = 0.0
 
     def _turn(self) -> None:
-        """Count the time since the last turn to the part that is open."""
+        """Add the time since the last turn to the innermost open part."""
         before, self._since = self._since, now()
         if self._open:
             name = self._open[-1]
@@ -36,7 +36,7 @@ class Parts:
 
     @contextmanager
     def within(self, name: str) -> Iterator[None]:
-        """Count what happens within to a part."""
+        """Add the time within the block to a part."""
         self._turn()
         self._open.append(name)
         self.counts[name] = self.counts.get(name, 0) + 1
@@ -47,13 +47,13 @@ class Parts:
             self._open.pop()
 
     def turn_to(self, name: str) -> None:
-        """Count the rest of the open part to another one."""
+        """Add the rest of the open part to another one."""
         self._turn()
         self._open[-1] = name
         self.counts[name] = self.counts.get(name, 0) + 1
 
     def wrap(self, thing: Any, method: str, name: str) -> None:
-        """Count each call of this thing's method to a part from now on."""
+        """Replace a method of ``thing`` by one that adds the time of its calls to a part."""
         before: Callable[..., Any] = getattr(thing, method)
 
         def within(*args: Any, **kwargs: Any) -> Any:
@@ -63,7 +63,7 @@ class Parts:
         setattr(thing, method, within)
 
     def follow(self, trainer: Any) -> None:
-        """Count to parts what a trainer of articles does; its model counts to them ever after."""
+        """Measure a trainer of articles by part; this patches its model permanently."""
         examples, network = trainer.examples, trainer.examples.model.network
         trainer.create_optimizer()
         for thing, method, name in (
@@ -82,7 +82,7 @@ class Parts:
         def states(*args: Any) -> Tensor:
             found: Tensor = inner(*args)
             if found.requires_grad:
-                # Its gradient is known when all above it is done.
+                # Its gradient arrives once the backward pass above it is done.
                 found.register_hook(lambda gradient: self.turn_to(_BACK_ENCODER))
             return found
 
@@ -90,7 +90,7 @@ class Parts:
 
 
 def profiled(trainer: Callable[[], Trainer], path: Path) -> str:
-    """Train twice, under torch's profiler and by parts; write both tables, return the latter."""
+    """Train under torch's profiler, then by parts; write both tables, return the second one."""
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as found:
         trainer().train()
     operators = found.key_averages().table(sort_by="self_cpu_time_total", row_limit=_OPERATORS, max_name_column_width=60)

@@ -1,13 +1,12 @@
-"""How long the report of an evaluation takes, without the model's own time: 11 and 10 labels, 1,000
-articles.
+"""Time to write the report of an evaluation, without the time of the model.
 
     .venv/bin/python benchmarks/report.py   # two tasks with 11 and 10 labels, 1,000 articles
     .venv/bin/python benchmarks/report.py --segments 3000
 
-The peer in the same run is scipy's bootstrap (``scipy.stats.bootstrap``, BCa, as many draws) of one
-figure, macro-F1 of one task, over articles: what the intervals would cost with it alone. Aims: the
-whole in under 10 s, the intervals in under 3 s, the page under 5 MB. Times are processor seconds,
-so that other work on the machine counts little.
+The peer in the same run is scipy's bootstrap (``scipy.stats.bootstrap``, BCa, the same number of
+draws) of a single figure, macro-F1 of one task, over articles. Aims: under 10 s in total, under 3 s
+for the intervals, a page under 5 MB. Times are processor seconds, which other load on the machine
+hardly affects.
 """
 
 from __future__ import annotations
@@ -76,7 +75,7 @@ def main() -> None:
 
 
 def drawn(scheme: Scheme, count: int, articles: int) -> tuple[list[Segment], ScoredSplit]:
-    """Segments with gold labels, and probabilities of which about two thirds are right."""
+    """Return segments with gold labels, and probabilities that are right for about two thirds."""
     rng = np.random.default_rng(0)
     gold, probabilities = {}, {}
     for task in scheme:
@@ -103,13 +102,13 @@ def drawn(scheme: Scheme, count: int, articles: int) -> tuple[list[Segment], Sco
 
 
 def same(row: Segment, scheme: Scheme) -> Prediction:
-    """A model that always says the same, so that no model's time is counted."""
+    """Return uniform probabilities, in place of a model, whose time is not to be measured."""
     even = {task.name: dict.fromkeys(task.ids, 1 / len(task)) for task in scheme}
     return Prediction(row.id, {task.name: task.ids[0] for task in scheme}, even)
 
 
 def one_by_scipy(articles: Counts) -> Any:
-    """The BCa interval of macro-F1 by scipy, drawing articles."""
+    """Return scipy's BCa interval of macro-F1, resampling articles."""
 
     def macro(drawn: np.ndarray, axis: int = -1) -> np.ndarray:
         sums = articles.sums[drawn].sum(axis=axis - 1 if axis < 0 else axis)
@@ -120,7 +119,7 @@ def one_by_scipy(articles: Counts) -> Any:
 
 
 def timed(into: dict[str, float], name: str, act: Callable[[], Any]) -> Any:
-    """Return what ``act`` returns, and note its processor seconds."""
+    """Return the result of ``act``, and store its processor seconds in ``into``."""
     began = time.process_time()
     out = act()
     into[name] = time.process_time() - began

@@ -1,22 +1,21 @@
-"""How seconds and memory grow: predict (by `news_de` and by a linear model) and prepare on 1,000
-to 1,000,000 sentences, train on 250 to 16,000 segments.
+"""Growth of time and memory: predict (with `news_de` and a linear model) and prepare on 1,000 to
+1,000,000 sentences, train on 250 to 16,000 segments.
 
     # everything: many hours on two cores
     HALTUNG_SOURCES=FOLDER .venv/bin/python benchmarks/scaling.py
-    # a part of it; sizes that are in the file already are not measured again
+    # a part of it; sizes that are already in the file are not measured again
     … benchmarks/scaling.py --tasks predict --sizes 1000 4000 16000
-    # what has been measured into the page
+    # write the measurements into the page
     .venv/bin/python benchmarks/scaling.py --page docs/scaling.md
-    # that of several machines, or with the price of an hour
+    # those of several machines, or with the price per hour
     … benchmarks/scaling.py --page docs/scaling.md --json cpu.json gpu.json
     … benchmarks/scaling.py --page docs/scaling.md --price PRICE --currency EUR
 
-Each figure is one command of `haltung` from its start to its end, in a process of its own. Texts
-are the sentences of speeches in the Bundestag (FOLDER/bundestag/speeches.jsonl.gz). There are about
-400,000; the next ones are a part of a sentence and the beginning of the one behind it, so that few
-repeat another. A training is one epoch on articles of the written corpus, which come again under
-other names where there are too few. The file goes to `--json`, two plots with a straight line
-through the logarithms go beside it.
+Each figure measures one `haltung` command from start to exit, in its own process. The texts are the
+sentences of Bundestag speeches (FOLDER/bundestag/speeches.jsonl.gz), about 400,000. Beyond those, a
+text joins the end of a sentence and the beginning of the next one, so that few texts repeat. A
+training is one epoch on articles of the written corpus, which are repeated under new names if there
+are too few. Figures are written to `--json`, and two log-log plots with fitted lines beside it.
 """
 
 from __future__ import annotations
@@ -47,24 +46,24 @@ SIZES = {
     "prepare": (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000),
 }
 UNITS = {"predict": "sentences", "predict, linear": "sentences", "train": "segments", "prepare": "sentences"}
-# What the plan reaches for, and by how many processes of the machine that was measured.
+# The plan: archive sizes in sentences, and numbers of processes on the measured machine.
 ARCHIVES, WORKERS = (10**7, 10**9), (1, 10, 100, 1000)
 MARKS = {part: (f"<!-- scaling: {part} -->", f"<!-- scaling: {part} end -->") for part in ("measured", "plan")}
 
-# Before a capital letter or a quotation mark, but not in "der 20. Wahlperiode".
+# Before a capital letter or opening quotation mark, but not in "der 20. Wahlperiode".
 _SENTENCE_END = re.compile(r"(?<=[.!?…])(?<!\d\.)\s+(?=[A-ZÄÖÜ„»])")
-# Of the written corpus, as the dev split of each training.
+# Articles of the written corpus in the dev split of each training.
 DEV_ARTICLES = 15
 
-# In how many ways the sentences are cut, and so how often the speeches can be read.
+# Number of ways to cut the sentences, and thus of passes over the speeches.
 _CUTS = 4
-# What has to be the same where more sizes are added to a file.
+# Properties of the machine that must match when sizes are added to a file.
 _SAME = ("processor", "cores", "usable_cores", "quota", "gpu", "versions")
 
 
 @dataclass(frozen=True)
 class Point:
-    """What one command took on so many sentences or segments."""
+    """Cost of one command on ``size`` sentences or segments."""
 
     task: str
     size: int
@@ -75,14 +74,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """``value = factor * size ** slope``: a straight line through the logarithms."""
+    """``value = factor * size ** slope``: a straight line on log-log axes."""
 
     slope: float
     factor: float
 
     @classmethod
     def through(cls, points: Sequence[tuple[float, float]]) -> Line | None:
-        """Fit by least squares; None for fewer than two sizes."""
+        """Fit by least squares of the logarithms; None for fewer than two sizes."""
         import numpy as np
 
         if len({size for size, _ in points}) < 2:
@@ -93,14 +92,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Price:
-    """``seconds = start + row * size``: what a command takes before its first row, and for each."""
+    """``seconds = start + row * size``: fixed cost of a command, and cost per row."""
 
     start: float
     row: float
 
     @classmethod
     def of(cls, points: Sequence[tuple[float, float]]) -> Price | None:
-        """Fit by least squares of the relative error; None for fewer than two sizes."""
+        """Fit by least squares of relative errors; None for fewer than two sizes."""
         import numpy as np
 
         if len({size for size, _ in points}) < 2:
@@ -110,12 +109,12 @@ class Price:
         return cls(max(0.0, float(start)), float(row))
 
     def hours(self, rows: int, workers: int) -> float:
-        """Return how long an archive takes that is dealt out to so many processes."""
+        """Return the hours for an archive of ``rows`` that is split among ``workers`` processes."""
         return (self.start + self.row * rows / workers) / 3600
 
 
 def sentences(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield rows of sentences, in the order of their speeches; see the program's docstring.
+    """Yield rows of sentences in the order of the speeches, as described in the module docstring.
 
     Raises:
         ValueError: the file is missing.
@@ -132,7 +131,7 @@ def sentences(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def moved(parts: Sequence[str], cut: int) -> list[str]:
-    """Return the sentences without their first words, and with those of the next one."""
+    """Cut the first ``cut / _CUTS`` of its words from each sentence, and append the next one's."""
     words = [part.split() for part in parts]
     firsts = [len(one) * cut // _CUTS for one in words]
     following = [*(one[:first] for one, first in zip(words[1:], firsts[1:], strict=True)), []]
@@ -141,10 +140,10 @@ def moved(parts: Sequence[str], cut: int) -> list[str]:
 
 
 def written(rows: Iterator[dict[str, Any]], size: int, path: Path) -> None:
-    """Write so many rows as JSON Lines.
+    """Write the first ``size`` rows as JSON Lines.
 
     Raises:
-        ValueError: there are fewer.
+        ValueError: there are fewer rows.
     """
     missing = size
     with path.open("w", encoding="utf-8") as out:
@@ -156,13 +155,13 @@ def written(rows: Iterator[dict[str, Any]], size: int, path: Path) -> None:
 
 
 def labelled(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Give each row labels, as a corpus needs them; to prepare it, it makes no difference which."""
+    """Add the labels that a corpus requires; which ones makes no difference to ``prepare``."""
     for number, row in enumerate(rows):
         yield row | {"topic": ("security", "economy", "government")[number % 3], "stance": ("neutral", "support", "criticism")[number % 3]}
 
 
 def segments() -> Iterator[dict[str, Any]]:
-    """Yield labelled rows of the written corpus without end, first those of a small dev split."""
+    """Yield labelled rows of the written corpus endlessly, starting with a small dev split."""
     files = sorted((ROOT / "data" / "diplomacy").glob("articles-*.jsonl"))
     articles = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     for article in articles[:DEV_ARTICLES]:
@@ -179,7 +178,7 @@ def _rows(article: Mapping[str, Any], name: str, split: str) -> Iterator[dict[st
 
 
 def command(task: str, size: int, sources: Path, scratch: Path) -> list[str]:
-    """Write what a command reads, and return its words.
+    """Write the input of a command, and return its arguments.
 
     Raises:
         ValueError: there are too few texts.
@@ -195,7 +194,7 @@ def command(task: str, size: int, sources: Path, scratch: Path) -> list[str]:
         return ["prepare", *corpus]
     dev = sum(row["split"] == "dev" for row in islice(segments(), 100 * DEV_ARTICLES))
     written(segments(), dev + size, given)
-    # Articles that come again would be taken for duplicates.
+    # Repeated articles would be dropped as duplicates.
     rules = ["corpus.rules.exact=false", "corpus.rules.near=0", "corpus.rules.leakage=false", "corpus.rules.conflicts=keep"]
     recipe = ["training.epochs=1", "training.patience=0", f"runs={scratch / 'runs'}", "splits@corpus.split=given"]
     return ["train", *corpus, *rules, *recipe]
@@ -203,7 +202,7 @@ def command(task: str, size: int, sources: Path, scratch: Path) -> list[str]:
 
 @cache
 def linear() -> tempfile.TemporaryDirectory[str]:
-    """Return a folder that has the bundle of a linear model, trained once on the written corpus.
+    """Return a folder with the bundle of a linear model, trained once on the written corpus.
 
     Raises:
         ValueError: the training failed.
@@ -236,10 +235,10 @@ def measure(task: str, size: int, sources: Path) -> Point:
 
 
 def load(path: Path) -> tuple[dict[str, Any], list[Point]]:
-    """Return the machine and the points of a file; an empty machine where there is none.
+    """Return the machine and the points of a file; both are empty if there is no file.
 
     Raises:
-        ValueError: the file is something else.
+        ValueError: the file is not of this benchmark.
     """
     if not path.is_file():
         return {}, []
@@ -250,7 +249,7 @@ def load(path: Path) -> tuple[dict[str, Any], list[Point]]:
 
 
 def store(path: Path, described: Mapping[str, Any], points: Sequence[Point]) -> None:
-    """Write the points, and for `compare.py` the figures of each size."""
+    """Write the points, and the figures of each size for `compare.py`."""
     figures: dict[str, Figure] = {}
     for point in points:
         for part, value, unit in (("seconds", point.seconds, "s"), ("memory", point.peak_bytes / 1e6, "MB")):
@@ -261,7 +260,7 @@ def store(path: Path, described: Mapping[str, Any], points: Sequence[Point]) -> 
 
 
 def left(points: Sequence[Point], tasks: Sequence[str], sizes: Sequence[int] | None, rounds: int) -> list[tuple[str, int]]:
-    """Return what is still to be measured, round by round, the small sizes first; None: all."""
+    """Return what is missing, by round, task and ascending size; ``sizes=None`` means all sizes."""
     done = Counter((point.task, point.size) for point in points)
     wanted = [(task, size) for task in tasks for size in sorted(sizes or SIZES[task])]
     return [one for number in range(rounds) for one in wanted if done[one] <= number]
@@ -273,7 +272,7 @@ def of_task(points: Sequence[Point], task: str, value: str) -> list[tuple[float,
 
 
 def draw(points: Sequence[Point], path: Path) -> list[Path]:
-    """Draw seconds and memory over the size, each with its line; return the PNG and the SVG."""
+    """Plot seconds and memory against size with fitted lines; return the PNG and the SVG."""
     from matplotlib.figure import Figure as Canvas
 
     from haltung.evaluation.report import style
@@ -303,7 +302,7 @@ def _cores(described: Mapping[str, Any]) -> str:
 
 
 def measured_table(described: Mapping[str, Any], points: Sequence[Point]) -> str:
-    """Return the machine, each size of each task, and the lines through them, as Markdown."""
+    """Return the machine, the figures by task and size, and the fitted lines as Markdown."""
     card = f", {described['gpu']}" if described.get("gpu") else ""
     limit = "no quota" if described.get("quota") is None else f"a quota of {described['quota']:g}"
     versions = ", ".join(f"{name} {number}" for name, number in described["versions"].items())
@@ -327,8 +326,8 @@ def measured_table(described: Mapping[str, Any], points: Sequence[Point]) -> str
 
 
 def plan_table(described: Mapping[str, Any], points: Sequence[Point], price: float | None, currency: str, lacks_gpu: bool = False) -> str:
-    """Return hours, and cost where a price an hour is given, of large archives, as Markdown; with a
-    row for one GPU where no file has measured any.
+    """Return a Markdown table of hours for large archives, and their cost if a price per hour is
+    given. ``lacks_gpu`` adds a row for a GPU, as not measured.
     """
     fitted = Price.of(of_task(points, "predict", "seconds"))
     if fitted is None:
@@ -347,7 +346,7 @@ def plan_table(described: Mapping[str, Any], points: Sequence[Point], price: flo
 
 
 def fill(page: Path, files: Sequence[Path], price: float | None, currency: str) -> None:
-    """Write the tables of the files into the page, between its marks.
+    """Write the tables of the files between the marks of the page.
 
     Raises:
         ValueError: a file or a mark is missing.
@@ -367,7 +366,7 @@ def fill(page: Path, files: Sequence[Path], price: float | None, currency: str) 
 
 
 def main() -> int:
-    """Measure what is missing, or fill in the page."""
+    """Measure what is missing, or write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--sizes", nargs="+", type=int, help="instead of all")
@@ -391,7 +390,7 @@ def main() -> int:
         sources = Path(os.environ.get("HALTUNG_SOURCES", "data/sources")).resolve()
         missing = left(points, options.tasks, options.sizes, options.rounds)
         if any(task == "predict" for task, _ in missing):
-            measure("predict", 1, sources)  # the first start of a new version rebuilds the model that comes along
+            measure("predict", 1, sources)  # the first start of a new version rebuilds the shipped model
         for task, size in missing:
             points.append(measure(task, size, sources))
             store(path, before or described, points)

@@ -1,7 +1,7 @@
-"""What do a sheet's labels cost to be drafted, and its rows to be read?
+"""Cost of drafting a label scheme from a sheet and of reading its rows.
 
-``python benchmarks/sheets.py 1000000`` writes a CSV of so many invented sentences, as a German
-Excel does, and prints its bytes, processor seconds and the most memory that was held.
+``python benchmarks/sheets.py 1000000`` writes a CSV of that many invented sentences, in the format
+of a German Excel, and prints its size, processor seconds and peak memory.
 """
 
 import csv
@@ -25,7 +25,7 @@ VERBS = {
 
 
 def write(path: Path, count: int) -> None:
-    """Write a sheet of ``count`` rows, two of an article."""
+    """Write a sheet of ``count`` rows, two per article."""
     rng = random.Random(1)
     with path.open("w", encoding="cp1252", newline="") as file:
         rows = csv.writer(file, delimiter=";")
@@ -37,7 +37,7 @@ def write(path: Path, count: int) -> None:
 
 
 def main(count: int) -> None:
-    """Print the cost of each step, together with those before it."""
+    """Print the cumulative cost after each step."""
     with tempfile.TemporaryDirectory() as folder:
         path, scheme = Path(folder) / "sheet.csv", Path(folder) / "labels.yaml"
         write(path, count)

@@ -1,15 +1,15 @@
-"""Speed of training and of prediction in bulk: model=article and model=network as a share of what
-products of matrices reach on this machine, and training against the Trainer's own defaults.
+"""Speed of training and bulk prediction, against matrix products and the Trainer's defaults.
 
     # the embedded corpus, 3 rounds
     .venv/bin/python benchmarks/training.py
     # overrides as in haltung train
     .venv/bin/python benchmarks/training.py --rounds 5 corpus=real_news sources=FOLDER
-    # where the time of a training with model=article goes
+    # profile of a training with model=article
     .venv/bin/python benchmarks/training.py --profile outputs/profile.txt
 
-All train the same encoder on the same articles, one pass over them for each figure, in turns. The
-plain side reads each segment behind its context, as model=network does.
+The speed of model=article and model=network is a share of the peak of matrix products here. All
+sides train the same encoder on the same articles, in turn, one pass per figure. The plain side
+reads each segment after its context, as model=network does.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ from haltung.training.recipe import Training
 
 MODELS = ("article", "network")
 PREDICTING = {"article": "article predicts", "network": "network predicts"}
-# Most tokens that a peak is measured with; a batch of a prediction may have more.
+# Maximum number of tokens for which a peak is measured; batches of predictions may have more.
 MOST_VECTORS = 4096
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all sides are given; ``dev`` is for evaluations, the plain side pads to ``padded``."""
+    """Input of all sides; ``dev`` is for evaluations, the plain side pads to ``padded`` tokens."""
 
     segments: list[Segment]
     dev: list[Segment]
@@ -77,8 +77,8 @@ class Setting:
 class Pass:
     """One pass over the segments; ``tokens`` are real ones, without padding.
 
-    ``operations`` are those of real tokens, ``peaks`` those per second of the encoder's products,
-    measured right after; both are empty for the plain side.
+    ``operations`` are those of real tokens, ``peaks`` the operations per second of the encoder's
+    products, measured directly after the pass. The plain side has neither.
     """
 
     sentences: int
@@ -99,13 +99,13 @@ class Pass:
 
     @property
     def share(self) -> float:
-        """Operations per second as a share of those of the fastest product."""
+        """Operations per second as a share of the fastest product."""
         return self.operations / self.seconds / max(self.peaks.values())
 
 
 @dataclass(frozen=True)
 class Side:
-    """What is measured: a pass, its model, what a token costs, and how many batches a pass has."""
+    """A pass with its model, its cost in operations, and its number of batches."""
 
     once: Callable[[], Pass]
     model: EncoderModel
@@ -118,7 +118,7 @@ class Side:
         return self.once()
 
     def beside_peak(self) -> Pass:
-        """Do one pass, and measure the peak with as many tokens as a batch of it has."""
+        """Do one pass, then measure the peak with as many tokens as its batches have on average."""
         done = self()
         vectors = min(MOST_VECTORS, max(1, done.tokens // self.batches))
         peaks = peak(self.model, vectors, precision(self.precision))
@@ -126,9 +126,7 @@ class Side:
 
 
 class _Clock(TrainerCallback):
-    """Measures from the first batch to the last step; building the Trainer and its optimizer is not
-    training.
-    """
+    """Measures from the first batch to the last step, without building Trainer and optimizer."""
 
     began = ended = 0.0
 
@@ -140,8 +138,8 @@ class _Clock(TrainerCallback):
 
 
 def ours(setting: Setting, model: str, folder: Path) -> Side:
-    """Return what trains one pass by the recipe of `haltung train`, without the evaluation and the
-    checkpoint at its end.
+    """Return a side that trains one pass by the recipe of `haltung train`, without the evaluation
+    and the checkpoint at its end.
     """
     examples = finetune.examples_of(setting.segments, setting.scheme, setting.encoder, setting.specs[model], setting.training, 1)
 
@@ -153,10 +151,9 @@ def ours(setting: Setting, model: str, folder: Path) -> Side:
 
 
 def trainer_of(setting: Setting, examples: Any, folder: Path, epoch_ends: bool) -> finetune._Trainer:
-    """Return the Trainer of `haltung train` for one epoch, which may end as its epochs do."""
+    """Return the Trainer for one epoch, with evaluation and checkpoint if ``epoch_ends``."""
     training = replace(setting.training, epochs=1, patience=0)
-    # New arguments each time: they also reset the precision, which is kept globally, from what
-    # the other side has set.
+    # New arguments each time also reset the precision, which is global, after the other side.
     arguments = finetune._arguments(training, folder, 1, -(-len(setting.segments) // examples.size))
     if not epoch_ends:
         arguments = replace(arguments, eval_strategy="no", save_strategy="no", load_best_model_at_end=False, logging_strategy="no")
@@ -164,7 +161,7 @@ def trainer_of(setting: Setting, examples: Any, folder: Path, epoch_ends: bool) 
 
 
 def predicting(setting: Setting, model: str, trained: EncoderModel) -> Side:
-    """Return what predicts all segments as `haltung predict` does, from their texts on."""
+    """Return a side that predicts all segments from their texts, as `haltung predict` does."""
     if model == "article":
         read = [sentence for unit in units(setting.segments, setting.specs[model].window) for sentence in unit.sentences]  # type: ignore[attr-defined]
         tokens = sum(map(len, trained.encode(read)))  # type: ignore[attr-defined]
@@ -180,9 +177,7 @@ def predicting(setting: Setting, model: str, trained: EncoderModel) -> Side:
 
 
 class _PlainTrainer(Trainer):
-    """The Trainer as it is; only the loss is told, since two heads have more than the one that it
-    knows.
-    """
+    """The unchanged Trainer, except for the loss, since it knows none for two heads."""
 
     scheme: Scheme
     tokens = 0
@@ -196,13 +191,13 @@ class _PlainTrainer(Trainer):
 
 
 def plainly(setting: Setting, folder: Path) -> Callable[[], Pass]:
-    """Return what trains one pass by the Trainer's defaults: float32, random batches, everything
-    padded to one length and trained.
+    """Return a pass with the Trainer's defaults: float32, random batches, all rows padded to one
+    length, all weights trained.
     """
     spec = replace(setting.specs["network"], max_length=setting.padded, tune="full", freeze_embeddings=False, freeze_layers=0)
     model = build(setting.encoder, spec, setting.scheme)
-    # As from_pretrained gives it: its own attention, and dropout wherever it was pretrained with
-    # it. Its parameters come as trainable.
+    # As from_pretrained returns it: default attention, the dropout of its pretraining, and all
+    # parameters trainable.
     model.network.encoder = AutoModel.from_pretrained(locate(setting.encoder), dtype=torch.float32)
     model.network.encoder.pooler = None
     encoded = model.encode(setting.segments)
@@ -250,7 +245,7 @@ def _silence(trainer: Trainer) -> None:
 
 
 def setting(overrides: list[str], sentences: int, folder: Path) -> Setting:
-    """Return what all sides are given by a config: whole articles of about so many sentences."""
+    """Return the input of all sides from a config: whole articles with about ``sentences``."""
     config = plain(compose("train", overrides))
     corpus = config["corpus"]
     scheme = scheme_of(corpus["labels"])
@@ -258,7 +253,7 @@ def setting(overrides: list[str], sentences: int, folder: Path) -> Setting:
     prepared = prepare(corpus["name"], reader, scheme, rules, split, folder)
     segments, dev = prepared.segments("train"), prepared.segments("dev")
     drawn = _drawn(segments, sentences)
-    # Of dev the same share.
+    # The same share of dev.
     dev = _drawn(dev, max(1, len(dev) * len(drawn) // len(segments)))
     specs = {model: make(plain(compose("train", [*overrides, f"model={model}"]))["model"], "model") for model in MODELS}
     return Setting(drawn, dev, scheme, make(config["encoder"], "encoder"), specs, make(config["training"], "training"))
@@ -277,7 +272,7 @@ def _drawn(segments: list[Segment], sentences: int) -> list[Segment]:
 
 
 def main() -> None:
-    """Measure in turns and print the tables and, as the last line, the figures as JSON."""
+    """Measure all sides in turn; print the tables and, as the last line, the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog="everything else is an override, as in haltung train")
     parser.add_argument("--rounds", type=int, default=3, help="how often each side is measured (default: 3)")
     parser.add_argument("--sentences", type=int, default=600, help="how many sentences one pass has about (default: 600)")
@@ -315,7 +310,7 @@ def _measured(given: Setting, folder: Path, rounds: int) -> dict[str, list[Pass]
     sides: dict[str, Callable[[], Pass]] = {}
     for side in (*MODELS, "plain"):
         make_side = plainly if side == "plain" else partial(ours, model=side)
-        make_side(warm, folder=folder / "warm")()  # first calls choose kernels and touch memory
+        make_side(warm, folder=folder / "warm")()  # warm-up: first calls choose kernels and allocate memory
         made = make_side(given, folder=folder / side)
         sides[side] = made.beside_peak if isinstance(made, Side) else made
         if isinstance(made, Side):

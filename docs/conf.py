@@ -1,8 +1,8 @@
 """The manual as a site: ``make docs`` builds it with Sphinx, strictly, into build/site.
 
-The pages are Markdown that GitHub shows as it is. What only the site has is added here: the table
-of contents, from the lists of index.md; the commands, from their configs; the Python interface,
-from its docstrings.
+The pages are Markdown that GitHub displays unchanged. This file adds what only the site has: the
+table of contents, from the lists in index.md; the commands, from their configs; and the Python
+interface, from its docstrings.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 project = "Haltung"
 copyright = "Haltung contributors"  # noqa: A001 -- Sphinx's name
 html_title = "Haltung"
-# Pages outside docs are reached by links; those of experiments stay as they were written.
+# Pages outside docs are reached by links; those of experiments are not edited.
 suppress_warnings = ["toc.not_included", "myst.header"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
@@ -25,7 +25,7 @@ html_theme = "furo"
 html_show_copyright = False
 html_copy_source = False
 root_doc = "docs/index"
-# The whole checkout is the source, so that links from the manual to other pages hold as on GitHub.
+# The source is the whole checkout, so that links from the manual to other pages work as on GitHub.
 include_patterns = ["README.md", "CHANGELOG.md", "docs/*.md", "experiments/*.md", "benchmarks/**.md", "clients/**.md", "data/**.md"]
 exclude_patterns = [
     ".*",
@@ -46,10 +46,10 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 napoleon_google_docstring = True
 nitpicky = True
-# Without a request to other hosts nothing is known of the names of other packages.
+# Names of other packages can't be resolved without requests to other hosts.
 nitpick_ignore_regex = [("py:.*", r"(?!haltung\.api).*")]
 
-# Who opens a page asks no other host: these are what a browser would fetch.
+# Opening a page must not cause requests to other hosts: this matches what a browser would fetch.
 _FETCHED = re.compile(
     r"""<(?:script|img|iframe|source|audio|video|embed)\b[^>]*?\s(?:src|srcset)=["']?(?:https?:)?//[^"'\s>]+"""
     r"""|<link\b(?=[^>]*\srel=["']?(?:stylesheet|preload|prefetch|preconnect|dns-prefetch|modulepreload|icon|shortcut|manifest))[^>]*?\shref=["']?(?:https?:)?//[^"'\s>]+"""
@@ -59,14 +59,14 @@ _FETCHED = re.compile(
 
 
 def fetched(text: str) -> list[str]:
-    """Return what a browser that opens this HTML or CSS would fetch from other hosts."""
+    """Return what a browser would fetch from other hosts when it opens this HTML or CSS."""
     return _FETCHED.findall(text)
 
 
 def contents(index: str, pages: list[str]) -> str:
-    """Return the index with a table of contents for each of its sections that lists pages.
+    """Return the index with a table of contents for each section that lists pages.
 
-    ``pages`` that no section lists stand in the section of the how-tos.
+    ``pages`` that no section lists are added to the section of how-tos.
     """
     listed = set(re.findall(r"\]\((\w+)\.md\)", index))
     others = [page for page in pages if page not in listed and page != "index"]
@@ -81,7 +81,7 @@ def contents(index: str, pages: list[str]) -> str:
 
 
 def commands() -> Iterator[str]:
-    """Yield the reference of the commands as Markdown: what each reads, then all choices."""
+    """Yield the reference of commands as Markdown: the keys of each command, then all choices."""
     from haltung import cli
     from haltung.cli.config import choices
 
@@ -99,13 +99,13 @@ def commands() -> Iterator[str]:
 
 
 def _first_lines(path: Path) -> str:
-    """Return the comment of a label scheme and its tasks; the definitions would fill pages."""
+    """Return the comment and the tasks of a label scheme, without its pages of definitions."""
     lines = path.read_text(encoding="utf-8").splitlines()
     return "\n".join(line for line in lines if line.startswith("#") or re.match(r"\w|  \w|    (?:kind|de|en):", line))
 
 
 def interface() -> str:
-    """Return the reference of the Python interface: what Sphinx reads of its docstrings."""
+    """Return directives from which Sphinx builds the reference of the Python interface."""
     functions = ("load", "train", "evaluate", "compare")
     classes = ("LoadedModel", "TextResult", "ArticleResult", "TrainedRun", "EvaluatedRun", "ComparedRuns")
     lines = [f".. autofunction:: haltung.{name}" for name in functions]
@@ -125,7 +125,7 @@ def _complete(_: Any, page: str, source: list[str]) -> None:
 
 
 def _finish(app: Any, error: Exception | None) -> None:
-    """Lead from the folder's index to the manual, and refuse pages that ask other hosts."""
+    """Redirect index.html to the manual, and refuse pages that send requests to other hosts."""
     from sphinx.errors import ExtensionError
 
     if error:
@@ -138,6 +138,6 @@ def _finish(app: Any, error: Exception | None) -> None:
 
 
 def setup(app: Any) -> None:
-    """Called by Sphinx."""
+    """Register the hooks; Sphinx calls this function."""
     app.connect("source-read", _complete)
     app.connect("build-finished", _finish)

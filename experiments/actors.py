@@ -1,8 +1,8 @@
-"""How many of the actors of the gold dyads are found by name: `python experiments/actors.py SOURCES [--split train] [--misses N]`.
+"""Recall of the actors in gold dyads, found by name: `python experiments/actors.py [SOURCES] [--split train] [--misses N]`.
 
-SOURCES is the folder with the texts of 10kGNAD and Wikinews. Of each segment with dyads the distinct codes of sources and targets are
-looked for: in the sentence by itself (`find`), in the sentence read inside its article (`article`), and in the article up to it (headline
-and what comes before; a code may stand there alone and be meant by "er"). 10kGNAD has no dates; its articles are of June 2015 to May 2016.
+SOURCES is the folder with the texts of 10kGNAD and Wikinews; without it, the written corpus is read. For each segment with dyads, the distinct
+codes of sources and targets are looked up in the sentence alone (`find`), in the sentence as part of its article (`article`), and in the article
+up to this sentence (with headline; a pronoun may refer to an actor there). 10kGNAD has no dates; its articles are from June 2015 to May 2016.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ WAYS = (
 
 
 def kind(code: str) -> str:
-    """Return what a code is of: a state, an organisation, or a role in a state."""
+    """Return the kind of a code: state, organisation, or a role in a state."""
     return "organisation" if code in ORGANISATIONS else code.partition("-")[2] or "state"
 
 
 def codes(mentions: list, places: bool) -> set[str]:
-    """Return the codes of the mentions."""
+    """Return the codes of the mentions; mentions of places only if ``places``."""
     return {mention.code for mention in mentions if places or not mention.place}
 
 
 def ways(actors: Actors, segments: list[Segment], kinds: Counter[tuple[str, bool]]) -> list[dict[str, set[str]]]:
-    """Return for each segment of one article the codes that each way finds; count in ``kinds`` the mentions that are in a dyad, or not."""
+    """Return the codes found by each way, for each segment of an article; count mentions in and outside of dyads in ``kinds``."""
     date = segments[0].date or GNAD_DATE
     headline = segments[0].context
     inside = actors.article([segment.text for segment in segments], date, headline)
@@ -70,7 +70,7 @@ def ways(actors: Actors, segments: list[Segment], kinds: Counter[tuple[str, bool
 
 
 def written() -> list[Segment]:
-    """Return the segments of the written corpus; its headlines stand in as the context of the first segment."""
+    """Return the segments of the written corpus; the headline serves as context of the first segment."""
     out = []
     for file in sorted((shipped("data") / "diplomacy").glob("articles-*.jsonl")):
         for article in map(json.loads, file.read_text(encoding="utf-8").splitlines()):
@@ -93,7 +93,7 @@ def written() -> list[Segment]:
 
 
 def main() -> None:
-    """Print recall by kind and way, the precision, and the codes missed most."""
+    """Print recall by kind and way, precision, and the codes missed most often."""
     parser = argparse.ArgumentParser()
     parser.add_argument("sources", nargs="?", help="the written corpus if not given")
     parser.add_argument("--split", default="train", choices=("train", "test"))
@@ -127,7 +127,7 @@ def main() -> None:
                 gold_counts[kind(code)] += 1
                 for way, what in found.items():
                     hits[kind(code), way] += code in what
-            # A code that is in no dyad of the segment is no error, it only lowers the share: not all who are named take a stance.
+            # A code outside of the dyads lowers the share, but is not an error: not every actor named takes a stance.
             for way, what in found.items():
                 named[way] += len(what)
                 right[way] += len(what & gold)

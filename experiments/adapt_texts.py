@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def texts(sources: Path) -> Iterator[tuple[str, str]]:
-    """Yield ids and texts of the folders that ``corpus=real_news`` reads below ``sources``."""
+    """Yield ids and texts from the folders below ``sources`` that ``corpus=real_news`` reads."""
     with gzip.open(sources / "bundestag/speeches.jsonl.gz", "rt", encoding="utf-8") as speeches:
         yield from ((f"b{number}", json.loads(line)["text"]) for number, line in enumerate(speeches))
     with (sources / "wikinews/articles.jsonl").open(encoding="utf-8") as articles:

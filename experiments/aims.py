@@ -1,8 +1,8 @@
-"""Print what `news_de` reaches of the aims that no command counts by itself: `python experiments/aims.py experiments/reports`.
+"""Print the figures of `news_de` for aims that no command computes: `python experiments/aims.py experiments/reports`.
 
-It reads the predictions that `haltung evaluate bundle=news_de corpus=NAME` has left there for each test of real news: the mean
-macro-F1 of 10kGNAD and Wikinews, that of the labels that the speeches have ten times or more, and macro-F1 and accuracy of the
-three together. Intervals resample articles.
+It reads the predictions that `haltung evaluate bundle=news_de corpus=NAME` has written there for each test of real news. It prints
+the mean macro-F1 of 10kGNAD and Wikinews, macro-F1 on the speeches over labels with ten rows or more, and macro-F1 and accuracy
+on all three tests together. Intervals resample articles.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from haltung.evaluation.statistics.bootstrap import bca_intervals, ratio
 
 NEWS = ("gnad10_stance", "wikinews_stance")
 SPEECHES = "bundestag_stance"
-FEWEST = 10  # rows of a label
+FEWEST = 10  # minimum number of rows of a label
 
 
 def counts(corpus: str, task: str) -> Counts:
-    """Return the counts of a task by article of a test."""
+    """Return the counts of a task on a test, by article."""
     split = read_predictions(Path(sys.argv[1], f"news_de-{corpus}-test", "predictions.parquet"))
     return article_counts(split, split.scheme[task])
 
 
 def news(task: str) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """Return the counts of both news tests, an article's in the columns of its own, and the mean of their macro-F1."""
+    """Return the counts of both news tests, in separate columns, and the mean of their macro-F1."""
     one, other = (counts(corpus, task) for corpus in NEWS)
     sums = np.block([[one.sums, np.zeros_like(one.sums)], [np.zeros_like(other.sums), other.sums]])
     return sums, TaskMean(sums, (one, other)).macro_f1
 
 
 def speeches(task: str) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """Return the counts of the speeches, and the mean F1 of the labels that they have often."""
+    """Return the counts of the speeches, and the mean F1 of labels with at least FEWEST rows."""
     found = counts(SPEECHES, task)
     often = found.total().by_label()[2] >= FEWEST
 
@@ -48,7 +48,7 @@ def speeches(task: str) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]
 
 
 def together(task: str, metric: str) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """Return the counts of all three tests, and a metric of them as one."""
+    """Return the counts of all three tests, and a metric of the pooled counts."""
     parts = [counts(corpus, task) for corpus in (*NEWS, SPEECHES)]
     return np.concatenate([part.sums for part in parts]), lambda sums: getattr(parts[0].of(sums), metric)()
 

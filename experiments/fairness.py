@@ -1,8 +1,8 @@
-"""Who is judged how by the shipped model: `python experiments/fairness.py PREPARED OUT [BUNDLE]`.
+"""Errors and hostile stances of the shipped model by state, person and party: `python experiments/fairness.py PREPARED OUT [BUNDLE]`.
 
-PREPARED is the folder with the corpora `real_news`, `contrast` and `challenge` as `haltung prepare corpus=NAME prepared=PREPARED/NAME` leaves them. The
-test split of the first, dev and test of `contrast` and all of `challenge` are read, which the model must not know. OUT keeps the predictions, a part at a time: begun again, it
-goes on. Figures are written to `experiments/2026-12-01-fairness.json`, tables into the page beside it, of a BUNDLE into OUT; `news_de`'s card takes its section from here.
+PREPARED is the folder with the corpora `real_news`, `contrast` and `challenge`, as written by `haltung prepare corpus=NAME prepared=PREPARED/NAME`. The model must have
+seen at most 1 % of what is read: test of `real_news`, dev and test of `contrast`, all of `challenge`. Predictions are stored in OUT part by part, so that the program can resume.
+Figures are written to `experiments/2026-12-01-fairness.json` and tables to the page beside it, or for a BUNDLE to OUT. The card of `news_de` takes its section from here.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ from haltung.records import Dyad, Segment, by_group
 PAGE = Path(__file__).with_name("2026-12-01-fairness.md")
 HOSTILE = ("warning", "threat", "criticism", "rejection", "coercion")
 LEAST, LEAST_ARTICLES, OFF = 20, 5, 0.05
-# Names that are exchanged for each other decline alike; the first of neuters were chosen for how they are written of, Norway for how little.
+# Exchanged names have the same declension; the neuters were chosen by how the news writes of them, Norway for how little it does.
 EXCHANGED = {
     "n": ("DEU", "FRA", "POL", "RUS", "CHN", "SYR", "ISR", "NOR"), "f": ("TUR", "UKR", "SVK"), "p": ("USA", "PHL"),
     "m": ("IRN", "IRQ", "LBN", "SEN"),
 }  # fmt: skip
-# How many articles and names in them are exchanged, of each gender; all where there are fewer.
+# Maximum number of (article, name) pairs that are exchanged, by gender.
 FRAMES = {"real": {"n": 80, "f": 31, "p": 24, "m": 11}, "written": {"n": 80, "f": 30, "p": 20, "m": 30}}
 SPLITS = {"real_news": ("test",), "contrast": ("dev", "test"), "challenge": ("test",)}
 PERSONS = ("Wladimir Putin", "Donald Trump", "Barack Obama", "Tayyip Erdogan", "Emmanuel Macron", "Thomas Keller")
 PARTIES = ("CDU/CSU", "SPD", "AfD", "FDP", "Bündnis 90/Die Grünen", "Die Linke")
 FIELDS = ("headline", "text", "target", "context")
-PART = 1500  # segments that are predicted, and kept, at a time
+PART = 1500  # number of segments that are predicted and stored at a time
 
-# An article with one name put for another: the article's rows, the name, the other, and the new segments.
+# An article with one name replaced by another: the article's rows, the name, the other name, and the new segments.
 Variant = tuple[Sequence[int], str, str, list[Segment]]
 
 
 def named(text: str) -> set[str]:
-    """Return the codes of the states that a text names; capitals and adjectives count, Brussels for Belgium."""
+    """Return the codes of the states that a text names, also by capital or adjective; Brussels counts as Belgium."""
     return {mention.form.code for mention in state_mentions(text)}
 
 
 def frames(segments: Sequence[Segment], gender: str, most: int | None = None) -> list[Variant]:
-    """Return articles with a state of a gender that the text names, `most` of these by chance, replaced by each of `EXCHANGED` that they don't name."""
+    """Return articles with a state of `gender` in the text replaced by each of `EXCHANGED` that they don't name, for `most` random (article, state) pairs."""
     rows, found = {id(one): row for row, one in enumerate(segments)}, list[list[Variant]]()
     for article in by_group(segments).values():
         forms = defaultdict(list)
@@ -63,19 +63,19 @@ def frames(segments: Sequence[Segment], gender: str, most: int | None = None) ->
             forms[mention.form.code].append(mention.form)
         for code in sorted(set().union(*(named(one.text) for one in article))):
             gendered = [form.gender for form in forms[code] if form.gender]
-            # Inhabitants of capitals and their genitive decline in ways of their own; the EU is no state, Moldau often stands without an article.
+            # Residents of capitals and the genitive of capitals decline differently; the EU is not a state, Moldau often lacks its article.
             odd = code in ("EU", "MDA") or code not in states() or any(form.kind in ("resident", "capital_genitive") for form in forms[code])
             if odd or (gendered[0] if gendered else states()[code].gender) != gender:
                 continue
             others = [other for other in EXCHANGED[gender] if other != code and other not in forms]
             found.append([([rows[id(one)] for one in article], code, other, exchanged(article, {code: states()[other]}, FIELDS)) for other in others])
-    # More of them begin with the same ones, so that their predictions are kept.
+    # A larger `most` begins with the same variants, so that stored predictions are reused.
     random.Random(0).shuffle(found)
     return [variant for of_frame in found[:most] for variant in of_frame]
 
 
 def persons(segments: Sequence[Segment]) -> list[Variant]:
-    """Return each article with its first head of state or government, by full name a man's office, replaced by each of `PERSONS`."""
+    """Return each article with the first head of state or government named in full, unless marked as a woman, replaced by each of `PERSONS`."""
     from haltung.actors.tables import read
     from haltung.files import shipped
 
@@ -100,7 +100,7 @@ def persons(segments: Sequence[Segment]) -> list[Variant]:
 
 
 def speeches(segments: Sequence[Segment]) -> list[Variant]:
-    """Return each speech with its speaker's party, in the headline alone, replaced by each other one."""
+    """Return each speech with its speaker's party replaced by each other party, in the headline only."""
     rows, out = {id(one): row for row, one in enumerate(segments)}, list[Variant]()
     for article in by_group(segments).values():
         party = article[0].headline.partition("(")[2].removesuffix(")")
@@ -113,7 +113,7 @@ def speeches(segments: Sequence[Segment]) -> list[Variant]:
 
 
 class Reader:
-    """Predicts stances as the model of articles does, but encodes a sentence once, in however many variants of its article it stands unchanged."""
+    """Predicts stances as the model of articles does, but encodes each distinct sentence only once over all variants of its article."""
 
     def __init__(self, model) -> None:
         self.model, self.known = model, {}
@@ -157,7 +157,7 @@ class Reader:
 
 
 def predicted(name: str, variants: Sequence[Variant], reader: Reader, out: Path) -> list[np.ndarray]:
-    """Return the probabilities of stances of each variant; parts that are there already are read."""
+    """Return the probabilities of stances for each variant; parts that are stored already are read."""
     values, part, size = list[np.ndarray](), list[Variant](), 0
     for number, variant in enumerate(variants, start=1):
         part.append(variant)
@@ -166,7 +166,7 @@ def predicted(name: str, variants: Sequence[Variant], reader: Reader, out: Path)
             mark = hashlib.sha256(json.dumps([[one.text, one.headline, one.context] for *_, new in part for one in new]).encode()).hexdigest()[:8]
             path = out / f"{name}-{number}-{mark}.npy"
             if not path.is_file():
-                # Copies of an article are told apart by their number.
+                # Copies of an article are distinguished by a number.
                 together = [replace(one, article=f"{one.article}#{n}") for n, (*_, new) in enumerate(part) for one in new]
                 beginning = path.with_suffix(".part.npy")
                 np.save(beginning, reader.probabilities(together).astype(np.float32))
@@ -181,7 +181,7 @@ def predicted(name: str, variants: Sequence[Variant], reader: Reader, out: Path)
 
 
 def kept(path: Path, make: Callable[[], object]) -> object:
-    """Return what a JSON file holds, which is made if it is not there."""
+    """Return the content of a JSON file, which is created with `make` if it is missing."""
     if not path.is_file():
         path.write_text(json.dumps(make(), ensure_ascii=False), encoding="utf-8")
     return json.loads(path.read_text(encoding="utf-8"))
@@ -193,8 +193,8 @@ def estimate(columns: Sequence[np.ndarray], groups: np.ndarray, articles: int) -
     """Return first/second − third/fourth, each a sum over segments, with its interval and p by article.
 
     The variance is that of the ratios linearised over articles (Binder 1983, "On the variances of asymptotically normal estimators from complex surveys"),
-    measured with t. `articles` are those that count, such as those that name a state; of fewer than five, and where all agree, there is the value alone.
-    `detectable` is the difference that would be found in four of five such samples, at 5 %, before any correction.
+    with a t distribution. `articles` is the number of relevant articles, such as those that name a state; with fewer than five, or if all agree, only the
+    value is given. `detectable` is the difference that is detected in four of five such samples, at 5 %, before any correction.
     """
     sums = bootstrap.per_article(np.stack([np.asarray(one, dtype=np.float64) for one in columns], axis=1), groups)
     total = sums.sum(axis=0)
@@ -210,7 +210,7 @@ def estimate(columns: Sequence[np.ndarray], groups: np.ndarray, articles: int) -
 
 
 def share(flags: np.ndarray, groups: np.ndarray) -> dict[str, float | int | None]:
-    """Return a share with its interval: by a bootstrap of articles, or Wilson's of as many articles where they are few or all agree."""
+    """Return a share with its interval from a bootstrap over articles, or Wilson's for that many articles if they are few or all agree."""
     sums = bootstrap.per_article(np.stack([flags, np.ones(len(flags))], axis=1).astype(np.float64), bootstrap.numbered(groups.tolist()))
     value = float(flags.mean())
     (found,) = bootstrap.bca_intervals(sums, lambda part: bootstrap.ratio(part[..., :1], part[..., 1:]))
@@ -219,7 +219,7 @@ def share(flags: np.ndarray, groups: np.ndarray) -> dict[str, float | int | None
 
 
 def corrected(rows: Sequence[dict], *columns: str) -> None:
-    """Add Holm's p to what each row has in these columns, over the rows that have a p."""
+    """Add Holm's corrected p to these columns of each row, over the rows that have a p."""
     for column in columns:
         tested = [row[column] for row in rows if row[column]["p"] is not None]
         for one, p in zip(tested, holm([one["p"] for one in tested]), strict=True):
@@ -227,7 +227,7 @@ def corrected(rows: Sequence[dict], *columns: str) -> None:
 
 
 class Stances:
-    """Gold and predicted stances of segments, and what is counted of them."""
+    """Gold and predicted stances of segments, and statistics of them."""
 
     def __init__(self, segments: Sequence[Segment], probabilities: np.ndarray, labels: Sequence[str]) -> None:
         self.segments, self.probabilities, self.labels = segments, probabilities, list(labels)
@@ -236,16 +236,16 @@ class Stances:
         self.hostile = np.array([label in HOSTILE for label in self.labels])
         self.wrong = (self.gold != self.said).astype(np.float64)
         by_label = np.array([self.wrong[self.gold == n].mean() if (self.gold == n).any() else 0.0 for n in range(len(self.labels))])
-        # What is wrong beyond what is in all sentences that have this stance.
+        # Errors beyond the error rate of all sentences with this gold stance.
         self.excess = self.wrong - by_label[self.gold]
         self.off = self.hostile[self.said].astype(np.float64) - self.hostile[self.gold]
 
     def articles(self, mask: np.ndarray) -> int:
-        """Return how many articles have a segment of these."""
+        """Return the number of articles with a segment in the mask."""
         return len(np.unique(self.groups[mask]))
 
     def shares(self) -> list[dict]:
-        """Return how often each stance is in the labels, among the predictions, and in the sum of probabilities."""
+        """Return the share of each stance in the labels, and the differences from it of predictions and of summed probabilities."""
         out, one = [], np.ones(len(self.gold))
         for name, mask in [("hostile", self.hostile), *((label, np.array(self.labels) == label) for label in self.labels)]:
             gold, said, soft = mask[self.gold], mask[self.said], self.probabilities[:, mask].sum(axis=1)
@@ -254,7 +254,7 @@ class Stances:
         return out
 
     def states(self) -> list[dict]:
-        """Return what is found of the sentences that name a state, for each that has enough."""
+        """Return the statistics of sentences that name a state, for each state with enough of them."""
         names = [named(one.text) for one in self.segments]
         count, out, any_state = Counter(code for one in names for code in one), [], np.array([bool(one) for one in names])
         for code, n in sorted(count.items(), key=lambda item: (-item[1], item[0])):
@@ -276,7 +276,7 @@ class Stances:
         return out
 
     def spread(self, draws: int = 2000) -> dict[str, float | int]:
-        """Return whether states differ in errors and offsets by more than chance, sentences of the same gold stance being exchanged among states."""
+        """Return p of a permutation test that states differ in errors and offsets, permuting sentences with the same gold stance."""
         names = [named(one.text) for one in self.segments]
         count = Counter(code for one in names for code in one)
         enough = sorted(code for code, n in count.items() if n >= LEAST)
@@ -297,7 +297,7 @@ class Stances:
 
 
 def sides(segments: Sequence[Segment], found: Sequence[Sequence[Dyad]], groups: np.ndarray) -> dict[str, list[dict]]:
-    """Return, for each state as source and as target, the share of gold dyads that are found whole, and how hostile both kinds of dyads are."""
+    """Return, for each state as source and as target, the share of gold dyads found exactly, and how often gold and predicted dyads are hostile."""
     out: dict[str, list[dict]] = {}
     for side in ("source", "target"):
         gold = [[(state_of(getattr(dyad, side)) or "", dyad) for dyad in set(one.dyads)] for one in segments]
@@ -324,18 +324,18 @@ def sides(segments: Sequence[Segment], found: Sequence[Sequence[Dyad]], groups: 
 
 
 class Exchange:
-    """The same sentences with one name put for another.
+    """The same sentences with one name replaced by another.
 
-    `cells[row, name]` has the probabilities of stances by the name that stands there, the segment's own among them if it is one of those compared.
+    `cells[row, name]` has the probabilities of stances by the name inserted, including the segment's original name if that is among those compared.
     """
 
     def __init__(self, stances: Stances, among: Sequence[Sequence[str]], says: Callable[[Segment, str], bool]) -> None:
         self.stances, self.among, self.says = stances, among, says
         self.cells: dict[tuple[int, str], dict[str, np.ndarray]] = defaultdict(dict)
-        self.flips: list[tuple[int, bool, int]] = []  # row, whether the label is another one, and whether more or less hostile
+        self.flips: list[tuple[int, bool, int]] = []  # row, whether the label changed, and whether it became more or less hostile
 
     def add(self, variants: Sequence[Variant], values: Sequence[np.ndarray]) -> None:
-        """Add variants, of which the rows that say the name count."""
+        """Add variants; only rows that contain the name count."""
         known = {name for group in self.among for name in group}
         for (rows, name, other, _), probabilities in zip(variants, values, strict=True):
             for row, new in zip(rows, probabilities, strict=True):
@@ -349,7 +349,7 @@ class Exchange:
                     cell[name] = self.stances.probabilities[row]
 
     def result(self) -> dict:
-        """Return flips, the effect of each name against the others, and of each pair."""
+        """Return flips, the effect of each name against the others, and the difference of each pair."""
         rows, changed, turned = (np.array(part) for part in zip(*self.flips, strict=True))
         groups = self.stances.groups[rows]
         out: dict = {"sentences": len(self.cells), "articles": len(np.unique(groups)), "variants": len(rows)}
@@ -358,7 +358,7 @@ class Exchange:
         out["effects"], out["pairs"] = [], []
         for group in self.among:
             for name in group:
-                # Each sentence counts once, its name against the mean of the others that stand there.
+                # Each sentence counts once: the name against the mean of the other names inserted there.
                 found = [(row, old, cell[name] - np.mean([cell[other] for other in cell if other != name], axis=0)) for (row, old), cell in self.cells.items() if name in cell and len(cell) > 1 and set(cell) <= set(group)]
                 if not found:
                     continue
@@ -388,7 +388,7 @@ class Exchange:
 
 
 def without_names(stances: Stances, variants: Sequence[Variant], values: Sequence[np.ndarray]) -> list[dict]:
-    """Return what masking names does to all segments that it changes, and to those that name a state."""
+    """Return the effect of masking names on all segments that it changes, and on those that name each state."""
     after, changed = stances.probabilities.copy(), np.zeros(len(stances.gold), dtype=bool)
     for (rows, _, _, new), probabilities in zip(variants, values, strict=True):
         for row, one, value in zip(rows, new, probabilities, strict=True):
@@ -410,7 +410,7 @@ def without_names(stances: Stances, variants: Sequence[Variant], values: Sequenc
 
 
 def limits(figures: Mapping) -> Iterator[dict]:
-    """Yield what the rule at the page's top names: more than five points off, p < 0.05 after Holm."""
+    """Yield the figures to which the rule at the top of the page applies; `is_off` decides which of them it names."""
     for where in ("real_news", "written"):
         for row in figures["states"][where]:
             for rule in ("offset", "errors") if where == "real_news" else ("errors",):
@@ -421,21 +421,21 @@ def limits(figures: Mapping) -> Iterator[dict]:
 
 
 def is_off(one: Mapping) -> bool:
-    """Return whether a figure is beyond the rule's limit."""
+    """Return whether a figure exceeds the limit of the rule: more than five points off, and p < 0.05 after Holm."""
     return one.get("holm") is not None and one["holm"] < 0.05 and abs(one["value"]) > OFF
 
 
-# What stands between these two lines of the page is made here.
+# The part of the page between these two lines is generated here.
 BEGIN, END = "<!-- made by experiments/fairness.py -->", "<!-- until here -->"
 
 
 def state_name(code: str) -> str:
-    """Return a state's name as the tables have it, other names as they are."""
+    """Return the name of a state for the tables, and other names unchanged."""
     return {"BEL": "Belgien (Brüssel)", "COD": "DR Kongo"}.get(code) or (states()[code].name if code in states() else code)
 
 
 def points(one: Mapping, holm: bool = False, digits: int = 0, rule: bool = False) -> str:
-    """Return a difference of shares in points with its interval, in bold where the `rule` is about it and names it."""
+    """Return a difference of shares in points with its interval, in bold if the `rule` applies to it and names it."""
     shown = f"{100 * one['value']:+.{digits}f}"
     if one["low"] is None:
         return shown.replace("-", "−")
@@ -450,7 +450,7 @@ def percent(one: Mapping, digits: int = 0) -> str:
 
 
 def grid(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a table of Markdown."""
+    """Return a Markdown table."""
     return "\n".join(f"| {' | '.join(map(str, row))} |" for row in (head, ["---"] * len(head), *rows))
 
 
@@ -508,7 +508,7 @@ def tables(figures: Mapping) -> str:
 
 
 def section(figures: Mapping) -> str:
-    """Return what the model's card says of this."""
+    """Return the section of the model card."""
     both, spread = figures["exchanged"], figures["spread"]
     effects = {one["name"]: one["hostile"] for one in both["real_news"]["effects"]}
     real = figures["states"]["real_news"]
@@ -540,7 +540,7 @@ same sentences. Everything, and how it was counted: `experiments/{PAGE.name}`.
 
 
 def main(prepared: Path, out: Path, given: str | None = None) -> None:
-    """Predict what has not been predicted, and write figures and tables."""
+    """Predict what is not stored yet, and write figures and tables."""
     from haltung.corpus import store
     from haltung.evaluation.predictions import score
     from haltung.events import dyads as dyad_model
@@ -563,7 +563,7 @@ def main(prepared: Path, out: Path, given: str | None = None) -> None:
     reader = Reader(model)
     real = read["real_news"]
     found = kept(out / "dyads.json", lambda: [[(one.source, one.target, one.stance) for one in chooser.dyads(each)] for each in model.predict(real)])
-    # Probabilities as they are come from the same reader, whose answers to the same sentences are the same to the last bit.
+    # Unchanged articles go through the same reader, which returns bitwise equal values for equal sentences.
     first = {name: np.concatenate(predicted(name, [(range(len(segments)), "", "", segments)], reader, out)) for name, segments in read.items()}
 
     def names() -> dict:

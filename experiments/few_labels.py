@@ -1,10 +1,10 @@
-"""Few labels: how far 8 to 64 of each class go, none, or 50 in all: `python experiments/few_labels.py PREPARED WORK run|table|plot …`.
+"""Few labels: 0 to 64 per class, or 50 or 500 in total: `python experiments/few_labels.py PREPARED WORK run|table|plot …`.
 
-PREPARED is what `haltung prepare corpus=real_news 'corpus.rounds=[1]' prepared=…` has written. Every system of a task, size and seed gets the same rows
-of its train split and answers its whole test split; every one reads the sentence alone, but for `few_shot in context`. What has been done is not done
-again: answers and processor seconds stand in 2026-12-01-few-labels.json beside this file, under TASK/SYSTEM/SIZE/SEED.
+PREPARED is the output of `haltung prepare corpus=real_news 'corpus.rounds=[1]' prepared=…`. For a task, size and seed, all systems get the same rows of
+the train split and predict the whole test split. All read the sentence alone, except `few_shot in context`. Results are reused: predictions and
+processor seconds are stored in 2026-12-01-few-labels.json beside this file, under TASK/SYSTEM/SIZE/SEED.
 
-    run SYSTEM;… SIZE,… SEED,… [TASK]   train and predict what is missing; sizes are labels of each class, `total50` is 50 rows at random
+    run SYSTEM;… SIZE,… SEED,… [TASK]   train and predict what is missing; sizes are labels per class, `total50` is 50 random rows
     table                               the tables of the page
     plot OUT.png                        its figure
 
@@ -46,24 +46,24 @@ from haltung.training.finetune import finetune
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "2026-12-01-few-labels.json"
 SIZES, TASKS = ("0", "8", "16", "32", "64", "total50", "total500"), ("stance", "topic")
-# What `haltung train` is told for every system: the sentence alone, as of a sheet without context.
+# Keys of `haltung train` for every system: the sentence alone, as for a sheet without context.
 ALONE = ("corpus=real_news", "corpus.reads.default=text", "~corpus.pooling", "+corpus.pooling.default=mean")
-# So that few rows are seen more often: 100, 150, 200 and 320 steps at most, 80 for 50 rows.
+# More epochs for fewer rows: at most 100, 150, 200 and 320 steps for stance, 80 for 50 rows.
 EPOCHS = {"8": 20, "16": 15, "32": 10, "64": 8, "total50": 20, "total500": 8}
-# SetFit's rule would be 200, 400, 800 and 1,600 (20 iterations, 2 pairs a row, batches of 16).
+# SetFit's own rule would give 200, 400, 800 and 1,600 (20 iterations, 2 pairs per row, batches of 16).
 STEPS = {"8": 100, "16": 100, "32": 200, "64": 200, "total50": 100, "total500": 200}
-CENTRED = 500  # texts without labels that are read beside the drawn ones, as few_shot.fit does
+CENTRED = 500  # number of unlabelled texts used beside the labelled ones, as in few_shot.fit
 SIGNS = "0123456789abcdefghij"
 
 
 def answers() -> dict[str, dict[str, object]]:
-    """Return what has been done: the answers of each run, a sign for each segment, and its processor seconds."""
+    """Return the stored results: the predictions of each run, one character per segment, and its processor seconds."""
     return dict(json.loads(RESULTS.read_text(encoding="utf-8"))) if RESULTS.is_file() else {}
 
 
 @dataclass
 class Bench:
-    """The corpus, the folder for what is kept between runs, and the answers that are there."""
+    """The corpus, the folder for files kept between runs, and the stored results."""
 
     prepared: store.Prepared
     work: Path
@@ -75,11 +75,11 @@ class Bench:
         self.done = answers()
 
     def scheme(self, task: str) -> Scheme:
-        """Return the scheme of one task alone."""
+        """Return the scheme with one task only."""
         return self.prepared.scheme.only([task])
 
     def rows(self, task: str, size: str, seed: int) -> list[int]:
-        """Return the rows of train that are labelled: larger sizes hold the smaller ones of a seed."""
+        """Return the labelled rows of train; for one seed, larger sizes include the smaller ones."""
         rng = np.random.default_rng(seed)
         if size.startswith("total"):
             return sorted(rng.permutation(len(self.train))[: int(size.removeprefix("total"))].tolist())
@@ -87,7 +87,7 @@ class Bench:
         return sorted(row for of in of_label for row in rng.permutation(of)[: int(size)].tolist())
 
     def keep(self, key: str, task: str, labels: Sequence[str], seconds: float) -> None:
-        """Write the answers of one run in a sign each."""
+        """Store the predictions of one run, one character per segment."""
         index = self.scheme(task)[task].index
         # Another process may have written in between.
         self.done = answers()
@@ -95,7 +95,7 @@ class Bench:
         write_text(RESULTS, json.dumps(dict(sorted(self.done.items())), indent=0) + "\n")
 
     def scored(self, key: str, task: str) -> ScoredSplit:
-        """Return the answers of a run beside the gold labels; without one, those of saying the commonest label always."""
+        """Return the predictions of a run with the gold labels; if the run is not stored, those of the majority class."""
         scheme = self.scheme(task)
         commonest, _ = Counter(str(one.labels[task]) for one in self.train).most_common(1)[0]
         said = [SIGNS.index(sign) for sign in self.done[key]["said"]] if key in self.done else [scheme[task].index(commonest)] * len(self.test)
@@ -105,13 +105,13 @@ class Bench:
 
 
 def told(*words: str) -> dict[str, object]:
-    """Return the parts of what `haltung train` would do."""
+    """Return the encoder, model and training that `haltung train` would build."""
     settings = plain(compose("train", [*ALONE, *words]))
     return {part: make(settings[part], part) for part in ("encoder", "model", "training")}
 
 
 class Vectors:
-    """Vectors of the frozen encoder by text; each text is read once."""
+    """Vectors of the frozen encoder by text; each text is encoded once."""
 
     def __init__(self, bench: Bench, reads: str) -> None:
         pooling = {"default": "text" if reads == "context" else "mean"}
@@ -134,7 +134,7 @@ class Vectors:
 
 
 def by_few_shot(bench: Bench, task: str, rows: list[int], seed: int, system: str, read: Vectors) -> list[str]:
-    """Return labels of test by `model=few_shot`, with the vectors that are known already: few_shot.fit without reading them anew."""
+    """Return test labels predicted by `model=few_shot`, as few_shot.fit does, but with stored vectors."""
     of, changed = bench.scheme(task)[task], {"few_shot without descriptions": {"description": 0.0}, "few_shot, class_weight=null": {"class_weight": None}}
     spec = replace(read.spec, **changed.get(system, {}))
     rng = np.random.default_rng(seed + 1000)
@@ -147,7 +147,7 @@ def by_few_shot(bench: Bench, task: str, rows: list[int], seed: int, system: str
 
 
 def by_linear(bench: Bench, task: str, rows: list[int], seed: int, system: str) -> list[str]:
-    """Return labels of test by `model=linear`; its vocabulary is that of all rows it is given."""
+    """Return test labels predicted by `model=linear`; its vocabulary comes from all rows given to it."""
     given = set(rows)
     others = [replace(one, labels={}) for row, one in enumerate(bench.train) if row not in given] if "unlabelled" in system else []
     model = linear.fit([*(bench.train[row] for row in rows), *others], bench.scheme(task), told("model=linear")["model"], seed)
@@ -155,7 +155,7 @@ def by_linear(bench: Bench, task: str, rows: list[int], seed: int, system: str) 
 
 
 def by_network(bench: Bench, task: str, rows: list[int], seed: int, system: str, size: str) -> list[str]:
-    """Return labels of test by `model=network`, the epoch chosen on the rows that it learns from, as `haltung train` does after folds."""
+    """Return test labels predicted by `model=network`; the epoch is chosen on its training rows, as `haltung train` does after folds."""
     patience = ["training.patience=0"] if "patience" in system else []
     parts = told("model=network", f"training.epochs={EPOCHS[size]}", *patience)
     own = [bench.train[row] for row in rows]
@@ -165,7 +165,7 @@ def by_network(bench: Bench, task: str, rows: list[int], seed: int, system: str,
 
 
 def by_setfit(bench: Bench, task: str, rows: list[int], seed: int, size: str) -> list[str]:
-    """Return labels of test by SetFit, in its own environment."""
+    """Return test labels predicted by SetFit in its own environment."""
     encoder = bench.work / "encoder"
     if not encoder.is_dir():
         shutil.copytree(embedded.ensure(files.cache()), encoder)
@@ -178,12 +178,12 @@ def by_setfit(bench: Bench, task: str, rows: list[int], seed: int, size: str) ->
 
 
 def seconds() -> float:
-    """Return the processor seconds of this process and of those that it has waited for."""
+    """Return the processor seconds of this process and of its finished children."""
     return sum(one.ru_utime + one.ru_stime for one in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
 
 
 def run(bench: Bench, systems: Sequence[str], sizes: Sequence[str], seeds: Sequence[int], task: str) -> None:
-    """Train and predict what is missing, all systems with the first seed before any with the second."""
+    """Train and predict what is missing: all systems with the first seed, then those with the next."""
     read: dict[str, Vectors] = {}
     for seed in seeds:
         for size in sizes:
@@ -211,7 +211,7 @@ def run(bench: Bench, systems: Sequence[str], sizes: Sequence[str], seeds: Seque
 
 
 def runs_of(bench: Bench, task: str, size: str) -> dict[str, list[str]]:
-    """Return the keys of the runs of each system that are there."""
+    """Return the keys of the stored runs by system."""
     found: dict[str, list[str]] = {}
     for key in bench.done:
         of, system, of_size, _ = key.split("/")
@@ -221,7 +221,7 @@ def runs_of(bench: Bench, task: str, size: str) -> dict[str, list[str]]:
 
 
 def compared(bench: Bench, task: str, size: str, names: Sequence[str]) -> TaskComparison | None:
-    """Return those of these systems that have run; None if fewer than two have."""
+    """Compare the named systems that have stored runs; None if fewer than two have."""
     there = runs_of(bench, task, size)
     systems = [System(name, tuple(bench.scored(key, task) for key in there[name])) for name in names if name in there]
     if COMMONEST in names:
@@ -230,12 +230,12 @@ def compared(bench: Bench, task: str, size: str, names: Sequence[str]) -> TaskCo
 
 
 def written(value: object, signed: bool = False) -> str:
-    """Return an estimate with its interval."""
+    """Format an estimate with its interval."""
     return f"{value.value:{'+' if signed else ''}.3f} [{value.low:.3f}, {value.high:.3f}]".replace("-", "−")
 
 
 def pair_rows(found: TaskComparison, size: str, bases: dict[str, str] | None = None) -> Iterator[str]:
-    """Yield a row for each pair, or for each system against what it is a variant of, without correction."""
+    """Yield a row for each pair, or, with ``bases``, for each system against its base, without correction."""
     for pair in found.pairs:
         if bases is None:
             verdict = f"{pair.first} {pair.verdict} {'than' if pair.verdict != 'not distinguishable' else 'from'} {pair.second}"
@@ -249,7 +249,7 @@ def pair_rows(found: TaskComparison, size: str, bases: dict[str, str] | None = N
 
 
 def heading(sizes: Sequence[str]) -> str:
-    """Return what stands above columns of sizes."""
+    """Return the header of columns of sizes."""
     names = ["none" if size == "0" else f"{size.removeprefix('total')} in all" if size.startswith("total") else size for size in sizes]
     return f"{' | '.join(names)} |\n|{'---|' * (len(sizes) + 1)}"
 
@@ -288,7 +288,7 @@ def tables(bench: Bench) -> Iterator[str]:
 
 
 COMMONEST = "the commonest label"
-# Each with what it is compared to.
+# Each system with the base it is compared to.
 VARIANTS = {
     "few_shot without descriptions": "few_shot", "few_shot, class_weight=null": "few_shot", "few_shot + unlabelled": "few_shot", "few_shot in context": "few_shot",
     "linear + unlabelled": "linear", "network, patience=0": "network", "few_shot": COMMONEST, "linear": COMMONEST,
@@ -297,7 +297,7 @@ LINES = {"few_shot": "#0072B2", "linear": "#D55E00", "network": "#009E73", "setf
 
 
 def plot(bench: Bench, path: Path) -> None:
-    """Draw macro-F1 against labels of each class."""
+    """Plot macro-F1 against the number of labels per class."""
     figure = Figure(figsize=(9.2, 3.7), layout="constrained")
     panels = figure.subplots(1, len(TASKS), sharey=True)
     for axes, task in zip(panels, TASKS, strict=True):
@@ -324,7 +324,7 @@ def plot(bench: Bench, path: Path) -> None:
 
 
 def main(folder: Path, work: Path, what: str, *words: str) -> None:
-    """Do what is asked for."""
+    """Run the given subcommand."""
     work.mkdir(parents=True, exist_ok=True)
     bench = Bench(store.load(folder), work)
     if what == "run":

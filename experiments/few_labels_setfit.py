@@ -1,6 +1,6 @@
 """SetFit on the rows of few_labels.py: `python few_labels_setfit.py GIVEN.json OUT.json ENCODER STEPS SEED`, in an environment with setfit.
 
-As benchmarks/peers/peer_setfit.py: contrastive pairs, then its logistic regression on all rows, in bfloat16 without what autocast would keep.
+As benchmarks/peers/peer_setfit.py: contrastive pairs, then its logistic regression on all rows, in bfloat16 without autocast's cache.
 """
 
 import json

@@ -1,12 +1,12 @@
-"""Compare models on the articles that came with a later round of labels: `python experiments/later_round.py ALL EARLY OUT NAME=BUNDLE,… …`.
+"""Compare models on the articles added by a later round of labels: `python experiments/later_round.py ALL EARLY OUT NAME=BUNDLE,… …`.
 
-ALL and EARLY are folders of the same corpus prepared with all rounds of the stand-off annotations and with those that the models have learned
-from, such as `haltung prepare corpus=real_news prepared=all` and `haltung prepare corpus=real_news 'corpus.rounds=[1,2]' prepared=early`. What is
-scored is every segment of ALL outside test whose article and text EARLY has not: ten thousand segments where a dev split has one thousand, so
-that a recipe can be told from chance. A NAME with several BUNDLEs is the mean of its seeds. Predictions are kept in OUT.
+ALL and EARLY are folders of the same corpus, prepared with all rounds of the stand-off annotations and with those that the models were trained on,
+such as `haltung prepare corpus=real_news prepared=all` and `haltung prepare corpus=real_news 'corpus.rounds=[1,2]' prepared=early`. Models are scored
+on all segments of ALL outside test whose article and text are not in EARLY: ten thousand segments instead of the one thousand of a dev split, so that
+smaller differences of recipes can be detected. A NAME with several BUNDLEs is the mean over seeds. Predictions are stored in OUT.
 
-With `undone=CORPUS`, the prepared corpus that all of them were trained on with `training.class_weight=root`, each system stands there a second time: with
-the weights undone as `training.logit_adjustment` does it, by the share that CORPUS's dev chooses. That is for models that were trained without it.
+With `undone=CORPUS`, the prepared corpus on which all models were trained with `training.class_weight=root`, each system is also scored with the class
+weights undone as by `training.logit_adjustment`, by the share chosen on the dev split of CORPUS. This is for models trained without logit adjustment.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from haltung.records import Segment
 from haltung.training.adjustment import share_to_undo
 from haltung.training.losses import class_weights, targets
 
-# By the beginning of a segment's id.
+# By prefix of a segment's id.
 PARTS = {"all": ("g", "w", "b"), "news": ("g", "w"), "gnad10": ("g",), "wikinews": ("w",), "bundestag": ("b",)}
 
 
 def later(every: Path, early: Path) -> list[Segment]:
-    """Return the segments of articles that only the later rounds have."""
+    """Return the segments whose article and text occur in the later rounds only."""
     known = [segment for split in ("train", "dev", "test") for segment in store.load(early).segments(split)]
     articles, texts = {segment.article for segment in known}, {segment.text for segment in known}
     found = [segment for split in ("train", "dev") for segment in store.load(every).segments(split)]
@@ -44,7 +44,7 @@ def later(every: Path, early: Path) -> list[Segment]:
 
 
 def predicted(name: str, folder: Path, segments: list[Segment], out: Path) -> ScoredSplit:
-    """Return a model's predictions, which are made once."""
+    """Return a model's predictions, which are computed once."""
     path = out / f"{name}.parquet"
     if not path.is_file():
         model = bundle.load(folder)
@@ -53,7 +53,7 @@ def predicted(name: str, folder: Path, segments: list[Segment], out: Path) -> Sc
 
 
 def undone(name: str, folder: Path, run: ScoredSplit, corpus: store.Prepared, out: Path) -> ScoredSplit:
-    """Return the predictions as they are where class weights are undone, and the shares on the terminal."""
+    """Return the predictions with class weights undone; print the shares."""
     calibration = Calibration(**json.loads((folder / "haltung.json").read_text(encoding="utf-8"))["calibration"])
     dev, train = predicted(f"{name}-dev", folder, corpus.segments("dev"), out), corpus.segments("train")
     inverse = Calibration({task: 1 / temperature for task, temperature in calibration.temperatures.items()})
@@ -70,7 +70,7 @@ def undone(name: str, folder: Path, run: ScoredSplit, corpus: store.Prepared, ou
 
 
 def main(every: Path, early: Path, out: Path, systems: dict[str, list[Path]], corpus: Path | None) -> None:
-    """Print mean metrics of each system on each part, and the difference of each pair with its interval."""
+    """Print the mean metrics of each system on each part, and the difference of each pair with its interval."""
     segments = later(every, early)
     out.mkdir(parents=True, exist_ok=True)
     runs = {name: [predicted(f"{name}-{n}", one, segments, out) for n, one in enumerate(of, start=1)] for name, of in systems.items()}

@@ -1,6 +1,6 @@
-"""Draw figures over the number of training texts: `python experiments/learning_curve.py OUT.png CORPUS NAME=SIZE …`.
+"""Plot macro-F1 against the number of training texts: `python experiments/learning_curve.py OUT.png CORPUS NAME=SIZE …`.
 
-Each NAME is a run, or the parent run of several seeds, that `haltung evaluate run=NAME corpus=CORPUS` has scored; CORPUS may be several, joined by commas.
+Each NAME is a run, or the parent run of several seeds, scored by `haltung evaluate run=NAME corpus=CORPUS`. CORPUS may be several, separated by commas.
 The plot shows mean and standard deviation of macro-F1 over the seeds, for topic and stance, on each corpus's test split.
 """
 
@@ -16,7 +16,7 @@ from haltung import tracking
 
 
 def points(corpus: str, runs: dict[str, int]) -> dict[str, list[tuple[int, float, float]]]:
-    """Return size, mean and standard deviation for each task."""
+    """Return size, mean and standard deviation of each run, by task."""
     out: dict[str, list[tuple[int, float, float]]] = {"topic": [], "stance": []}
     for name, size in runs.items():
         record = tracking.find(tracking.Store(), name)
@@ -29,7 +29,7 @@ def points(corpus: str, runs: dict[str, int]) -> dict[str, list[tuple[int, float
 
 
 def main(path: Path, corpora: list[str], runs: dict[str, int]) -> None:
-    """Draw one panel for each corpus, and print the table."""
+    """Plot one panel per corpus, and print the table."""
     figure = Figure(figsize=(4.6 * len(corpora), 3.8), layout="constrained")
     panels = figure.subplots(1, len(corpora), sharey=True, squeeze=False)[0]
     table = {}

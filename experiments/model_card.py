@@ -1,6 +1,6 @@
 """Print the card of news_de: python experiments/model_card.py experiments/reports data/prepared > data/models/news_de/README.md
 
-It reads what `haltung evaluate bundle=news_de corpus=NAME` has written for each corpus (see data/models/make.sh), and the figures of fairness.py.
+It reads the output of `haltung evaluate bundle=news_de corpus=NAME` for each corpus (see data/models/make.sh), and the figures of fairness.py.
 """
 
 import json
@@ -25,7 +25,7 @@ def result(corpus):
 
 
 def countries():
-    """Return, by country, the articles and, of each, the right stances and all: gold dyads say who is a side, neutral sentences have none."""
+    """Return, by country, an array of right stances and sentences per article. Countries are the sides of gold dyads; neutral sentences have none."""
     found = defaultdict(lambda: defaultdict(lambda: np.zeros(2)))
     for corpus in TESTS:
         dyads = {row["id"]: row["dyads"] for row in pq.read_table(Path(sys.argv[2], corpus, "test.parquet")).to_pylist()}

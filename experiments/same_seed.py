@@ -1,8 +1,8 @@
-"""Whether one seed gives the same weights: a short training of the default recipe, and a digest of the weights after each step.
+"""Check whether a seed reproduces the weights: a short training with the default recipe prints a digest of the weights after each step.
 
     OMP_NUM_THREADS=2 python experiments/same_seed.py [KEY=VALUE …]
 
-Run it several times, idle and beside other work, and compare the lines: 240 sentences of `written`, one epoch, ten seconds of processor time.
+Run it several times, on an idle and on a busy machine, and compare the lines: 240 sentences of `written`, one epoch, ten processor seconds.
 Keys are those of `haltung train`. `DETERMINISTIC=1` switches torch's deterministic algorithms on. The figures are in 2026-12-01-same-seed.md.
 """
 
@@ -29,13 +29,13 @@ from haltung.training import finetune
 
 
 def digest(network: torch.nn.Module) -> str:
-    """Return the beginning of a SHA-256 of all weights."""
+    """Return the first eight hexadecimal digits of a SHA-256 of all weights."""
     weights = (value.detach().contiguous().view(torch.uint8).numpy().tobytes() for _, value in sorted(network.state_dict().items()))
     return hashlib.sha256(b"".join(weights)).hexdigest()[:8]
 
 
 class Digests(TrainerCallback):
-    """Notes the digest of the weights after each step."""
+    """Records the digest of the weights after each step."""
 
     def __init__(self) -> None:
         self.found: list[str] = []

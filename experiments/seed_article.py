@@ -1,9 +1,9 @@
-"""How a trained model labels the article that the project began with: `python experiments/seed_article.py RUN FOLDER`.
+"""Predictions of a trained model on the project's first article: `python experiments/seed_article.py RUN FOLDER`.
 
-RUN is a run of ``haltung train``, a bundle's folder or an installed model such as ``news_de``; if its model finds no dyads, word order does.
-FOLDER holds ``article.txt`` and ``gold.jsonl`` (id, start, end, topic, stance, dyads for each segment). The article is copyrighted news and is no
-part of the project; no model of ours is trained on it. A segment's context is the one before it, as in training; a model of articles
-reads all segments together. The article has no headline.
+RUN is a run of ``haltung train``, a bundle's folder or an installed model such as ``news_de``; if its model finds no dyads, rules of word order do.
+FOLDER holds ``article.txt`` and ``gold.jsonl`` (id, start, end, topic, stance, dyads for each segment). The article is copyrighted news and not part
+of the project; no model of ours is trained on it. A segment's context is the first segment and the previous one, as in training. A model of
+articles reads all segments together. The article has no headline.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from haltung.records import Dyad, Segment
 
 
 def segments(folder: Path) -> list[Segment]:
-    """Read the gold segments with their texts."""
+    """Return the gold segments with their texts."""
     text = (folder / "article.txt").read_text(encoding="utf-8")
     gold = [json.loads(line) for line in (folder / "gold.jsonl").read_text(encoding="utf-8").splitlines()]
     pieces = [text[row["start"] : row["end"]] for row in gold]
@@ -43,7 +43,7 @@ def segments(folder: Path) -> list[Segment]:
 
 
 def main(run: str, folder: Path) -> None:
-    """Print each segment's labels and dyads beside the gold ones, and how many are right."""
+    """Print predicted and gold labels and dyads of each segment, and the number that are right."""
     known = Path(run).is_dir() or run in compact.installed()
     place = compact.find(run) if known else tracking.bundle_folder(tracking.find(tracking.Store(), run))
     model = bundle.load(place)

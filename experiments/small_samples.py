@@ -1,12 +1,12 @@
-"""From which size on a temperature helps, and an interval can be had: `python experiments/small_samples.py temperature|intervals`.
+"""Sample sizes from which temperature scaling helps and intervals are reliable: `python experiments/small_samples.py temperature|intervals`.
 
-Everything is drawn; no model is trained. Figures: 2026-12-01-small-samples.md.
+All data are simulated; no model is trained. Figures: 2026-12-01-small-samples.md.
 
-``temperature``: a model answers with probabilities softmax(z), while labels are drawn from softmax(z / T + an article's leaning), so that the
-best temperature is near T. It is fitted on n segments, as `haltung train` does, and judged by the log loss on 20,000 others, as is T = 1.
+``temperature``: a model predicts softmax(z), while labels are drawn from softmax(z / T + an effect of the article), so that the optimal temperature
+is close to T. It is fitted on n segments, as `haltung train` does, and compared with T = 1 by the log loss on 20,000 others.
 
-``intervals``: a model is right by an article's own chance (Beta, with an intraclass correlation); how often do the 95 % intervals of macro-F1, as
-`haltung evaluate` computes them, hold its value on very many articles, and how wide are they?
+``intervals``: a model is right with a probability that depends on the article (Beta distribution, intraclass correlation). Measured are coverage and
+width of the 95 % intervals of macro-F1, as computed by `haltung evaluate`; the true value is that on 20,000 articles.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from haltung.models.predictor import fitted
 SIZES = (10, 14, 20, 30, 50, 75, 100, 150, 200, 500, 2000)
 TRUE = (0.5, 0.7, 1.0, 1.5, 2.0)
 PER_ARTICLE, TEST, DRAWS = 6, 20_000, 120
-LEANING = 0.5  # the deviation of an article's leaning towards each label, in logits
+LEANING = 0.5  # standard deviation of an article's effect on each label, in logits
 
 
 def drawn(rng: np.random.Generator, n: int, labels: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return logits and labels of n segments in articles; the accuracy is near 0.65."""
+    """Return simulated logits and labels of n segments in articles; the accuracy is about 0.65."""
     meant = rng.integers(0, labels, n)
     logits = rng.normal(0, 1.3, (n, labels))
     logits[np.arange(n), meant] += 2.0
@@ -45,7 +45,7 @@ def losses(logits: np.ndarray, gold: np.ndarray, temperatures: np.ndarray) -> np
 
 
 def temperature() -> Iterator[str]:
-    """Yield the rows of the table: gain in log loss by n and by the true temperature."""
+    """Yield the rows of the table: gain in log loss by n and true temperature."""
     rng = np.random.default_rng(1)
     grid = np.geomspace(0.02, 50, 80)
     for labels in (3, 11):
@@ -65,7 +65,7 @@ def temperature() -> Iterator[str]:
 
 
 def intervals() -> Iterator[str]:
-    """Yield coverage and width of the intervals of macro-F1, by articles and segments in each."""
+    """Yield coverage and width of the intervals of macro-F1, by number of articles and segments per article."""
     scheme = parse({"name": "s", "tasks": {"stance": {"kind": "single", "en": "s", "de": "s", "labels": {
         one: {"en": one, "de": one, "definition": one} for one in ("a", "b", "c")
     }}}})  # fmt: skip
@@ -88,7 +88,7 @@ def intervals() -> Iterator[str]:
 
 
 def scored(rng: np.random.Generator, scheme: object, articles: int, size: int) -> ScoredSplit:
-    """Return predictions that are right with 0.7 on average and an intraclass correlation of 0.2."""
+    """Return simulated predictions with a mean accuracy of 0.7 and an intraclass correlation of 0.2."""
     n, correlation = articles * size, 0.2
     strength = (1 - correlation) / correlation
     chance = np.repeat(rng.beta(0.7 * strength, 0.3 * strength, articles), size)

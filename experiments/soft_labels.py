@@ -1,10 +1,10 @@
-"""Soft labels or the majority's, simulated: `python experiments/soft_labels.py PREPARED OUT.json confusion|run [key=value …]`.
+"""Compare soft and majority labels by simulation: `python experiments/soft_labels.py PREPARED OUT.json confusion|run [key=value …]`.
 
-PREPARED is what `haltung prepare corpus=real_news 'corpus.rounds=[1]' prepared=…` has written. Of no corpus here are both labellings of a row kept, so three coders are
-drawn: each gives a row its gold label, or with the row's own chance of error another one, after what `news_de` takes for what on the test split (`confusion`
-writes that table into OUT.json). Then `model=linear` (or another one: `model=network`) is trained on what they said, by annotators=soft, majority and first,
-and scored against the gold labels of the test split. `articles=N` trains on so many articles of train, drawn anew with the coders, `conditions=N` does the
-first N conditions alone, and `policies=A,B` these policies: a network takes minutes for each.
+PREPARED is the output of `haltung prepare corpus=real_news 'corpus.rounds=[1]' prepared=…`. No corpus here stores both labellings of a row, so three coders are
+simulated: each assigns the gold label or, with the error probability of the row, another one, drawn by the confusions of `news_de` on the test split
+(`confusion` writes that table to OUT.json). Then `model=linear` (or `model=network`) is trained on their labels with annotators=soft, majority and first,
+and scored against the gold labels of the test split. `articles=N` trains on N articles of train, drawn with each draw of coders; `conditions=N` runs only
+the first N conditions, and `policies=A,B` only these policies, since a network takes minutes for each.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from haltung.training.calibration import calibrate
 from haltung.training.finetune import finetune
 
 TASK, CODERS, DRAWS, POLICIES = "stance", 3, (1, 2, 3), ("soft", "majority", "first")
-# The chance of an error, of each row: the same for all, or a third of the rows is hard and the others are nearly sure.
+# Error probability per row: the same for all, or high for a third of the rows and low for the others.
 CONDITIONS = {
     "every row as hard": lambda rng, n: np.full(n, 0.2),
     "a third is hard": lambda rng, n: np.where(rng.random(n) < 1 / 3, 0.5, 0.05),
@@ -46,7 +46,7 @@ CONDITIONS = {
 
 
 def confusion(prepared: store.Prepared, out: Path) -> None:
-    """Write how often `news_de` takes one label for each other one, ``[gold, said]``."""
+    """Write the confusion matrix of `news_de`, ``[gold, predicted]``."""
     scheme, test = prepared.scheme.only([TASK]), prepared.segments("test")
     said = bundle.load(compact.find("news_de")).probabilities(test)[TASK].argmax(axis=1)
     table = np.zeros((len(scheme[TASK]),) * 2, dtype=int)
@@ -55,8 +55,8 @@ def confusion(prepared: store.Prepared, out: Path) -> None:
 
 
 def coded(segments: list[Segment], scheme: Scheme, table: np.ndarray, hard: np.ndarray, rng: np.random.Generator) -> list[list[str]]:
-    """Return the labels of each coder, ``[coders][segments]``."""
-    wrong = table + 0.5  # so that no mistake is impossible
+    """Return simulated labels, ``[coders][segments]``."""
+    wrong = table + 0.5  # so that every error is possible
     np.fill_diagonal(wrong, 0)
     shares_of = (wrong / wrong.sum(axis=1, keepdims=True)).cumsum(axis=1)
     gold = np.array([scheme[TASK].index(str(one.labels[TASK])) for one in segments])
@@ -68,7 +68,7 @@ def coded(segments: list[Segment], scheme: Scheme, table: np.ndarray, hard: np.n
 
 
 def settled(segments: list[Segment], answers: list[list[str]], scheme: Scheme, policy: str) -> Iterator[Segment]:
-    """Yield the segments as a sheet of these coders is read; rows that the policy leaves out are not there."""
+    """Yield the segments as read from a sheet of these coders, without the rows that the policy skips."""
     for one, said in zip(segments, zip(*answers, strict=True), strict=True):
         votes = [{TASK: label} for label in said]
         try:
@@ -78,9 +78,9 @@ def settled(segments: list[Segment], answers: list[list[str]], scheme: Scheme, p
 
 
 def log_loss(runs: list[ScoredSplit], said: list[list[np.ndarray]] | None = None) -> Sampled:
-    """Return the mean log loss of each run, and draws of their mean over articles.
+    """Return the mean log loss of each run, and bootstrap draws of their mean over articles.
 
-    It is that of the gold labels, or of what coders would have ``said``, ``[runs][coders][segments]``, with probabilities as they are in the runs.
+    The loss is that of the gold labels or, if given, of the coders' labels ``said``, ``[runs][coders][segments]``, with the probabilities of the runs.
     """
     articles = numbered(runs[0].groups)
     true = said or [[run.gold[TASK]] for run in runs]
@@ -91,7 +91,7 @@ def log_loss(runs: list[ScoredSplit], said: list[list[np.ndarray]] | None = None
 
 
 def run(prepared: store.Prepared, out: Path, *words: str) -> None:
-    """Train on what the coders said, with these further keys of `haltung train`, and print what comes of it."""
+    """Train on the labels of the coders, with further keys of `haltung train`, and print the results."""
     own = dict(word.split("=", 1) for word in words if word.startswith(("articles=", "conditions=", "policies=")))
     policies = own.get("policies", ",".join(POLICIES)).split(",")
     scheme = prepared.scheme.only([TASK])
@@ -107,21 +107,21 @@ def run(prepared: store.Prepared, out: Path, *words: str) -> None:
     parts = {part: make(settings[part], part) for part in ("encoder", "model", "training")}
 
     def fitted(learned: list[Segment], tuned_on: list[Segment], seed: int) -> object:
-        """Return the model; a network's epoch is chosen by these coders' labels of dev, too."""
+        """Return the trained model; a network's epoch is chosen by the coders' labels of dev as well."""
         if settings["model"]["_target_"] == compose("train", ["model=linear"]).model._target_:
             return linear.fit(learned, scheme, parts["model"], 1)
         with tempfile.TemporaryDirectory() as folder:
             return finetune(learned, tuned_on, scheme, parts["encoder"], parts["model"], parts["training"], seed, Path(folder)).model
 
     def scored(learned: list[Segment], tuned_on: list[Segment], seed: int = 1) -> tuple[ScoredSplit, ScoredSplit]:
-        """Return the answers for test, calibrated and before that."""
+        """Return the predictions for test, calibrated and uncalibrated."""
         model = fitted(learned, tuned_on, seed)
         bare = score(test, model.predict(test), scheme, "real_news", "test")
         calibrate(model, score(tuned_on, model.predict(tuned_on), scheme, "real_news", "dev"))
         return score(test, model.predict(test), scheme, "real_news", "test"), bare
 
     def some(seed: int) -> list[bool]:
-        """Return which rows of train are learned from."""
+        """Return a mask of the rows of train that are used."""
         articles = sorted({one.article for one in train})
         chosen = set(np.random.default_rng(1000 + seed).permutation(articles)[: int(own.get("articles", len(articles)))])
         return [one.article in chosen for one in train]

@@ -1,10 +1,10 @@
-"""Simulate what to label next, and models of few labels, on real news: `python experiments/suggest.py PREPARED OUT [text|context [STRATEGY;… [DRAWS]]]`.
+"""Simulate active learning, and models with few labels, on real news: `python experiments/suggest.py PREPARED OUT [text|context [STRATEGY;… [DRAWS]]]`.
 
-PREPARED is the folder that `haltung prepare corpus=real_news prepared=…` has written; whole articles are drawn from its train split, some six thousand
-segments, dev and test are never opened. OUT keeps the vectors of the frozen encoder, and the figure. A third of the articles is held out anew by each
-seed; from the others labels of stances are bought in steps, of random segments or by a strategy of `haltung suggest`, and macro-F1 on the held-out
-articles is what they were worth. Each purchase stands in 2026-12-01-suggest.json beside this file, and is not made again. Heads are fitted to so many
-labels of each class, too, and to the labels' descriptions alone. With strategies named, these alone are simulated.
+PREPARED is the output folder of `haltung prepare corpus=real_news prepared=…`. Whole articles are drawn from its train split, about six thousand
+segments; dev and test are not read. OUT holds the vectors of the frozen encoder and the figure. Each seed holds out 35 % of the articles. From the
+others, labels of stances are bought in steps, for random segments or by a strategy of `haltung suggest`, and scored by macro-F1 on the held-out
+articles. Scores are stored in 2026-12-01-suggest.json beside this file, and reused. Heads are also fitted to a fixed number of labels per class, and
+to the descriptions of the labels alone. If strategies are given, only these are simulated.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from haltung.training import few_shot
 RESULTS = Path(__file__).resolve().parent / "2026-12-01-suggest.json"
 SEGMENTS, HELD_OUT, SEEDS, DRAWS = 6_000, 0.35, (1, 2, 3, 4, 5), 2
 BOUGHT = (50, 100, 200, 400, 800)
-LAST = {"diversity": 200}  # where a strategy ends early, for want of processor time: clusters of TF-IDF are dear
+LAST = {"diversity": 200}  # strategies that end early to save processor time: clustering TF-IDF is expensive
 SHOTS = (0, 8, 16, 32, 64)
 READS = {"text": ({"default": "text"}, {"default": "mean"}, 64), "context": ({"default": "context"}, {"default": "text"}, 128)}
 TASK = "stance"
 
 
 def drawn(prepared: store.Prepared) -> list[Segment]:
-    """Return whole articles of train, in their order."""
+    """Return the segments of randomly drawn articles of train, in their original order."""
     segments = prepared.segments("train")
     sizes, chosen, total = Counter(one.article for one in segments), set[str](), 0
     order = sorted(sizes)
@@ -59,7 +59,7 @@ def drawn(prepared: store.Prepared) -> list[Segment]:
 
 
 def encoded(which: str, prepared: store.Prepared, segments: list[Segment], out: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the vectors of segments and of the labels' descriptions, which are made once."""
+    """Return the vectors of segments and of the labels' descriptions, which are computed once."""
     path = out / f"vectors-{which}.npz"
     if not path.is_file():
         reads, pooling, longest = READS[which]
@@ -83,7 +83,7 @@ class Heads:
         self.texts, self.said, self.spec = texts, said, spec
 
     def probabilities(self, pool: np.ndarray, rows: np.ndarray, gold: np.ndarray) -> np.ndarray:
-        """Return the probabilities of all texts, given the labels of some rows of the pool."""
+        """Return the probabilities of all texts, fitted to the labels of some rows of the pool."""
         onehot = np.eye(len(self.said), dtype=int)[gold[rows]]
         places = np.searchsorted(pool, rows)
         weight, bias = few_shot.head(self.texts[pool], places, onehot, self.said, "single", self.spec)
@@ -93,7 +93,7 @@ class Heads:
 
 
 class Words:
-    """TF-IDF of words and their parts with a logistic regression: the baseline of the command line, fitted to one task."""
+    """TF-IDF of character n-grams with a logistic regression for one task: `model=linear` without word n-grams."""
 
     def __init__(self, texts: list[str], labels: int) -> None:
         self.table = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), min_df=2, sublinear_tf=True, max_features=60_000).fit_transform(texts)
@@ -121,7 +121,7 @@ def bought(
         left = np.setdiff1d(pool, have)
         more, score, groups = n - len(have), rng.random(len(left)), None
         if strategy == "articles":
-            # Each article has one draw of chance.
+            # One random score per article.
             groups = [str(one) for one in articles[left]]
             score = np.array([rng.random() for _ in range(10_000)])[np.unique(groups, return_inverse=True)[1]]
         elif strategy == "diversity":  # as the command has it
@@ -135,7 +135,7 @@ def bought(
         elif step and strategy == "disagreement":
             draws = [rng.choice(have, len(have)) for _ in range(4)]
             score = disagreement([[model.probabilities(pool, np.sort(draw), gold)[left]] for draw in draws])
-        if strategy == "mixed" and step:  # the middles of clusters of the most uncertain
+        if strategy == "mixed" and step:  # cluster centres of the most uncertain rows
             short = np.argsort(-score)[: 5 * more]
             score = np.zeros(len(left))
             score[short] = spread(vectors[left[short]], more, seed)
@@ -147,7 +147,7 @@ def bought(
 
 
 def spread(vectors: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Return scores as `diversity` does of TF-IDF, of the encoder's vectors."""
+    """Return the scores of `diversity`, computed from the encoder's vectors instead of TF-IDF."""
     found = MiniBatchKMeans(n, random_state=seed, n_init=1).fit(vectors)
     distances, large = found.transform(vectors), np.bincount(found.labels_, minlength=n).argsort()[::-1]
     order = list(dict.fromkeys([*distances.argmin(axis=0)[large].tolist(), *distances.min(axis=1).argsort().tolist()]))
@@ -155,7 +155,7 @@ def spread(vectors: np.ndarray, n: int, seed: int) -> np.ndarray:
 
 
 def parted(articles: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows to buy from, and those of the articles held out."""
+    """Return the rows of the pool, and those of the held-out articles."""
     names = sorted(set(articles))
     random.Random(seed).shuffle(names)
     held = set(names[: round(len(names) * HELD_OUT)])
@@ -173,7 +173,7 @@ def simulate(
     name: str, model: Heads | Words, vectors: np.ndarray, texts: np.ndarray, strategies: Sequence[str], articles: np.ndarray, gold: np.ndarray, labels: int,
     draws: int = DRAWS,
 ) -> dict[str, np.ndarray]:
-    """Return the scores of each strategy `[seeds, steps]`, means over draws; all seeds have their first draw before any has its second."""
+    """Return the scores of each strategy `[seeds, steps]`, as means over draws; each draw is completed for all seeds before the next one."""
     done = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
     for draw in range(draws):
         for seed in SEEDS:
@@ -181,7 +181,7 @@ def simulate(
             for strategy in strategies:
                 key = f"{name}/{strategy}/{seed}/{draw}"
                 if key not in done:
-                    # From the same first labels for each strategy that asks a model.
+                    # Strategies that use a model start from the same labels.
                     scores = bought(strategy, model, vectors, texts, articles, gold, pool, test, labels, 100 * seed + draw)
                     done[key] = [round(score, 6) for score in scores]
                     write_text(RESULTS, json.dumps(dict(sorted(done.items())), indent=0) + "\n")
@@ -190,7 +190,7 @@ def simulate(
 
 
 def show(title: str, found: dict[str, np.ndarray], console: Console) -> None:
-    """Print means with intervals, and what each strategy has over chance at each step and from the second on, with p of a paired t-test."""
+    """Print means with intervals, and the gain of each strategy over random, by step and as a mean from the second step on, with p of a paired t-test."""
     grid = Table("strategy", *map(str, BOUGHT), "mean from 100 on", "p", title=f"{title}: macro-F1 of {TASK} [95 %]")
     for strategy, scores in found.items():
         over = scores - found["random"][:, : scores.shape[1]]
@@ -201,13 +201,13 @@ def show(title: str, found: dict[str, np.ndarray], console: Console) -> None:
 
 
 def written(values: np.ndarray, sign: str = "") -> str:
-    """Return the mean over seeds with its interval."""
+    """Format the mean over seeds with its interval."""
     mean, low, high = interval(values)
     return f"{mean:{sign}.3f} [{low:.3f}, {high:.3f}]"
 
 
 def figure(found: dict[str, dict[str, np.ndarray]], path: Path) -> None:
-    """Draw macro-F1 against labels bought, a panel for each model."""
+    """Plot macro-F1 against the number of labels bought, one panel per model."""
     drawing = Figure(figsize=(5 * len(found), 3.8), layout="constrained")
     panels = drawing.subplots(1, len(found), sharey=True, squeeze=False)[0]
     for axes, (title, of) in zip(panels, found.items(), strict=True):
@@ -230,7 +230,7 @@ def figure(found: dict[str, dict[str, np.ndarray]], path: Path) -> None:
 
 
 def few(models: dict[str, Heads | Words], articles: np.ndarray, gold: np.ndarray, labels: int, console: Console) -> None:
-    """Print macro-F1 of models that have so many labels of each class."""
+    """Print macro-F1 of models by number of labels per class (SHOTS)."""
     grid = Table("model", *(f"{shots} a label" for shots in SHOTS), title=f"few labels: macro-F1 of {TASK}, mean of three seeds [95 %]")
     for name, model in models.items():
         cells = []
@@ -250,7 +250,7 @@ def few(models: dict[str, Heads | Words], articles: np.ndarray, gold: np.ndarray
 
 
 def main(folder: Path, out: Path, which: str = "text", only: str = "", draws: str = "2") -> None:
-    """Print the tables and write the figure, or the table of some strategies alone."""
+    """Print the tables and write the figure, or only print the table of the given strategies."""
     out.mkdir(parents=True, exist_ok=True)
     prepared, console = store.load(folder), Console(width=150)
     segments, task = drawn(prepared), prepared.scheme[TASK]

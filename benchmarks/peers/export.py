@@ -1,12 +1,11 @@
-"""Write what every peer is given: the prepared splits as JSON Lines, and the embedded encoder as a
-plain Hugging Face folder.
+"""Export the prepared splits as JSON Lines, and the encoder as a Hugging Face folder, for peers.
 
     # HALTUNG_SOURCES names the folder with the original texts
     python benchmarks/peers/export.py WORK real_news xstance
     python benchmarks/peers/export.py WORK real_news --share 0.125 --seeds 1 2 3
 
-It is a program of its own so that ``run.py`` stays small: Linux counts the memory of the process
-that starts a child towards the child's peak.
+It is a separate program to keep ``run.py`` small: Linux counts the memory of the process that
+starts a child towards the child's peak.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from haltung.corpus.stratify import subsample
 from haltung.encoders import embedded
 from haltung.errors import UserError
 
-# What a corpus is told beyond its defaults, here and by ``run.py`` to Haltung.
+# Keys of a corpus beyond its defaults, as ``run.py`` passes them to Haltung.
 PREPARED = {"real_news": ("corpus.rounds=[1]",)}
 
 COLUMNS = ("id", "text", "context", "target", "article", "position", "headline", "source")
@@ -35,22 +34,19 @@ TOKENIZER = "tokenizer_config.json"
 
 
 def prepared(work: Path, name: str) -> Prepared:
-    """Return a corpus as ``haltung prepare`` leaves it, in the folder where ``haltung train`` will
-    look for it.
-    """
+    """Prepare a corpus as ``haltung prepare`` does, in the folder that ``haltung train`` reads."""
     return corpus_of(plain(compose("prepare", [f"corpus={name}", *PREPARED.get(name, ()), f"prepared={work / 'data' / 'prepared'}"])), None)
 
 
 def write_splits(corpus: Prepared, folder: Path, share: float = 1.0, seed: int = 0) -> None:
-    """Write ``train.jsonl``, ``dev.jsonl`` and ``test.jsonl``: a segment a line, its labels beside
-    its texts, in the split's order.
+    """Write ``train.jsonl``, ``dev.jsonl`` and ``test.jsonl``: one segment per line with its texts
+    and labels, in the order of the split.
 
-    A ``share`` below 1 writes that part of train, drawn with ``seed`` as ``haltung train share=``
-    draws it.
+    If ``share`` is below 1, only that part of train is written, drawn with ``seed`` as by
+    ``haltung train share=``.
 
     Raises:
-        UserError: a segment is not labelled for some task; a peer would have to be told to leave it
-            out.
+        UserError: a segment lacks a label for a task; peers can't skip it by themselves.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
@@ -61,8 +57,7 @@ def write_splits(corpus: Prepared, folder: Path, share: float = 1.0, seed: int =
             if bare:
                 raise UserError(f"{corpus.name}, {split}: the segment {segment.id} has no {bare[0]}; the peers need every label")
             row = {name: getattr(segment, name) for name in COLUMNS} | dict(segment.labels)
-            # Escaped, so that no separator of lines inside a text (U+2028) can be taken for the end
-            # of a row.
+            # ASCII only, so that no line separator in a text (U+2028) is read as the end of a row.
             lines.append(json.dumps(row) + "\n")
         scratch = folder / f".{split}.jsonl"
         scratch.write_text("".join(lines), encoding="utf-8")
@@ -70,10 +65,9 @@ def write_splits(corpus: Prepared, folder: Path, share: float = 1.0, seed: int =
 
 
 def write_encoder(folder: Path) -> None:
-    """Copy the embedded encoder, weights and tokenizer as ``from_pretrained`` reads them; it is
-    built now if it isn't yet.
+    """Copy the embedded encoder in the format of ``from_pretrained``; build it first if needed.
 
-    The tokenizer's class gets the name that transformers 4 knows too, which Flair needs.
+    The tokenizer's class gets a name that transformers 4 also knows, which Flair needs.
     """
     if folder.is_dir():
         return
@@ -85,7 +79,7 @@ def write_encoder(folder: Path) -> None:
 
 
 def main() -> int:
-    """Export the corpora that are named, and the encoder."""
+    """Export the named corpora and the encoder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", type=Path)
     parser.add_argument("corpora", nargs="*")

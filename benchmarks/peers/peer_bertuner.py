@@ -1,13 +1,13 @@
-"""bertuner: its search over its own default space, with the encoder pinned to the embedded one; its
-final training with the values of the best trial; its predictor.
+"""bertuner: its default search space with the encoder fixed to the embedded one, its final training
+with the values of the best trial, and its predictor.
 
-TRIALS is half of what ``optimize`` does by default: each trial is a training of up to 6 epochs.
-Trials and epochs are chosen by macro-F1 on dev. With two labels its "f1" is that of one of them
-alone, so there it chooses by balanced accuracy, the threshold too. It trains in float32, since it
-refuses bfloat16 without CUDA.
+TRIALS is half the default of ``optimize``, since each trial trains for up to 6 epochs. Trials and
+epochs are chosen by macro-F1 on dev. For two labels, its "f1" is the F1 of one label, so balanced
+accuracy is used there, and for the threshold. It trains in float32, since it refuses bfloat16
+without CUDA.
 """
 
-# A script as a user of the tool writes one.
+# Written as a script of a user of the tool.
 # ruff: noqa: ANN001, ANN201, B905, D103, SIM115
 
 import json

@@ -1,11 +1,11 @@
-"""Flair: its ``TextClassifier`` on the fine-tuned encoder, as in its tutorial on text
-classification; more epochs over a few rows.
+"""Flair: its ``TextClassifier`` with a fine-tuned encoder, as in its tutorial on text
+classification, with more epochs if there are few rows.
 
-Where a text is read towards a target (x-stance), the rate is that of transformers' recipe, which is
-Flair's own too, with its batches and epochs: at 2e-4 the loss stayed where it began.
+For stances towards a target (x-stance), learning rate, batch size and epochs are those of the
+recipe of transformers, whose rate is also Flair's default: at 2e-4, the loss did not decrease.
 """
 
-# A script as a user of the tool writes one.
+# Written as a script of a user of the tool.
 # ruff: noqa: ANN001, ANN201, B905, D103
 
 import json

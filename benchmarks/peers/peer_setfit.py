@@ -1,13 +1,13 @@
-"""SetFit: contrastive pairs from as many rows of each label, then its logistic regression on all
-train rows.
+"""SetFit: contrastive pairs from the same number of rows per label, then its logistic regression on
+all train rows.
 
-MAX_STEPS is what its published few-shot recipe takes (20 iterations over 8 rows of each of ten
-labels, 3,200 pairs in batches of 16). The pairs are drawn from ROWS of each label, since there are
-more than 8. bfloat16 is what a user without a GPU would find; what autocast has cached has to go
-with each step, or it learns from the weights that it began with.
+MAX_STEPS is that of its published few-shot recipe (20 iterations over 8 rows for each of ten
+labels, 3,200 pairs in batches of 16). The pairs are drawn from ROWS rows per label, since more than
+8 are available. bfloat16 is a setting that a user without a GPU would find; autocast's cache is
+disabled, since otherwise each step would use the initial weights.
 """
 
-# A script as a user of the tool writes one.
+# Written as a script of a user of the tool.
 # ruff: noqa: ANN001, ANN201, B905, D103, SIM115
 
 import json

@@ -1,10 +1,10 @@
 """scikit-learn: TF-IDF of words and characters and a linear classifier.
 
-What stands before a text is joined with it, or has features of its own; which of the two is better
-on dev is kept.
+The context or target is either joined with the text or has separate features; the variant that is
+better on dev is kept.
 """
 
-# A script as a user of the tool writes one.
+# Written as a script of a user of the tool.
 # ruff: noqa: ANN001, ANN201, B905, D103, SIM115
 
 import json

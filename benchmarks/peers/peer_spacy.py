@@ -1,8 +1,8 @@
-"""spaCy: the default ``textcat`` (a bag of words and a small CNN together), the best epoch chosen
-on dev.
+"""spaCy: the default ``textcat`` (an ensemble of bag of words and a small CNN), with the best epoch
+chosen on dev.
 """
 
-# A script as a user of the tool writes one.
+# Written as a script of a user of the tool.
 # ruff: noqa: ANN001, ANN201, B905, D103, SIM115
 
 import json

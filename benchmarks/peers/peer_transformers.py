@@ -1,12 +1,12 @@
 """transformers: the recipe of its example ``run_classification``, text pairs of at most 128 tokens,
 the Trainer's defaults.
 
-Changed is what a user without a GPU would find: bfloat16, and batches of like lengths padded to
-their longest instead of to 128. The learning rate is the Trainer's 5e-5: at 2e-4, which other
-recipes for this encoder take, it learned nothing of stances (without a warm-up).
+Two settings differ, which a user without a GPU would find: bfloat16, and batches of similar length
+padded to their longest row instead of to 128. The learning rate is the Trainer's 5e-5: at 2e-4,
+used by other recipes for this encoder, it did not learn stances (without a warm-up).
 """
 
-# A script as a user of the tool writes one.
+# Written as a script of a user of the tool.
 # ruff: noqa: ANN001, ANN201, B905, D103, SIM115
 
 import json
@@ -27,8 +27,7 @@ model = AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=l
 def encoded(rows):
     pairs = [(row["context"] or row["target"], row["text"]) for row in rows]
     inputs = [tokenizer(*pair, truncation=True, max_length=128) for pair in pairs]
-    # A label that occurs in test alone can't be learned; its number is not looked at when
-    # predicting.
+    # A label that occurs only in test can't be learned; its index is ignored in prediction.
     return [{**one, "labels": labels.index(row[task]) if row[task] in labels else 0} for one, row in zip(inputs, rows)]
 
 
@@ -36,7 +35,7 @@ def macro_f1(found):
     return {"macro_f1": f1_score(found.label_ids, found.predictions.argmax(axis=1), average="macro")}
 
 
-# More epochs than the default's come with a warm-up, and the best one on dev is kept.
+# With more epochs than the default, use a warm-up and keep the best epoch on dev.
 best = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": "macro_f1"}
 arguments = TrainingArguments(
     f"{out}.checkpoints",
@@ -52,7 +51,7 @@ arguments = TrainingArguments(
 data = {"train_dataset": encoded(train), "eval_dataset": encoded(dev)}
 trainer = Trainer(model, arguments, **data, processing_class=tokenizer, compute_metrics=macro_f1)
 trainer.train()
-# Else predictions come in the order of the groups, not of the rows.
+# Otherwise predictions are in the order of the groups, not of the rows.
 trainer.args.train_sampling_strategy = "random"
 found = trainer.predict(encoded(test)).predictions.argmax(axis=1)
 Path(out).write_text("".join(json.dumps({"id": row["id"], task: labels[place]}) + "\n" for row, place in zip(test, found)))

@@ -1,5 +1,5 @@
-"""transformers, longer: as ``peer_transformers``, with eight epochs instead of three, a warm-up in
-the first tenth of the steps, and the epoch kept that is best on dev.
+"""transformers, longer: ``peer_transformers`` with eight epochs instead of three, a warm-up over
+the first tenth of the steps, and the best epoch on dev.
 """
 
 import runpy

@@ -1,7 +1,7 @@
-"""What a run of a peer came to: its label for each test segment and its cost, in a file small
-enough to be kept beside the table.
+"""Result of a run: the predicted label of each test segment and the cost, in a file small enough
+to be kept beside the table.
 
-Standard library alone, since ``run.py`` reads it.
+Uses the standard library only, since ``run.py`` imports it.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-# One sign for each label of a task keeps a thousand answers in a kilobyte.
+# One character per label stores a thousand predictions in a kilobyte.
 SIGNS = string.digits + string.ascii_letters
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run took from its start to its last prediction, the children of its process included.
+    """Cost of a run from its start to its last prediction, including child processes.
 
     ``cpu_seconds`` is user plus system time, ``peak_bytes`` the largest resident set of one
-    process. ``load`` is the machine's load average when it began and when it ended: with other work
-    beside it, ``wall_seconds`` says little.
+    process. ``load`` is the machine's load average at the start and at the end: under other load,
+    ``wall_seconds`` is of little value.
     """
 
     cpu_seconds: float
@@ -36,8 +36,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class Result:
-    """``said`` has for each task one label for each test segment, in the split's order; ``ids`` is
-    the digest of that order.
+    """Predictions and cost of a run: ``said`` has for each task one label per test segment, in the
+    order of the split; ``ids`` is a digest of the ids in that order.
     """
 
     ids: str
@@ -46,17 +46,16 @@ class Result:
 
 
 def digest(ids: Iterable[str]) -> str:
-    """Return what tells one test split from another."""
+    """Return a digest that identifies a test split."""
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
 
 
 def answers(path: Path, ids: Sequence[str], tasks: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the labels in a file of predictions (JSON Lines), for each task one for each of
-    ``ids``.
+    """Return the labels in a file of predictions (JSON Lines): for each task one per id of ``ids``.
 
     Raises:
-        ValueError: a line lacks its id or a task, an id comes twice, or a segment is not answered;
-            a peer can't better its figure by leaving hard ones out.
+        ValueError: a line lacks its id or a task, an id occurs twice, or a segment has no
+            prediction, so that a peer can't improve its figures by omitting hard segments.
     """
     found: dict[str, dict[str, str]] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
@@ -76,7 +75,7 @@ def answers(path: Path, ids: Sequence[str], tasks: Sequence[str]) -> dict[str, t
 
 
 def write(path: Path, result: Result) -> None:
-    """Write a result in one piece."""
+    """Write a result atomically."""
     tasks = {}
     for task, said in result.said.items():
         labels = sorted(set(said))
@@ -90,10 +89,10 @@ def write(path: Path, result: Result) -> None:
 
 
 def read(path: Path) -> Result:
-    """Return what ``write`` has written.
+    """Return a result written by ``write``.
 
     Raises:
-        ValueError: the file is none of these.
+        ValueError: the file is not one of these.
     """
     try:
         row = json.loads(path.read_text(encoding="utf-8"))

@@ -1,5 +1,4 @@
-"""Train Haltung and its peers on the same splits, each in an environment of its own; what has been
-done is not done again.
+"""Train Haltung and its peers on the same splits, each in its own environment; resumable.
 
     # everything: many hours on two cores
     HALTUNG_SOURCES=FOLDER python benchmarks/peers/run.py
@@ -7,13 +6,14 @@ done is not done again.
     HALTUNG_SOURCES=FOLDER python benchmarks/peers/run.py --peers sklearn spacy --seeds 1
     # trained on an eighth of the train split
     HALTUNG_SOURCES=FOLDER python benchmarks/peers/run.py --share 0.125
-    # the table of what is there
+    # the table of the existing results
     python benchmarks/peers/table.py
 
-A run leaves its output and its predictions in ``WORK/runs/PEER/CORPUS/TASK/SEED``, with a share in
-``CORPUS-SHARE``, and what it came to in ``RESULTS/CORPUS/TASK/PEER-SEED.json``; the results of the
-published tables are in ``experiments/peers``. This program uses the standard library alone and so
-stays small: Linux counts the memory of the process that starts a child towards the child's peak.
+A run writes its output and predictions to ``WORK/runs/PEER/CORPUS/TASK/SEED`` and its result to
+``RESULTS/CORPUS/TASK/PEER-SEED.json``, where CORPUS is ``CORPUS-SHARE`` if a share was given. The
+results of the published tables are in ``experiments/peers``. This program uses the standard library
+only, to stay small: Linux counts the memory of the process that starts a child towards the child's
+peak.
 """
 
 from __future__ import annotations
@@ -42,23 +42,22 @@ WORK = HERE / ".work"
 RESULTS = WORK / "results"
 
 OURS = ("haltung_linear", "haltung", "haltung_article")
-# Cheap ones first, so that a table soon has rows.
+# Cheap ones first, so that tables soon have rows.
 SYSTEMS = (
     "sklearn", "haltung_linear", "spacy", "haltung", "haltung_article", "setfit", "flair", "transformers", "transformers_long", "bertuner",
 )  # fmt: skip
 TASKS = {"real_news": ("stance", "topic"), "xstance": ("stance",)}
 SEEDS = (1, 2, 3)
 
-# Systems that answer a question about one task alone.
+# Systems that are run on one task only, to answer a question about it.
 ALONE = {"transformers_long": ("real_news", "stance")}
 
 # Haltung learns all tasks of a corpus in one training.
 ALL = "all"
 
-# What Haltung is told beyond its defaults: for each system and corpus what its experiments have
-# found to be good on dev.
+# Keys of Haltung beyond its defaults, by system and corpus, chosen by experiments on dev.
 SETTINGS = {
-    # The corpus as it was when the first peers were trained; more has been labelled since.
+    # The corpus at the time of the first peers; more has been labelled since.
     ("haltung", "real_news"): ("model=network", "corpus.rounds=[1]"),
     ("haltung", "xstance"): ("model=network", "training.encoder_rate=1e-4", "corpus.max_length=112"),
     ("haltung_article", "real_news"): ("model=article", "corpus.rounds=[1]"),
@@ -67,8 +66,8 @@ SETTINGS = {
     ("haltung_linear", "xstance"): ("model=linear",),
 }
 
-# With little to learn from, twice as many epochs are about as many steps as the peers take; the
-# best epoch is chosen on dev.
+# On a share of train, twice the epochs give about as many steps as the peers take; the best epoch
+# is chosen on dev.
 FEW = dict.fromkeys(("haltung", "haltung_article"), ("training.epochs=8",))
 
 PREDICTIONS = "predictions.jsonl"
@@ -86,21 +85,19 @@ class Job:
 
     @property
     def given(self) -> str:
-        """What it is trained on: the corpus, with its share where that is a part, as
-        ``real_news-0.125``.
-        """
+        """The training data: the corpus, with the share if it is below 1 (``real_news-0.125``)."""
         return self.corpus if self.share == 1 else f"{self.corpus}-{self.share:g}"
 
     def splits(self, work: Path) -> Path:
-        """Return the folder of what it is given; each seed draws a part of its own."""
+        """Return the folder of its splits; with a share, each seed has its own."""
         return work / "splits" / self.given / ("" if self.share == 1 else str(self.seed))
 
     def folder(self, work: Path) -> Path:
-        """Return where it leaves its files."""
+        """Return the folder of its output."""
         return work / "runs" / self.peer / self.given / self.task / str(self.seed)
 
     def settings(self) -> tuple[str, ...]:
-        """Return what Haltung is told beyond its defaults."""
+        """Return the keys of Haltung beyond its defaults."""
         few = () if self.share == 1 else (f"share={self.share:g}", *FEW.get(self.peer, ()))
         return (*SETTINGS[self.peer, self.corpus], *few)
 
@@ -109,12 +106,12 @@ class Job:
         return TASKS[self.corpus] if self.task == ALL else (self.task,)
 
     def result(self, results: Path) -> Path:
-        """Return the file of what it came to, which is there when it has ended well."""
+        """Return the file of its result, which exists once the job has succeeded."""
         return results / self.given / self.task / f"{self.peer}-{self.seed}.json"
 
 
 def jobs(systems: Sequence[str], corpora: Sequence[str], tasks: Sequence[str], seeds: Sequence[int], share: float = 1.0) -> Iterator[Job]:
-    """Yield the jobs, all systems with the first seed before any with the second."""
+    """Yield all jobs of the first seed, then those of the next ones."""
     for seed in seeds:
         for corpus in corpora:
             chosen = [task for task in TASKS[corpus] if task in tasks]
@@ -125,16 +122,15 @@ def jobs(systems: Sequence[str], corpora: Sequence[str], tasks: Sequence[str], s
 
 
 def script(peer: str) -> Path:
-    """Return what a user of the peer would write."""
+    """Return the script that a user of the peer would write."""
     return HERE / ("peer_haltung.sh" if peer in OURS else f"peer_{peer}.py")
 
 
 def lines(peer: str) -> int:
-    """Return how many lines a user of the peer writes: those of its script that are neither empty,
-    comment nor docstring.
+    """Count the lines that a user of the peer writes: those of its script without empty lines,
+    comments and docstring.
 
-    Of Haltung's script its commands alone count; the others are there to give them other names in
-    each run.
+    In Haltung's script only the commands count; the other lines only vary the names of runs.
     """
     text = script(peer).read_text(encoding="utf-8")
     if text.startswith('"""'):
@@ -144,8 +140,8 @@ def lines(peer: str) -> int:
 
 
 def environment(peer: str, work: Path) -> Path:
-    """Return the Python of the peer's virtual environment; it is made now, or anew where its
-    requirements have changed.
+    """Return the Python of the peer's virtual environment, which is created if needed, or again if
+    its requirements have changed.
     """
     if peer in OURS:
         return Path(sys.executable)
@@ -163,7 +159,7 @@ def environment(peer: str, work: Path) -> Path:
 
 
 def command(job: Job, python: Path, work: Path) -> list[str]:
-    """Return the words that start a job: its script, then splits, output, task, seed, encoder."""
+    """Return the command of a job: its script, then splits, output, task, seed, encoder."""
     words = [job.splits(work), job.folder(work) / PREDICTIONS, job.task, job.seed, work / "encoder"]
     if job.peer in OURS:
         return [str(word) for word in ("sh", script(job.peer), *words, job.corpus, job.given, *job.settings())]
@@ -171,12 +167,10 @@ def command(job: Job, python: Path, work: Path) -> list[str]:
 
 
 def measured(words: Sequence[str], cwd: Path, log: Path, threads: int) -> tuple[int, Cost]:
-    """Run a command to its end and return its exit code and what it took; its output goes to
-    ``log``.
-    """
+    """Run a command; return its exit code and cost. Its output is written to ``log``."""
     quiet = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "TOKENIZERS_PARALLELISM": "false"}
     limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    # `haltung` is beside the Python that runs this.
+    # The `haltung` command is beside the running Python.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     load = os.getloadavg()[0]
     code, cost = measuring.run(words, cwd, log, {**os.environ, **quiet, **limits, "PATH": path})
@@ -189,7 +183,7 @@ def machine() -> str:
 
 
 def perform(job: Job, work: Path, results: Path, threads: int) -> bool:
-    """Do a job that isn't finished; return whether it ended well."""
+    """Run a job unless it has a result; return whether it succeeded."""
     if job.result(results).is_file():
         return True
     python = environment(job.peer, work)
@@ -197,7 +191,7 @@ def perform(job: Job, work: Path, results: Path, threads: int) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     label = f"{job.peer} {job.given} {job.task} seed {job.seed}"
     print(f"{label}: begins {time.strftime('%H:%M:%S', time.gmtime())}", flush=True)
-    # Haltung keeps its runs below the folder in which it is called.
+    # Haltung stores its runs below the working directory.
     code, cost = measured(command(job, python, work), work, folder / "output.txt", threads)
     shutil.rmtree(folder / f"{PREDICTIONS}.checkpoints", ignore_errors=True)
     if code or not (folder / PREDICTIONS).is_file():
@@ -217,7 +211,7 @@ def perform(job: Job, work: Path, results: Path, threads: int) -> bool:
 
 
 def complete(path: Path) -> bool:
-    """Return whether a split is there with all columns; earlier exports had fewer."""
+    """Return whether a split exists with all columns; earlier exports had fewer."""
     if not path.is_file():
         return False
     with path.open(encoding="utf-8") as rows:
@@ -225,26 +219,23 @@ def complete(path: Path) -> bool:
 
 
 def tested(splits: Path) -> list[dict[str, str]]:
-    """Return the test segments that a system is given, in their order."""
+    """Return the exported test segments, in order."""
     with (splits / "test.jsonl").open(encoding="utf-8") as rows:
         return [json.loads(row) for row in rows]
 
 
 def sanity(task: str, said: Sequence[str], gold: Sequence[str]) -> str:
-    """Return the accuracy beside that of always saying the commonest label: where a peer is below
-    it, its script wants a second look.
+    """Return the accuracy beside that of the majority class: if it is lower, check the script.
 
-    It has found predictions that came in another order than the rows; a head that weighs rare
-    labels highly may be below it all the same.
+    This check has found predictions in a different order than the rows. A classifier that
+    upweights rare labels may be below the majority class without an error.
     """
     right = sum(one == other for one, other in zip(said, gold, strict=True)) / len(gold)
     return f"{task} {right:.3f} right, always the commonest label {Counter(gold).most_common(1)[0][1] / len(gold):.3f}"
 
 
 def main() -> int:
-    """Export once, then do what is asked for; a job that fails does not keep the others from being
-    done.
-    """
+    """Export missing splits, then run the requested jobs; a failed job does not stop the others."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=WORK, help="where everything goes (default: .work beside this file)")
     parser.add_argument(

@@ -1,16 +1,15 @@
-"""Score what ``run.py`` has left, every system by Haltung's own metrics, intervals and tests, and
-write the tables.
+"""Score the results of ``run.py`` with Haltung's metrics, intervals and tests; write tables.
 
     # Markdown to the terminal
     python benchmarks/peers/table.py
-    # of the results that are kept with the project
+    # from the results that are stored with the project
     python benchmarks/peers/table.py --results experiments/peers
     # into a page, between its two marks
     python benchmarks/peers/table.py --page experiments/2026-11-25-peers.md
-    # and every digit, for machines
+    # and unrounded, as JSON
     python benchmarks/peers/table.py --json figures.json
 
-Runs that are missing are named with the command that makes them.
+Missing runs are listed with the command that makes them.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ from haltung.evaluation.statistics.significance import Estimate, difference, hol
 from haltung.labels import Scheme, parse
 from haltung.records import Segment
 
-# real_news is the union of two published test splits, told apart by their source.
+# real_news is the union of two published test splits, distinguished by their source.
 PARTS = {"real_news": ("gnad10_stance", "wikinews_stance"), "xstance": ()}
 
 BEGIN, END = "<!-- peers: table -->", "<!-- peers: end -->"
@@ -49,8 +48,8 @@ BEGIN, END = "<!-- peers: table -->", "<!-- peers: end -->"
 
 @dataclass(frozen=True)
 class Against:
-    """One of our systems minus a peer; ``corrected`` is p after Holm's correction over the task's
-    peers, on which ``verdict`` rests.
+    """Difference of one of our systems and a peer; ``corrected`` is p after Holm's correction over
+    the peers of the task, and decides ``verdict``.
     """
 
     ours: str
@@ -63,7 +62,7 @@ class Against:
 @dataclass(frozen=True)
 class Row:
     """One system on one task: macro-F1 on each part of the test split and on all of it, and the
-    cost of the cheapest of its runs.
+    cost of its cheapest run.
     """
 
     system: str
@@ -76,10 +75,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """All systems on one task of one corpus, with the pairs of Haltung and each peer on the whole
-    test split.
+    """All systems on one task of one corpus, with each pair of Haltung and a peer on the whole test
+    split.
 
-    ``share`` is that of the train split that they were given.
+    ``share`` is the share of the train split that was used.
     """
 
     corpus: str
@@ -94,8 +93,8 @@ class Table:
 
 
 def scored(segments: Sequence[Segment], said: Sequence[str], scheme: Scheme, task: str, corpus: str) -> ScoredSplit:
-    """Put a system's labels beside the gold ones; the label that is said has the whole probability,
-    since labels alone are compared.
+    """Return a system's labels with the gold labels; predicted labels get probability 1, since
+    only labels are compared.
 
     Raises:
         UserError: a label is not one of the task's.
@@ -119,10 +118,10 @@ def scored(segments: Sequence[Segment], said: Sequence[str], scheme: Scheme, tas
 
 
 def result_of(path: Path, segments: Sequence[Segment]) -> Result:
-    """Return what a run came to.
+    """Return the result of a run.
 
     Raises:
-        UserError: the file is broken, or tells of another test split.
+        UserError: the file is broken, or belongs to another test split.
     """
     try:
         found = read(path)
@@ -134,13 +133,13 @@ def result_of(path: Path, segments: Sequence[Segment]) -> Result:
 
 
 def shares(results: Path, corpus: str) -> list[float]:
-    """Return the shares of train with which some system has run, the whole first."""
+    """Return 1 and the shares of train for which there are results, in descending order."""
     found = {path.name.removeprefix(f"{corpus}-") for path in results.glob(f"{corpus}-*")}
     return [1.0, *sorted((float(share) for share in found), reverse=True)]
 
 
 def tabulate(work: Path, results: Path, corpus: str, task: str, share: float = 1.0) -> Table | None:
-    """Return the table of one task; None where no system has run.
+    """Return the table of one task; None if no system has been run.
 
     Raises:
         UserError: the corpus is not prepared, or a result is broken.
@@ -170,8 +169,7 @@ def tabulate(work: Path, results: Path, corpus: str, task: str, share: float = 1
                 seeds=tuple(job.seed for job in finished),
                 macro_f1={part: mean(sample) for part, sample in found.items()},
                 accuracy=float(found[corpus].values[:, 1].mean()),
-                # Machines differ in speed, and other work beside a run makes it dearer, never
-                # cheaper.
+                # Machines differ in speed, and other load only ever increases the cost of a run.
                 cost=min((one.cost for one in kept), key=lambda cost: cost.cpu_seconds),
                 lines=lines(peer),
             )
@@ -199,7 +197,7 @@ def _verdict(found: Estimate, p: float) -> str:
 
 
 def markdown(table: Table) -> str:
-    """Return a table with its pairs and what is missing, as Markdown."""
+    """Return a table with its pairs and the missing runs as Markdown."""
     parts = list(table.rows[0].macro_f1)
     heads = ["system", *(f"macro-F1, `{part}`" for part in parts), "accuracy", "seeds", "CPU s", "wall s", "peak GB", "lines"]
     given = "" if table.share == 1 else f", trained on {table.share:.3g} of it"
@@ -224,10 +222,10 @@ def markdown(table: Table) -> str:
 
 
 def replaced(page: str, tables: str) -> str:
-    """Return a page with ``tables`` between its two marks.
+    """Return the page with ``tables`` between its two marks.
 
     Raises:
-        UserError: it lacks them.
+        UserError: the page lacks a mark.
     """
     try:
         return between(page, BEGIN, END, tables)
@@ -245,7 +243,7 @@ def _written(value: Estimate, signed: bool = False) -> str:
 
 
 def main() -> int:
-    """Print the tables, or write them where that is asked for."""
+    """Print the tables, or write them to the given files."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, default=WORK, help="where run.py has prepared the corpora (default: .work beside this file)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where run.py keeps its results (default: .work/results)")

@@ -1,13 +1,13 @@
 """Whole articles: sentences per second of two bundles, such as one of model=article and one of
-model=network, through `haltung predict` and through POST /events.
+model=network, with `haltung predict` and with POST /events.
 
 .venv/bin/python benchmarks/serving/articles.py ARTICLE NETWORK             # 3 rounds
-.venv/bin/python benchmarks/serving/articles.py ARTICLE NETWORK --code SRC  # NETWORK by older code
+.venv/bin/python benchmarks/serving/articles.py ARTICLE NETWORK --code SRC  # NETWORK on older code
 
-The sides take turns. `predict` reads segments of whole articles of the embedded corpus; what it
-takes to start, as a file of one segment shows, is taken off. A bundle that reads articles gets
-article, position and headline, any other the context. /events gets 64 calls with an article of
-about 13 sentences, 32 at once. The last line is the same as JSON.
+The sides take turns. `predict` reads segments of whole articles of the embedded corpus; its startup
+time, measured with a file of one segment, is subtracted. Bundles that read articles receive
+article, position and headline, others the context. /events receives 64 requests with an article of
+about 13 sentences each, 32 concurrently. The last line is the same as JSON.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _rows(segments: Sequence[Segment], articles: bool) -> str:
 
 
 def _predict(bundle: Path, rows: str, scratch: Path, environment: dict[str, str]) -> float:
-    """Return the seconds that a file takes."""
+    """Return the seconds to predict a file."""
     file = scratch / "rows.jsonl"
     file.write_text(rows, encoding="utf-8")
     words = [sys.executable, "-m", "haltung", "predict", f"bundle={bundle}", f"input={file}", f"output={scratch / 'out.jsonl'}"]
@@ -59,7 +59,7 @@ def _predict(bundle: Path, rows: str, scratch: Path, environment: dict[str, str]
 
 
 async def _events(url: str, texts: Sequence[str]) -> float:
-    """Return sentences per second of all calls."""
+    """Return sentences per second over all requests."""
     parts = urlsplit(url)
     left, sentences = list(texts), 0
 
@@ -86,9 +86,9 @@ def main() -> None:
     parser.add_argument("--code", type=Path, help="source folder of the haltung that runs the second bundle, such as an older one")
     options = parser.parse_args()
     read = _read()
-    # Consecutive sentences of articles, so that all calls are of one size and differ.
+    # Consecutive sentences of articles, so that all requests have the same size but differ.
     texts = [" ".join(one.text for one in read[number * _SENTENCES : (number + 1) * _SENTENCES]) for number in range(_CALLS)]
-    # One bundle may stand on both sides.
+    # Both sides may use the same bundle.
     names = (f"1: {options.bundles[0]}", f"2: {options.bundles[1]}")
     rates: dict[str, dict[str, list[float]]] = {"predict": {}, "/events": {}}
     peaks: dict[str, int] = {}

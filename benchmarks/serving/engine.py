@@ -1,13 +1,13 @@
-"""The engine of a server without HTTP: memory and sentences per second of processor time, over
-batches of ever new sizes.
+"""Engine of the server without HTTP: memory and sentences per second of processor time, over
+batches of varying sizes.
 
 .venv/bin/python benchmarks/serving/engine.py                          # news_de, 150 batches
 .venv/bin/python benchmarks/serving/engine.py BUNDLE --runtime onnxruntime --batches 60 --seed 1
-PYTHONPATH=OLDER/src .venv/bin/python benchmarks/serving/engine.py     # the same by older code
+PYTHONPATH=OLDER/src .venv/bin/python benchmarks/serving/engine.py     # the same on older code
 
-A batch is of whole articles and of single sentences, in random order, with the sides of dyads. Its
-last line is the same as JSON. The memory at the end is also told after `malloc_trim`, which gives
-back what the C library holds and nobody uses: it is small where memory was not lost to that.
+A batch mixes whole articles and single sentences at random, with actors for dyads. The last line
+is the same as JSON. The final memory is also printed after `malloc_trim`, which releases unused
+memory held by the C library; the difference shows how much of the growth is due to that.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> None:
         units = list[Unit]()
         while sum(engine.size(one)[0] for one in units) < limits.batch and sum(engine.size(one)[1] for one in units) < limits.tokens:
             units += drawn.choice(whole if drawn.random() < 0.5 else single)
-            if drawn.random() < 0.1:  # nobody else has asked
+            if drawn.random() < 0.1:  # no further requests are waiting
                 break
         start = time.process_time()
         for _ in engine.groups(units):

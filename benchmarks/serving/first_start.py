@@ -1,9 +1,9 @@
-"""Measure the first and the next start of `haltung predict`, `events` and `serve` with `news_de`.
+"""Measure the first and second start of `haltung predict`, `events` and `serve` with `news_de`.
 
-.venv/bin/python benchmarks/serving/first_start.py                 # 3 times each, and once before
+.venv/bin/python benchmarks/serving/first_start.py                 # 3 times each, after a warm-up
 
-The first start finds an empty cache, so it builds the embedded encoder and rebuilds the model. A
-start ends with the first answer; processor seconds are those of the program and its children.
+The first start has an empty cache, so it builds the embedded encoder and rebuilds the model. A
+start ends with the first answer; processor seconds include child processes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COMMANDS = {
 
 
 class Start(NamedTuple):
-    """Seconds until the first answer: of the clock, and of the processor."""
+    """Wall and processor seconds until the first answer."""
 
     wall: float
     processor: float
@@ -63,7 +63,7 @@ def main() -> None:
         for command in COMMANDS:
             with tempfile.TemporaryDirectory() as scratch:
                 environment = {**os.environ, "HALTUNG_CACHE": str(Path(scratch, "cache"))}
-                # What the very first one reads from disk and compiles is not counted.
+                # Not counted, since it reads from disk and compiles what later ones find cached.
                 for which in ("first", "next") if number else ("uncounted",):
                     start = _started(command, Path(scratch), environment)
                     print(f"{command}, {which}: {start.wall:.1f} s, {start.processor:.1f} s", file=sys.stderr)

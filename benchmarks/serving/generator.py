@@ -2,9 +2,9 @@
 
 .venv/bin/python benchmarks/serving/generator.py URL BODIES CLIENTS SECONDS
 
-BODIES is a file as ``write`` makes it; every client begins at another one, and begins again after
-the last. HTTP on bare asyncio streams: a full client would take more processor time than some of
-the servers do.
+BODIES is a file written by ``write``; each client starts at a different body and wraps around after
+the last. HTTP is sent over plain asyncio streams, since a full client would take more processor
+time than some of the servers.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _HEAD = b"POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nCont
 
 
 def write(path: Path, bodies: Iterable[tuple[int, object]]) -> Path:
-    """Write bodies of requests, each with how many sentences it has."""
+    """Write the bodies of requests, each with its number of sentences."""
     path.write_text("".join(f"{json.dumps(one)}\n" for one in bodies), encoding="utf-8")
     return path
 
 
 async def post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, path: str, body: bytes) -> tuple[int, bytes]:
-    """Send a request on an open connection and return status and body of the answer."""
+    """Send a request on an open connection; return status and body of the answer."""
     writer.write(_HEAD % (path.encode(), host.encode(), len(body)) + body)
     head = await reader.readuntil(b"\r\n\r\n")
     lines = head.decode("latin-1").lower().split("\r\n")
@@ -36,7 +36,7 @@ async def post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host:
 
 
 async def load(url: str, path: Path, clients: int, seconds: float) -> dict[str, float]:
-    """Return requests, those of them that failed, both rates per second, p50 and p99 in ms."""
+    """Return counts of requests and failures, both rates per second, p50 and p99 in ms."""
     parts = urlsplit(url)
     host, port = str(parts.hostname), int(parts.port or 80)
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,9 +1,9 @@
-"""Hold a server up for SECONDS, as those do who mean no good; print what became of it as JSON.
+"""Attack a server for SECONDS with hostile clients; print how their connections ended as JSON.
 
 .venv/bin/python benchmarks/serving/hostile.py URL SECONDS
 
-There are EACH clients of a kind, which begin again a second after they were refused or hung up on.
-Those that have not been when the time is over count as held.
+There are EACH clients of each kind, which start again one second after their connection has ended.
+Connections that are still open when the time is over count as held.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ EACH = 4
 _PAUSE, _BETWEEN_BYTES, _BEFORE_LEAVING = 1.0, 0.5, 0.05
 _HEAD = b"POST /classify HTTP/1.1\r\nHost: x\r\n"
 # Above the limits of a body (2 MB) and of a text (100,000 characters); and more texts than a good
-# client sends, which should cost nobody more than the batch that runs.
+# client sends, which should delay others by no more than the running batch.
 _LARGE_BODY = b'{"text": "' + b"x" * 4_000_000 + b'"}'
 _LARGE_TEXT = b'{"text": "' + b"x" * 1_900_000 + b'"}'
 _CANCELLED = json.dumps({"segments": [{"text": "Die Regierung lehnt den Vorschlag ab."}] * 8}).encode()
@@ -43,7 +43,7 @@ async def _open(host: str, port: int) -> AsyncIterator[Streams]:
 
 
 def _drip(head: bytes, rest: bytes) -> Callable[[str, int], Awaitable[str]]:
-    """Return a client that sends a part at once, and the rest byte by byte until it is answered."""
+    """Return a client that sends ``head`` at once, and ``rest`` byte by byte until an answer."""
 
     async def client(host: str, port: int) -> str:
         async with _open(host, port) as (reader, writer):
@@ -94,7 +94,7 @@ async def _never_reads(host: str, port: int) -> str:
         connection.setblocking(False)
         await loop.sock_connect(connection, (host, port))
         await loop.sock_sendall(connection, b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
-        while True:  # one who does not read learns of the end by sending alone
+        while True:  # without reading, only sending reveals that the connection is closed
             await asyncio.sleep(_BETWEEN_BYTES)
             await loop.sock_sendall(connection, b"G")
 
@@ -114,7 +114,7 @@ KINDS: dict[str, Callable[[str, int], Awaitable[str]]] = {
 
 
 async def hold_up(url: str, seconds: float) -> dict[str, dict[str, int]]:
-    """Return how often which end came, by kind; SIGTERM ends it before the time."""
+    """Return the counts of each ending by kind of client; SIGTERM stops it early."""
     parts = urlsplit(url)
     host, port = str(parts.hostname), int(parts.port or 80)
     ends: dict[str, Counter[str]] = {kind: Counter() for kind in KINDS}
@@ -139,7 +139,7 @@ async def hold_up(url: str, seconds: float) -> dict[str, dict[str, int]]:
     for task in held:
         task.cancel()
     await asyncio.gather(*held, return_exceptions=True)
-    for task in ended:  # but for the last one by a mistake of this program: they go on for ever
+    for task in ended:  # these tasks never end, except for the last one or by an error of this program
         task.result()
     return {kind: dict(counts) for kind, counts in ends.items()}
 

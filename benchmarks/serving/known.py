@@ -1,6 +1,4 @@
-"""Requests whose answers are known: a server is asked for one after the other, with nothing else to
-do.
-"""
+"""Requests with known answers, which an otherwise idle server has given one by one."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from sides import Side
 from texts import articles, segments
 
 PATHS = ("/classify", "/article", "/events")
-# Number of texts, of requests made of them, and of sentences in articles, of this size each.
+# Number of texts, of requests made from them, of sentences in articles; range of article sizes.
 _TEXTS, _REQUESTS, _SENTENCES, _ARTICLE = 150, 200, 400, range(4, 11)
 
 
@@ -31,7 +29,7 @@ class Known:
 
 
 def difference(one: Any, other: Any) -> float:
-    """Return the largest difference of two numbers in JSON; infinite where other things differ."""
+    """Return the largest difference of numbers in two JSON values; inf if anything else differs."""
     match one, other:
         case dict(), dict() if one.keys() == other.keys():
             return max((difference(value, other[key]) for key, value in one.items()), default=0.0)
@@ -43,21 +41,21 @@ def difference(one: Any, other: Any) -> float:
 
 
 def _lines(answer: Any) -> Iterator[dict[str, float]]:
-    """Yield the probabilities of each text of an answer by task and label."""
+    """Yield the probabilities by label, for each text and task of an answer."""
     for text in answer.get("segments", [answer]):
         yield from text["probabilities"].values()
 
 
 def _clear(answer: Any, tolerance: float) -> bool:
-    """Say whether rounding can't make another label the likeliest."""
+    """Return whether rounding can't change which label is the most probable."""
     return all(first - second > 2 * tolerance for first, second in (sorted(line.values())[:-3:-1] for line in _lines(answer)))
 
 
 async def requests(side: Side, tolerance: float) -> list[Known]:
-    """Return requests of one to three texts, or an article, in any order.
+    """Return requests of one to three texts, or of an article, in random order.
 
-    All their answers can be told apart: no two texts have the same probabilities up to the
-    tolerance, nor is a label so close to the next one that rounding could swap them.
+    No two texts have the same probabilities within the tolerance, so that their answers can be
+    distinguished. In no answer could rounding swap the two most probable labels.
     """
     parts = urlsplit(side.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)

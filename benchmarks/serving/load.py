@@ -1,10 +1,10 @@
-"""Test a server with 64 clients for a minute; compare each answer with the bundle's own client.
+"""Load a server with 64 clients for a minute; compare each answer with that of the Python client.
 
 .venv/bin/python benchmarks/serving/load.py BUNDLE                         # 60 s, 64 clients
 .venv/bin/python benchmarks/serving/load.py BUNDLE --seconds 10 --clients 16
 
-It fails where a request is lost or fails, a client gets another client's answer, or memory grows
-by more than a tenth after the first third.
+It fails if a request is lost or fails, if a client receives another client's answer, or if peak
+memory exceeds that after the first third by more than a tenth.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from texts import segments
 
 from haltung.inference.client import Classifier
 
-# Number of different texts; the expected answers are computed before the load.
+# Number of distinct texts, whose expected answers are computed beforehand.
 _TEXTS = 192
 
-# Largest difference to the client's probabilities: by rounding, and by a reduced format.
+# Tolerated difference of probabilities: for rounding, and for a format of reduced precision.
 _TOLERANCE, _TOLERANCE_REDUCED = 1e-3, 0.1
 
 
 async def _load(
     side: Side, clients: int, seconds: float, expected: list[dict[str, dict[str, float]]], tolerance: float
 ) -> tuple[int, list[int]]:
-    """Return how many requests were answered, and the memory in MB once a second."""
+    """Return the number of requests answered, and the memory in MB at each second."""
     parts = urlsplit(side.url)
     texts = segments(_TEXTS)
     start = time.perf_counter()

@@ -1,7 +1,7 @@
-"""transformers' pipeline on a bundle's encoder, and what it reads of a sentence.
+"""transformers' pipeline with a bundle's encoder, and its input for a sentence.
 
-Its head is not trained, since transformers' architecture has one task and another pooling; the
-speed doesn't depend on its weights. Haltung predicts all tasks, which favours the pipeline.
+The head is untrained, since transformers' architecture has one task and different pooling; speed
+does not depend on its weights. Haltung predicts all tasks, which favours the pipeline.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, Pipeline, pipeline
 
-# Tokens of a sentence and its context.
+# Maximum number of tokens of a sentence and its context.
 MAX_LENGTH = 128
 _LABELS = 10
 
@@ -29,5 +29,5 @@ def built(bundle: Path) -> Pipeline:
 
 
 def pair(text: str, context: str) -> dict[str, str]:
-    """Return what the pipeline is given of a sentence: it stands behind its context."""
+    """Return the pipeline's input: the context, if any, followed by the sentence."""
     return {"text": context, "text_pair": text} if context else {"text": text}

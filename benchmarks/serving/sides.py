@@ -1,4 +1,4 @@
-"""Start the compared servers on one bundle, each in a process group."""
+"""Start the compared servers on one bundle, each in its own process group."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATIENCE = 300.0
 
 @dataclass(frozen=True)
 class Side:
-    """A running server: its name, where single texts go and where articles go, its process."""
+    """A running server: its name, its URLs for single texts and for articles, its process."""
 
     name: str
     url: str
@@ -37,13 +37,13 @@ def running(
     names: Sequence[str], bundle: Path | None, scratch: Path, arguments: Sequence[str] = (), environment: Mapping[str, str] = os.environ,
     prefix: Sequence[str] = (),
 ) -> Iterator[list[Side]]:  # fmt: skip
-    """Start the named servers one after the other, and stop them in the end.
+    """Start the named servers one by one, and stop them at the end of the block.
 
-    Of `mlflow models serve`, ``mlflow`` has the exported bundle as `haltung export` registers it
-    (its fp32 graph, without torch), ``mlflow-torch`` its weights as `haltung train` logs them, and
-    ``mlflow-pipeline`` transformers' pipeline (see ``pipe.py``) in MLflow's own flavour for it.
-    `haltung serve` gets arguments, environment, and the words before its command; it alone can do
-    without a bundle.
+    There are three models for `mlflow models serve`: ``mlflow`` is the exported bundle as
+    `haltung export` registers it (its fp32 graph, without torch), ``mlflow-torch`` its weights as
+    `haltung train` logs them, and ``mlflow-pipeline`` transformers' pipeline (see ``pipe.py``) in
+    MLflow's flavour for it. ``arguments`` and ``prefix`` apply to `haltung serve` only, which is
+    also the only one that works without a bundle.
     """
     with ExitStack() as stack:
         yield [stack.enter_context(_side(name, bundle, scratch, arguments, environment, prefix)) for name in names]
@@ -72,14 +72,14 @@ def _side(
         _wait(f"{address}{health}", process)
         yield Side(name, f"{address}{path}", f"{address}{articles}", process)
     finally:
-        # mlflow starts children, which are all in the session that was started for it.
+        # mlflow starts child processes, all of them in its session.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         process.wait()
 
 
 def _model(name: str, bundle: Path, path: Path) -> Path:
-    """Write an MLflow model of a bundle, and return its folder."""
+    """Write a bundle as an MLflow model, and return its folder."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow
 
@@ -105,7 +105,7 @@ def _model(name: str, bundle: Path, path: Path) -> Path:
 
 
 def memory(process: subprocess.Popen[bytes]) -> tuple[int, int]:
-    """Return the current and the highest resident memory of a process, in MB (Linux)."""
+    """Return the current and peak resident memory of a process, in MB (Linux)."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     values = {line.partition(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS", "VmHWM"))}
     return int(values["VmRSS"]) // 1024, int(values["VmHWM"]) // 1024
@@ -122,12 +122,12 @@ def resident(side: Side) -> float:
 
 
 def _processes(side: Side) -> Iterator[list[str]]:
-    """Yield what Linux says of each process of the session that was started for a side."""
+    """Yield the fields of /proc/PID/stat for each process in the session of a side."""
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                # After the name, which can contain blanks: state, parent, group, session, …; the
-                # 12th and 13th are user and system time, the 22nd is resident pages.
+                # Fields after the name, which may contain spaces: state, parent, group, session, …;
+                # the 12th and 13th are user and system time, the 22nd is resident pages.
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue  # the process has ended meanwhile

@@ -1,15 +1,15 @@
-"""Keep a server fully busy for minutes, for a while beside clients that mean no good; compare each
-answer with the known one, and watch its memory.
+"""Keep a server fully busy for minutes, partly beside hostile clients; compare each answer with the
+known one, and record memory.
 
 .venv/bin/python benchmarks/serving/soak.py                            # news_de, 10 minutes
 .venv/bin/python benchmarks/serving/soak.py BUNDLE --minutes 1 --clients 8 --json FILE
 .venv/bin/python benchmarks/serving/soak.py LINEAR --requests 1000000 --minutes 60 --paths /classify
 
-Good clients send one request after the other, of one to three texts or an article: for a quarter of
-the time, or of the requests, alone, for half beside those of ``hostile.py``, and for a quarter
-alone again. FILE is written once a minute, so that a run that is stopped leaves what it knew. It
-ends with 1 where an answer was lost, or was another than the one that the same server gave before,
-when it had nothing else to do. A refusal (429, 503, 504) is counted, and is no loss.
+Good clients send requests of one to three texts or an article, one at a time: alone for a quarter
+of the time (or of the requests), beside the clients of ``hostile.py`` for half of it, and alone
+again for a quarter. FILE is written every minute, so that an aborted run leaves its figures. The
+exit code is 1 if an answer was lost, if it differed from that of the same server when idle, or if
+a hostile client received a 500. Refusals (429, 503, 504) are counted, but are not losses.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ from measuring import Figure, machine, write
 
 _BESIDE = "beside hostile ones"
 PHASES = {"alone": 0.25, _BESIDE: 0.5, "alone again": 0.25}  # and their share of the time
-# What else is in a batch changes the last digits: by how much a probability may differ, as of any
-# two runtimes (haltung verify); and where weights have 8 bits of precision or fewer.
+# Tolerated difference of probabilities, whose last digits depend on the rest of the batch: that
+# of any two runtimes (haltung verify); and for weights with 8 bits of precision or fewer.
 _TOLERANCE, _TOLERANCE_REDUCED = 1e-3, 0.03
 _REFUSALS = (429, 503, 504)
-_PATIENCE = 60.0  # seconds; what is not answered then is lost
-_SAMPLED, _SAVED = 2.0, 60.0  # seconds between two looks at the memory, and between two writings
-_VARIANTS = 64  # of right answers to one request, by rounding, that are known by their bytes
+_PATIENCE = 60.0  # seconds until a request without an answer counts as lost
+_SAMPLED, _SAVED = 2.0, 60.0  # seconds between two samples of memory, and between two writes of the file
+_VARIANTS = 64  # maximum number of correct answers per request, equal up to rounding, that are cached as bytes
 _SETTLED = 0.2  # share of the time after which memory should be flat
 AIM_P99, AIM_GROWTH = 3.0, 0.02
 
 
 @dataclass
 class Phase:
-    """What good clients met: seconds by path, refusals by status, the largest difference between
-    numbers of the same; and the memory at the end in MB.
+    """Observations of good clients: seconds by path, refusals by status, the largest tolerated
+    difference of a number; and the server's memory at the end in MB.
     """
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -67,7 +67,7 @@ class Phase:
     megabytes: float = 0.0
 
     def counts(self) -> dict[str, int]:
-        """Return how many requests ended in which way."""
+        """Return the number of requests by outcome."""
         answered = sum(map(len, self.seconds.values())) - self.mixed
         refused = {f"refused, {status}": count for status, count in sorted(self.refused.items()) if count}
         return {"answered": answered, "lost": self.lost, "mixed": self.mixed, **refused}
@@ -75,25 +75,25 @@ class Phase:
 
 @dataclass
 class Found:
-    """What is known so far: phases, how hostile clients ended, the memory in MB after seconds."""
+    """Observations so far: phases, endings of hostile clients, (seconds, MB) samples of memory."""
 
     phases: dict[str, Phase] = field(default_factory=dict)
     ends: dict[str, dict[str, int]] = field(default_factory=dict)
     samples: list[tuple[float, float]] = field(default_factory=list)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Return how many requests of each phase ended in which way."""
+        """Return the number of requests by phase and outcome."""
         return {name: phase.counts() for name, phase in self.phases.items()}
 
 
 def percentile(seconds: Sequence[float], share: float) -> float:
-    """Return in ms what this share of the times did not exceed; NaN of none."""
+    """Return a percentile in ms, for a share between 0 and 1; NaN for an empty sequence."""
     ordered = sorted(seconds)
     return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
 
 
 async def _good(side: Side, known: Sequence[Known], clients: int, seconds: float, most: float, tolerance: float, phase: Phase) -> None:
-    """Send from all clients for a while, or so many requests, and check each answer."""
+    """Send from all clients until ``seconds`` or ``most`` requests are reached; check answers."""
     parts, end, right = urlsplit(side.url), time.perf_counter() + seconds, defaultdict[int, set[bytes]](set)
 
     async def client(turn: int) -> None:
@@ -108,7 +108,7 @@ async def _good(side: Side, known: Sequence[Known], clients: int, seconds: float
                 status, content, streams = 0, b"", None
             if status == 200:
                 phase.seconds[one.path].append(time.perf_counter() - sent)
-                if content in right[id(one)]:  # the same bytes were compared before
+                if content in right[id(one)]:  # an answer with the same bytes was checked before
                     continue
                 differs = difference(one.answer, json.loads(content))
                 phase.mixed += differs > tolerance
@@ -136,7 +136,7 @@ async def _soak(
     found: Found,
     save: Callable[[], object],
 ) -> None:
-    """Go through all phases; ``save`` is called once a minute."""
+    """Run all phases; call ``save`` once a minute."""
     start = time.perf_counter()
 
     async def watch() -> None:
@@ -152,7 +152,7 @@ async def _soak(
     watching = asyncio.create_task(watch())
     for name, share in PHASES.items():
         words = [sys.executable, str(Path(__file__).with_name("hostile.py")), side.url, str(share * seconds)]
-        # A process of its own, so that good clients are not slower for what it does.
+        # In a separate process, so that it does not slow down the good clients.
         hostile = subprocess.Popen(words, stdout=subprocess.PIPE, text=True) if name == _BESIDE else None
         phase = found.phases[name] = Phase()
         await _good(side, known, clients, share * seconds, share * most, tolerance, phase)
@@ -164,7 +164,7 @@ async def _soak(
 
 
 def _figures(phases: dict[str, Phase]) -> dict[str, Figure]:
-    """Return p50 and p99 of each phase, and how many times as long they are beside hostile ones."""
+    """Return p50 and p99 of each phase, and their ratio beside hostile clients to alone."""
     figures: dict[str, Figure] = {}
     asked = [path for path in PATHS if all(phase.seconds[path] for phase in phases.values())]
     for title, paths in {"all": asked, **{path: [path] for path in asked}}.items():
@@ -177,7 +177,7 @@ def _figures(phases: dict[str, Phase]) -> dict[str, Figure]:
 
 
 def _show(phases: dict[str, Phase], figures: dict[str, Figure], ends: dict[str, dict[str, int]]) -> None:
-    """Print what good clients met, and what became of the hostile ones."""
+    """Print the observations of good clients, and the endings of hostile ones."""
     table, columns = Table("good clients", *phases, "ratio"), (*phases, "ratio")
     for title in dict.fromkeys(name.rpartition(", ")[0] for name in figures):
         some = [figures.get(f"{title}, {column}") for column in columns]

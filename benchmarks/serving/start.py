@@ -1,4 +1,4 @@
-"""Measure `haltung serve` until its first answer: seconds, processor seconds and memory.
+"""Measure `haltung serve` up to its first answer: wall and processor seconds, and memory.
 
 .venv/bin/python benchmarks/serving/start.py BUNDLE                # 3 starts
 """
@@ -28,7 +28,7 @@ def _started(bundle: Path, arguments: list[str]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Start, send one request, stop; print the medians."""
+    """Start, send one request and stop, repeatedly; print the medians."""
     parser = argparse.ArgumentParser()
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--starts", type=int, default=3)

@@ -1,4 +1,4 @@
-"""Texts that benchmarks read: sentences of the embedded corpus, and whole articles of any."""
+"""Texts for benchmarks: sentences of the embedded corpus, and whole articles of any corpus."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from haltung.records import Segment, in_context
 
 
 def segments(count: int, seed: int = 0) -> list[dict[str, str]]:
-    """Return ``count`` segments ``{"text", "context"}``, which repeat only after all are drawn."""
+    """Return ``count`` rows ``{"text", "context"}``, which repeat only after all are drawn."""
     rows = [{"text": segment.text, "context": segment.context} for segment in _read("diplomacy")]
     random.Random(seed).shuffle(rows)
     return [rows[index % len(rows)] for index in range(count)]
 
 
 def articles(corpus: str, sentences: int, seed: int = 0) -> list[list[Segment]]:
-    """Return whole articles of a corpus with so many sentences together at least, or all."""
+    """Return random whole articles with at least ``sentences`` in total, or all articles."""
     found: dict[str, list[Segment]] = {}
     for segment in _read(corpus):
         found.setdefault(segment.group, []).append(segment)
@@ -30,6 +30,6 @@ def articles(corpus: str, sentences: int, seed: int = 0) -> list[list[Segment]]:
 
 
 def _read(corpus: str) -> Sequence[Segment]:
-    """Return segments with the context that models are trained with."""
+    """Return the segments of a corpus with the context that models are trained with."""
     config = plain(compose("prepare", [f"corpus={corpus}"]))["corpus"]
     return in_context(make(config["reader"], "corpus.reader").read(scheme_of(config["labels"])).segments)

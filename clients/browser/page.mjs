@@ -1,4 +1,4 @@
-/** The page: the bundle named by `?bundle=ADDRESS` (by default `bundle/` beside the page) runs here, in WebAssembly; `&format=` names a format. */
+/** The page: runs the bundle named by `?bundle=ADDRESS` (by default `bundle/` beside the page) in WebAssembly; `&format=` names a format. */
 
 import { load } from "../javascript/browser.mjs";
 
@@ -6,7 +6,7 @@ const form = document.querySelector("form");
 const output = document.querySelector("output");
 const wished = new URLSearchParams(location.search);
 
-/** Say what a failure is, and do what `task` does otherwise. */
+/** Show the result of `task`, or the message of its error. */
 async function told(task) {
   try {
     output.value = await task();
@@ -40,7 +40,7 @@ async function classify(classifier) {
   const table = document.querySelector("#answer");
   table.replaceChildren();
   predictions.forEach((prediction, place) => {
-    // Of a single text the first three labels, of each sentence of an article the first.
+    // Show the top three labels of a single text, and the top label of each sentence of an article.
     if (whole) table.insertRow().append(Object.assign(document.createElement("th"), { colSpan: 4, textContent: segments[place].text }));
     for (const [task, values] of Object.entries(prediction.probabilities)) {
       for (const [label, value] of Object.entries(values).sort((a, b) => b[1] - a[1]).slice(0, whole ? 1 : 3)) {
@@ -53,10 +53,10 @@ async function classify(classifier) {
   return `${(performance.now() - began).toFixed(0)} ms`;
 }
 
-// A full stop after these ends no sentence: "am 3. Oktober", "z. B.", "Dr. Meier".
+// A full stop after these does not end a sentence: "am 3. Oktober", "z. B.", "Dr. Meier".
 const ABBREVIATED = /(?:^|[\s(„»])(?:\d{1,2}|\p{L}|Abs|Art|bzw|ca|Dr|evtl|ggf|Mio|Mrd|Nr|Prof|sog|St|vgl)\.\s*$/u;
 
-/** The sentences of a text, nearly: each line is cut where the browser sees an end. A text without any is one sentence. */
+/** Approximate the sentences of a text: split each line where the browser finds a boundary. A blank text is one sentence. */
 function sentences(text) {
   const out = [];
   for (const line of text.split("\n")) {

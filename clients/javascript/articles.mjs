@@ -1,20 +1,20 @@
 /**
- * From texts to what a graph reads that labels whole articles: each sentence once, beside its neighbours. See
+ * Inputs of a graph that labels whole articles: each sentence once, together with its neighbours. See
  * docs/bundle.md, "From articles to packed sentences".
  *
  * @typedef {import("./segments.mjs").Part} Part
  * @typedef {import("./inputs.mjs").Row} Row
- * @typedef {{sentences: Part[], rows: (number | null)[]}} Unit sentences that are read together, in order, and the number of the segment
- *   that each is; null for a headline or a context, which is not labelled
+ * @typedef {{sentences: Part[], rows: (number | null)[]}} Unit sentences that are read together, in order, each with the number of its
+ *   segment; null for a headline or a context, which is not labelled
  */
 
 import { BATCH, table, tokens } from "./inputs.mjs";
 import { stripped } from "./segments.mjs";
 
-// Of a place in the table of articles: nothing there, a headline or context, a sentence to label.
+// Kinds of cells in the table of articles: empty, a headline or context, a sentence to label.
 const [NOTHING, BEFORE, LABELLED] = [-1, 0, 1];
 
-/** Articles as sentences packed one behind the other. @type {import("./inputs.mjs").Input} */
+/** Articles as packed sentences. @type {import("./inputs.mjs").Input} */
 export const articles = async (means, given, [view]) => {
   const encode = await tokens(means, given);
   return function* (parts) {
@@ -31,8 +31,8 @@ export const articles = async (means, given, [view]) => {
 };
 
 /**
- * What is read together: the segments of an article by their position, below the headline of the first one given. One without a position is
- * read by itself, behind its context. What has more than `window` segments is cut into parts, each below the headline.
+ * Group what is read together: the segments of an article by position, after the headline of the first one given. A segment without article
+ * or position is read alone, after its context. Articles of more than `window` segments are split, and each part follows the headline.
  *
  * @param {Part[]} parts
  * @param {number} window
@@ -63,7 +63,7 @@ function* cut(parts, rows, before, window) {
   }
 }
 
-/** The units in batches, none torn apart, those of like length together. @template {Unit & {tokens: Row[]}} T @param {T[]} every */
+/** Yield batches of whole units of similar length. @template {Unit & {tokens: Row[]}} T @param {T[]} every */
 function* batches(every) {
   /** @type {T[]} */
   let batch = [];
@@ -81,8 +81,8 @@ function* batches(every) {
 }
 
 /**
- * The sentences one behind the other, so that little is padding: by first fit, the longest first, each token with its position in its
- * sentence and the sentence's number.
+ * Pack sentences into rows with little padding: first fit, longest first. Each token has its position in its sentence and the number of
+ * the sentence.
  *
  * @param {Row[]} sentences
  * @param {{packed_width: number, first_position: number, pad: number}} given what `haltung.json` says of the input

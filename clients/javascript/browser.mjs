@@ -1,4 +1,4 @@
-/** The classifier in a page: onnxruntime-web (WebAssembly), files over HTTP from wherever the page's server has them. */
+/** The classifier in a page: onnxruntime-web (WebAssembly), files over HTTP. */
 
 import { Tokenizer } from "@huggingface/tokenizers";
 import * as runtime from "onnxruntime-web/wasm";
@@ -11,8 +11,8 @@ export { BundleError, Classifier } from "./haltung.mjs";
  * Read a bundle.
  *
  * @param {string | URL} folder the address of the bundle
- * @param {{format?: string, wasm?: string | URL}} [options] the graph's format (by default fp16 where the bundle has it, which is half the
- *   size, else fp32), and the address of onnxruntime-web's `dist/`, ending with a slash, unless a bundler knows it
+ * @param {{format?: string, wasm?: string | URL}} [options] the graph's format (by default fp16, half the size, if the bundle has it,
+ *   else fp32), and the address of onnxruntime-web's `dist/`, ending with a slash, unless a bundler resolves it
  */
 export async function load(folder, { format, wasm } = {}) {
   if (wasm !== undefined) runtime.env.wasm.wasmPaths = new URL(wasm, document.baseURI).href;
@@ -26,7 +26,7 @@ export async function load(folder, { format, wasm } = {}) {
   return Classifier.load({ read, runtime, Tokenizer }, chosen);
 }
 
-/** What formats there are; none where there is no bundle, which `load` then says. @param {(name: string) => Promise<Uint8Array>} read */
+/** Return the formats of the bundle; none if it can't be read, which `load` then reports. @param {(name: string) => Promise<Uint8Array>} read */
 async function formats(read) {
   try {
     return JSON.parse(new TextDecoder().decode(await read("haltung.json"))).formats ?? {};

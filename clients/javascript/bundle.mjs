@@ -1,18 +1,18 @@
 /**
- * The files of a bundle, and what is said where one is wrong.
+ * The files of a bundle, and the errors if one is wrong.
  *
  * @typedef {{read: (name: string) => Promise<Uint8Array>, runtime: any, Tokenizer: any, session?: object}} Means
  */
 
-/** The format of a bundle that this client reads. */
+/** The version of the bundle format that this client reads. */
 export const FORMAT = 1;
 
-/** A mistake that the caller can mend: its message is one sentence that says what was found and what to do. */
+/** An error that the caller can fix: its message is one sentence with what was found and what to do. */
 export class BundleError extends Error {
   name = "BundleError";
 }
 
-/** What `haltung.json` says. @param {Means} means */
+/** Return the content of `haltung.json`. @param {Means} means */
 export async function described(means) {
   const description = await readJson(means, "haltung.json");
   if (description?.format !== FORMAT) {

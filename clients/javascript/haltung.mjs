@@ -1,8 +1,8 @@
 /**
  * The exported classifier for JavaScript: texts in, calibrated probabilities out, in Node and in the browser.
  *
- * It reads the folder that `haltung export` has written (its contract is docs/bundle.md). The libraries are passed in: `node.mjs` and
- * `browser.mjs` do that, and know how files are read there.
+ * It reads a folder written by `haltung export` (specified in docs/bundle.md). The libraries are passed in by `node.mjs` and `browser.mjs`,
+ * together with a function that reads files there.
  *
  * @typedef {import("./bundle.mjs").Means} Means the libraries, and how a file of the bundle is read
  * @typedef {import("./segments.mjs").Segment} Segment
@@ -18,13 +18,13 @@ import { partsOf, pieces } from "./segments.mjs";
 
 export { BundleError, FORMAT } from "./bundle.mjs";
 
-/** A client has to agree with golden.jsonl within this. */
+/** Tolerated difference from golden.jsonl. */
 export const LIMIT = 1e-3;
 
-// A label of a multi-label task is predicted from this probability on.
+// Minimum probability at which a label of a multi-label task is predicted.
 const MULTI_THRESHOLD = 0.5;
 
-/** What makes the graph's inputs, by the kind of input that the bundle names. @type {Record<string, import("./inputs.mjs").Input>} */
+/** Functions that make the graph's inputs, by the kind of input that the bundle names. @type {Record<string, import("./inputs.mjs").Input>} */
 const INPUTS = { tokens: rowwise(tokens), ngrams: rowwise(ngrams), articles };
 
 /** An exported bundle, ready to label. */
@@ -38,7 +38,7 @@ export class Classifier {
    */
   static async load(means, format = "fp32") {
     const description = await described(means);
-    // What is meant for another runtime is no format for this client.
+    // Formats for other runtimes are not available to this client.
     const has = Object.keys(description.formats).filter((name) => (description.formats[name].runtime ?? "onnxruntime") === "onnxruntime");
     if (!has.includes(format)) {
       const why = description.refused?.[format] ? ` (refused at the export: ${description.refused[format]})` : "";
@@ -74,7 +74,7 @@ export class Classifier {
   }
 
   /**
-   * Each task's calibrated probabilities, a row for each segment, in order.
+   * Return each task's calibrated probabilities, one row per segment, in order.
    *
    * @param {Segment[]} segments
    * @returns {Promise<Record<string, Float32Array[]>>}
@@ -87,21 +87,21 @@ export class Classifier {
   }
 
   /**
-   * A prediction for each segment, as `POST /classify` answers it.
+   * Return a prediction per segment, in the format of `POST /classify`.
    *
-   * @param {Segment[]} segments texts, or objects with `text` and perhaps `context`, `target` and `id`, and where whole articles are read
-   *   `article`, `position` and `headline`
-   * @param {{abstain?: number}} [options] a precision wished for; `abstained` then names the tasks that are not sure enough of their label
+   * @param {Segment[]} segments texts, or objects with `text` and optionally `context`, `target` and `id`; bundles that read whole
+   *   articles also take `article`, `position` and `headline`
+   * @param {{abstain?: number}} [options] the desired precision; `abstained` then names the tasks whose label is not certain enough
    * @returns {Promise<Prediction[]>}
    */
   async classify(segments, { abstain } = {}) {
-    if (abstain !== undefined) this.thresholds(abstain); // so that a wrong one is told before the work
+    if (abstain !== undefined) this.thresholds(abstain); // report a wrong value before computing
     const found = await this.probabilities(segments);
     return segments.map((segment, row) => this.#prediction(segment, found, row, abstain));
   }
 
   /**
-   * The least highest probability with which each single-label task reaches a precision; null where it never does.
+   * Return, for each single-label task, the minimum top probability that reaches a precision; null if none does.
    *
    * @param {number} precision
    * @returns {Record<string, number | null>}
@@ -124,8 +124,8 @@ export class Classifier {
   /**
    * Replay `golden.jsonl`.
    *
-   * @returns {Promise<{inputs: number, largest: number, differing: number, agrees: boolean}>} the largest difference of a probability from
-   *   that of the trained model, and how many labels differ
+   * @returns {Promise<{inputs: number, largest: number, differing: number, agrees: boolean}>} the largest difference from a probability of
+   *   the trained model, and the number of labels that differ
    */
   async verify() {
     const lines = new TextDecoder().decode(await read(this.means, "golden.jsonl")).split("\n");
@@ -139,7 +139,7 @@ export class Classifier {
       for (const task of Object.keys(this.tasks)) {
         differing += Number(JSON.stringify(said[task]) !== JSON.stringify(row.labels[task]));
         for (const [label, value] of Object.entries(row.probabilities[task])) {
-          largest = Math.max(largest, Math.abs(said.probabilities[task][label] - Number(value))); // NaN where one is
+          largest = Math.max(largest, Math.abs(said.probabilities[task][label] - Number(value))); // NaN if either is
         }
       }
     });

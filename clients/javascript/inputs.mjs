@@ -1,28 +1,28 @@
 /**
- * From texts to what a graph reads that labels each text by itself: token ids, or the numbers of n-grams.
+ * Inputs of a graph that labels each text separately: token ids, or the indices of n-grams.
  *
  * @typedef {import("./bundle.mjs").Means} Means
  * @typedef {import("./segments.mjs").Part} Part
- * @typedef {Record<string, number[]>} Row what is read of one segment in one view: columns by name, all of one length
+ * @typedef {Record<string, number[]>} Row input of one segment in one view: columns by name, all of the same length
  * @typedef {(view: string, part: Part) => Row} Encode
  * @typedef {{type: "int64" | "float32", data: BigInt64Array | Float32Array, dims: number[]}} Table
- * @typedef {{rows: (number | null)[], feeds: Record<string, Table>}} Batch what goes through the graph at once, its inputs by name, and
- *   the number of the segment that each row of its answers is for; null where it is for none
- * @typedef {(means: Means, given: any, views: string[]) => Promise<(parts: Part[]) => Iterable<Batch>>} Input from what `haltung.json`
- *   says of the input, and what the passes of the encoder read
+ * @typedef {{rows: (number | null)[], feeds: Record<string, Table>}} Batch one run of the graph: its inputs by name, and the number of
+ *   the segment for each row of its outputs, or null if there is none
+ * @typedef {(means: Means, given: any, views: string[]) => Promise<(parts: Part[]) => Iterable<Batch>>} Input made from the description of
+ *   the input in `haltung.json` and what each pass of the encoder reads
  */
 
 import { readJson } from "./bundle.mjs";
 import { pieces } from "./segments.mjs";
 import { tokenizer } from "./tokenizer.mjs";
 
-/** So many tokens, padding included, go through the graph at once. */
+/** Maximum number of tokens per run of the graph, including padding. */
 export const BATCH = 4096;
 
-// Fewer tokens of context than this say nothing.
+// Minimum number of context tokens to be useful.
 const LEAST_PAIR = 4;
 
-/** Each text as a row of its own. @param {(means: Means, given: any) => Promise<Encode>} make @returns {Input} */
+/** Each text as a separate row. @param {(means: Means, given: any) => Promise<Encode>} make @returns {Input} */
 export const rowwise = (make) => async (means, given, views) => {
   const encode = await make(means, given);
   return function* (parts) {
@@ -46,13 +46,13 @@ export const rowwise = (make) => async (means, given, views) => {
 /** @param {Row} row */
 const length = (row) => Object.values(row)[0].length;
 
-/** The rows in batches of like length, the longest first, so that padding costs little. @param {number[]} lengths */
+/** Yield batches of rows of similar length, longest first, to reduce padding. @param {number[]} lengths */
 function* batches(lengths) {
   const rows = [...lengths.keys()].sort((a, b) => lengths[b] - lengths[a]);
   while (rows.length) yield rows.splice(0, Math.max(1, Math.floor(BATCH / Math.max(1, lengths[rows[0]]))));
 }
 
-/** Rows of numbers, filled up on the right to the longest. @param {number[][]} rows @param {number} fill @returns {Table} */
+/** Rows of numbers, padded on the right to the longest. @param {number[][]} rows @param {number} fill @returns {Table} */
 export function table(rows, fill, real = false) {
   const width = rows.reduce((most, row) => Math.max(most, row.length), 1);
   const dims = [rows.length, width];
@@ -67,7 +67,7 @@ export function table(rows, fill, real = false) {
 }
 
 /**
- * From texts to token ids, as the encoder was trained: see docs/bundle.md, "From a text to ids".
+ * Encode texts as token ids, as in training: see docs/bundle.md, "From a text to ids".
  *
  * @param {Means} means
  * @param {any} given what `haltung.json` says of the input
@@ -87,7 +87,7 @@ export async function tokens(means, given) {
     );
     const text = ids(part.text);
     const room = longest - pair.flat().length;
-    // A text that fills the input by itself is read without its context: a few scraps of it would cost the text its end.
+    // A text that fills the input is read without context: a few tokens of context would truncate the text.
     if (!target.length && (!context.length || room - text.length < LEAST_PAIR)) {
       const whole = prefix ? ids(prefix + part.text) : text;
       return assembled([single[0], whole.slice(0, longest - single.flat().length), single[1]], "single", 1);
@@ -100,7 +100,7 @@ export async function tokens(means, given) {
 }
 
 /**
- * From texts to the numbers of n-grams, as scikit-learn's vectorizers cut them: see docs/bundle.md, "From a text to n-grams".
+ * Encode texts as the indices of n-grams, extracted as by scikit-learn's vectorizers: see docs/bundle.md, "From a text to n-grams".
  *
  * @param {Means} means
  * @param {any} given what `haltung.json` says of the input

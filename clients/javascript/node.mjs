@@ -12,11 +12,11 @@ export { BundleError, Classifier } from "./haltung.mjs";
 /**
  * Read a bundle.
  *
- * @param {string} folder that `haltung export` has written
- * @param {{format?: string, threads?: number}} [options] of the graph: fp32 by default, and as many threads as there are cores
+ * @param {string} folder written by `haltung export`
+ * @param {{format?: string, threads?: number}} [options] of the graph: by default fp32, and one thread per core
  */
 export async function load(folder, { format = "fp32", threads } = {}) {
-  // Read when the library is loaded, which otherwise reports its use to Microsoft.
+  // The library reads this when it is loaded; without it, it reports its use to Microsoft.
   process.env.ORT_DISABLE_TELEMETRY ??= "1";
   const runtime = await import("onnxruntime-node");
   const session = threads === undefined ? {} : { intraOpNumThreads: threads };

@@ -1,4 +1,4 @@
-/** `node replay.mjs DIR [FORMAT]`: replays the bundle's golden.jsonl; exit code 1 where a probability is off by more than 1e-3. */
+/** `node replay.mjs DIR [FORMAT]`: replays the bundle's golden.jsonl; exit code 1 if a probability differs by more than 1e-3. */
 
 import { BundleError, load } from "./node.mjs";
 

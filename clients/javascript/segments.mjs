@@ -1,5 +1,5 @@
 /**
- * What a caller gives, checked: texts, and what stands around them.
+ * Validation of segments: texts and their surroundings.
  *
  * @typedef {string | {text: string, context?: string | null, target?: string | null, id?: unknown, article?: string | null,
  *   position?: number | null, headline?: string | null}} Segment
@@ -8,13 +8,13 @@
 
 import { BundleError } from "./bundle.mjs";
 
-// What Python's str.strip takes away, which training has asked whether a text is blank; JavaScript's trim differs in U+0085 and U+FEFF.
+// White space of Python's str.strip, by which training decides whether a text is blank; JavaScript's trim differs in U+0085 and U+FEFF.
 const BLANKS = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/;
 
-/** The words of a text, as Python's str.split finds them; a blank text has none. @param {string} text */
+/** Return the words of a text as Python's str.split does; none for a blank text. @param {string} text */
 export const pieces = (text) => text.split(BLANKS).filter((piece) => piece);
 
-/** A text without the blanks at its edges, as Python's str.strip. @param {string} text */
+/** Return a text without leading and trailing white space, as Python's str.strip does. @param {string} text */
 export function stripped(text) {
   const found = pieces(text);
   const last = found.at(-1) ?? "";
@@ -22,10 +22,10 @@ export function stripped(text) {
 }
 
 /**
- * What each segment says, with U+FFFD for each half of a character.
+ * Return the parts of each segment, with U+FFFD for each unpaired surrogate.
  *
  * @param {Segment[]} segments
- * @param {boolean} whole whether its place in an article counts; otherwise that is passed over
+ * @param {boolean} whole whether its place in an article is used; otherwise it is ignored
  * @returns {Part[]}
  */
 export function partsOf(segments, whole) {

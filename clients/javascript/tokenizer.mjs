@@ -1,16 +1,16 @@
 /**
- * A `tokenizer.json`, spelled so that the JavaScript library `@huggingface/tokenizers` reads a text as the Rust library does.
+ * Rewrites a `tokenizer.json` so that the JavaScript library `@huggingface/tokenizers` gives the same tokens as the Rust library.
  *
- * The two differ in these places (version 0.2.0 against Rust's 0.23); each is put in other words that mean the same to both:
+ * The two differ as follows (version 0.2.0 and Rust's 0.23); each case is replaced by an equivalent that both handle alike:
  *
- * - `Nmt` is unknown to the JavaScript library: it becomes the two replacements that it stands for.
- * - `Strip` takes JavaScript's idea of white space (with U+FEFF, without U+0085), Rust takes Unicode's: it becomes a replacement.
- * - `Metaspace` does not cut a text into words there: a cut before each `▁` is added. It also makes long texts several times as fast.
- * - `BertPreTokenizer` takes JavaScript's white space as well: it becomes a cut at Unicode's white space, and one around each sign.
- * - `BertNormalizer` knows no character outside the first 65,536 and lowers a final Σ otherwise: it becomes replacements.
+ * - `Nmt` is unknown to the JavaScript library: it becomes the two replacements that it consists of.
+ * - `Strip` uses JavaScript's white space (with U+FEFF, without U+0085), Rust uses Unicode's: it becomes a replacement.
+ * - `Metaspace` does not split a text into words there: a split before each `▁` is added, which also makes long texts several times faster.
+ * - `BertPreTokenizer` uses JavaScript's white space too: it becomes a split at Unicode's white space and one around each punctuation mark.
+ * - `BertNormalizer` handles only characters up to U+FFFF and lowercases a final Σ differently: it becomes replacements.
  *
- * What stays different: characters that came to Unicode lately, which the engine may know and the Rust library not. For `NFKC` those are 61
- * since version 14; a `BertPreTokenizer` knows the punctuation of version 8 only, so that later signs of rare scripts are letters to it.
+ * What remains different: recent Unicode characters, which the engine may know but not the Rust library. For `NFKC` there are 61 since
+ * version 14; `BertPreTokenizer` knows the punctuation of version 8 only, so it treats later signs of rare scripts as letters.
  */
 
 const WHITE = "\\p{White_Space}";
@@ -25,7 +25,7 @@ const cut = (regex, behavior) => ({ type: "Split", pattern: { Regex: regex }, be
 /** @param {any[]} normalizers */
 const sequence = (normalizers) => ({ type: "Sequence", normalizers });
 
-/** What the library is given in place of a normalizer. @type {Record<string, (given: any) => any>} */
+/** Replacements of normalizers by type. @type {Record<string, (given: any) => any>} */
 const NORMALIZERS = {
   Sequence: (given) => sequence(given.normalizers.map(normalizer)),
   Nmt: () =>
@@ -33,7 +33,7 @@ const NORMALIZERS = {
       replace("[\\x01-\\x08\\x0B\\x0E-\\x1F\\x7F\\x8F\\x9F]", ""),
       replace("[\\t\\n\\f\\r\\u1680\\u200B-\\u200F\\u2028\\u2029\\u2581\\uFEFF\\uFFFD]", " "),
     ]),
-  // `^` and `$` would be a line's; a run of spaces is looked at once only, however long it is.
+  // `^` and `$` would match at lines; each run of spaces is scanned only once, however long it is.
   Strip: (given) =>
     sequence([
       ...(given.strip_left ? [replace(`(?<![\\s\\S])${WHITE}+`, "")] : []),
@@ -50,7 +50,7 @@ const NORMALIZERS = {
     ]),
 };
 
-/** The same for what cuts a text into words. @type {Record<string, (given: any) => any>} */
+/** Replacements of pre-tokenizers by type. @type {Record<string, (given: any) => any>} */
 const PRE_TOKENIZERS = {
   Sequence: (given) => ({ ...given, pretokenizers: given.pretokenizers.map(preTokenizer) }),
   Metaspace: (given) =>
@@ -68,11 +68,11 @@ const normalizer = (given) => NORMALIZERS[given?.type]?.(given) ?? given;
 const preTokenizer = (given) => PRE_TOKENIZERS[given?.type]?.(given) ?? given;
 
 /**
- * Make the library's tokenizer of a parsed `tokenizer.json`.
+ * Build the library's tokenizer from a parsed `tokenizer.json`.
  *
  * @param {any} Tokenizer the class of `@huggingface/tokenizers`
  * @param {any} given the parsed file
- * @returns {(text: string) => number[]} from a text to its ids, without special tokens
+ * @returns {(text: string) => number[]} returns the ids of a text, without special tokens
  */
 export function tokenizer(Tokenizer, given) {
   const library = new Tokenizer({ ...given, normalizer: normalizer(given.normalizer), pre_tokenizer: preTokenizer(given.pre_tokenizer) }, {});
