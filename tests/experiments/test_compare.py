@@ -59,6 +59,21 @@ def test_runs_of_two_recipes_are_not_joined(home: Path) -> None:
         read(store_in(home), ["one-1+one-1", "one-2"])
 
 
+def test_each_seed_may_have_an_adapted_encoder_of_its_own(home: Path) -> None:
+    """Their folders differ in the seed alone; with another name or key they are two recipes."""
+    for name, seed, folder in (
+        ("a", 1, "long-1-0a1b2c3d"),
+        ("a", 2, "long-2-0a1b2c3d"),
+        ("b", 1, "long-1-ffffffff"),
+        ("c", 1, "short-1-0a1b2c3d"),
+    ):
+        evaluated(home, f"{name}-{seed}", seed=seed, config={**CONFIG, "encoder": {"path": f"experiments/runs/{folder}/encoder"}})
+    assert [system.name for system in read(store_in(home), ["a-1+a-2", "b-1"])] == ["a", "b-1"]
+    for other in ("b-1", "c-1"):
+        with pytest.raises(UserError, match=r"differ in encoder.path"):
+            read(store_in(home), [f"a-2+{other}", "a-1"])
+
+
 def test_a_run_of_the_version_before_is_joined_with_one_of_today(home: Path) -> None:
     """Old paths of classes in its config don't matter; a different value still does."""
     today = yaml.safe_load(yaml.safe_dump(OLD_CONFIG).replace("haltung.model.spec", "haltung.models.spec"))

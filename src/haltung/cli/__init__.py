@@ -110,9 +110,8 @@ def _candidates(line: str) -> list[str]:
 def _set_up_libraries(command: Sequence[str]) -> None:
     """Silence libraries and set their threads before their import; keep the user's settings."""
     # In huge pages, adapt's batches of one size fragment the memory: from 2.5 GB to 14 in 70 steps.
-    settings = resources.thread_settings(huge_pages=list(command) != ["adapt"])
     for name, value in {
         "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1",
-        "MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1", **settings,
+        "MLFLOW_DISABLE_TELEMETRY": "true", "ORT_DISABLE_TELEMETRY": "1", **resources.thread_settings(list(command) != ["adapt"]),
     }.items():  # fmt: skip
         os.environ.setdefault(name, value)

@@ -23,6 +23,7 @@ from haltung.tracking.models import ModelVersion, exported_version, set_alias, v
 FOLDS = "folds"  # the split name of a cross-validation's joined out-of-fold predictions
 # Config keys of a recipe, and corpus keys that the digest covers or (the last) without effect.
 _RECIPE = ("encoder", "model", "training", "corpus")
+_SEED = re.compile(r"-\d+(?=-[0-9a-f]{8}/encoder/?$)")  # in the path of an encoder that ``haltung adapt`` wrote
 DIGESTED = ("reader", "rules", "split", "references")
 # A run named by the user, or several joined by "+", each with the runs that it stands for.
 _Named = Sequence[tuple[RunRecord, Sequence[RunRecord]]]
@@ -135,12 +136,13 @@ def save(
 def recipe_of(config: Mapping[str, object]) -> dict[str, object]:
     """Return the settings that define the recipe in a run's config, as flat keys and values.
 
-    Source and split of the corpus are omitted because the split's digest compares them. Paths of
-    classes are omitted too (see ``flat_settings``): classes differ in their keys.
+    Source and split of the corpus are omitted because the split's digest compares them, paths of
+    classes since these differ in their keys, and the seed in the path of an adapted encoder.
     """
     parts = {key: value for key, value in config.items() if key in _RECIPE and isinstance(value, Mapping)}
     parts["corpus"] = {key: value for key, value in parts.get("corpus", {}).items() if key not in DIGESTED}
-    recipe = {**tracking.flat_settings(parts), "share": config.get("share", 1), "teacher": config.get("teacher")}
+    recipe = {key: _SEED.sub("", value) if isinstance(value, str) else value for key, value in tracking.flat_settings(parts).items()}
+    recipe |= {"share": config.get("share", 1), "teacher": config.get("teacher")}
     return {key: value for key, value in recipe.items() if key != "training.teacher_weight" or recipe["teacher"]}
 
 
@@ -221,9 +223,8 @@ def _title(names: Sequence[str]) -> str:
 
 
 def _refuse_other_recipes(records: Sequence[RunRecord]) -> None:
-    first, *others = records
-    recipe = recipe_of(first.config)
-    for other in others:
+    first, recipe = records[0], recipe_of(records[0].config)
+    for other in records[1:]:
         theirs = recipe_of(other.config)
         for key in sorted({*recipe, *theirs}):
             if recipe.get(key) != theirs.get(key):
