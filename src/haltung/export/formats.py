@@ -32,7 +32,7 @@ class FormatComparison:
 
     ``difference`` is the largest difference of a probability. ``flips`` has the share of segments
     whose label (or set of labels) differs, for each task, and of those whose likeliest ``source``
-    or ``target`` differs. The speed is that of one thread.
+    or ``target`` differs. The speed is per second of processor time.
     """
 
     difference: float
