@@ -240,6 +240,18 @@ def test_seeds_are_parts_of_their_parent(store: Store) -> None:
     ]
 
 
+def test_all_children_of_a_run_are_found(store: Store) -> None:
+    """Those of a large sweep too, oldest first."""
+    import mlflow
+
+    with tracking.run(store, "large") as parent:
+        client = mlflow.MlflowClient(store.address)
+        experiment = client.get_run(parent.id).info.experiment_id
+        for number in range(1, 502):
+            client.create_run(experiment, start_time=number, run_name=str(number), tags={"mlflow.parentRunId": parent.id})
+    assert [part.name for part in tracking.children(tracking.find(store, "large"))] == [str(number) for number in range(1, 502)]
+
+
 def test_a_report_is_written_into_a_run_that_has_ended(store: Store) -> None:
     """Metrics of the test split are added; the status stays."""
     with pytest.raises(RuntimeError), tracking.run(store, "x") as run:

@@ -103,8 +103,8 @@ def list_runs(
 
 
 def children(parent: RunRecord) -> list[RunRecord]:
-    """Return the children of a run, oldest first; of more than 500 the newest."""
-    return _search(parent.connection, f"tags.`mlflow.parentRunId` = '{parent.id}'", _SEARCHED)[::-1]
+    """Return the children of a run, oldest first."""
+    return _search(parent.connection, f"tags.`mlflow.parentRunId` = '{parent.id}'")[::-1]
 
 
 def members(record: RunRecord) -> list[RunRecord]:
