@@ -156,7 +156,7 @@ tasks:
     for fault in (
         "unknown key 'nam', did you mean 'name'?",
         "'name' is missing",
-        "kind is 'multiple', allowed are single, multi",
+        "kind is 'multiple', expected one of single, multi",
         "label 'a' occurs twice",
         "task 'text': this name is reserved",
         "task '2nd': a task's name",
@@ -195,7 +195,7 @@ def test_a_multi_label_task_may_have_a_single_label(tmp_path: Path) -> None:
     [
         (b"name: [", r"scheme.yaml, line \d+: not YAML"),
         (b"name: M\xfcll", r"scheme.yaml is not UTF-8 \(byte 7\)"),
-        (b"", "a label scheme is a mapping with 'name' and 'tasks', found null"),
+        (b"", "a label scheme must be a mapping with 'name' and 'tasks', found null"),
         (b"- a\n- b\n", "found a list"),
         (b"name: x\ntasks: {}\n", "'tasks' is missing or empty"),
     ],
@@ -212,7 +212,7 @@ def test_a_huge_file_is_no_scheme_and_is_not_read(tmp_path: Path) -> None:
     """Its size is checked first, since parsing the YAML would take minutes."""
     path = tmp_path / "huge.yaml"
     path.write_bytes(b"# x\n" * 300_000)
-    with pytest.raises(UserError, match=r"huge\.yaml has 1,200,000 bytes, which no label scheme has"):
+    with pytest.raises(UserError, match=r"huge\.yaml has 1,200,000 bytes, too large for a label scheme"):
         labels.load(path)
 
 

@@ -82,5 +82,5 @@ def one_of(key: str, found: str, allowed: Iterable[str]) -> str:
     """Return ``found``, or raise ``UserError`` with the setting's ``key`` if it is not allowed."""
     names = tuple(allowed)
     if found not in names:
-        raise UserError(f"{key} is '{short(found)}'{nearest(found, names)}; allowed are {listed(names)}")
+        raise UserError(f"{key} is '{short(found)}'{nearest(found, names)}; choose from {listed(names)}")
     return found

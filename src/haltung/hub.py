@@ -24,7 +24,7 @@ def pinned(name: str, revision: str | None, kind: str = "model") -> str | None:
             found: Any = HfApi().repo_info(name, revision=revision, repo_type=kind, files_metadata=True, timeout=10)
             size = sum(one.size or 0 for one in found.siblings or ()) / 1e9
     if not size <= most:
-        raise UserError(f"{name} has {size:.3g} GB on the hub, allowed are {most:g}; take another {kind}, or set {LIMIT}={size + 1:.0f}")
+        raise UserError(f"{name} has {size:.3g} GB on the hub, the limit is {most:g}; choose another {kind}, or set {LIMIT}={size + 1:.0f}")
     return revision
 
 

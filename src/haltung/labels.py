@@ -142,7 +142,7 @@ def read_yaml(path: Path, what: str) -> object:
     """Return a YAML file's data; ``UserError`` if it can't be read or takes too long to parse."""
     try:
         if (size := path.stat().st_size) > _MAX_BYTES:
-            raise UserError(f"{path} has {size:,} bytes, which no {what} has; expected a YAML file of at most {_MAX_BYTES:,}")
+            raise UserError(f"{path} has {size:,} bytes, too large for a {what}; expected a YAML file of at most {_MAX_BYTES:,}")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path}: cannot read this {what} ({error.strerror})") from None
@@ -162,7 +162,7 @@ def _check_form(text: str) -> None:
     inside = [0]  # how many parts each open list or mapping has so far
     for event in yaml.parse(text, _StrictLoader):
         if isinstance(event, yaml.AliasEvent) or len(inside) > _MAX_DEPTH or inside[-1] > 2 * _MAX_LABELS:
-            fault = f"expected no '*', {_MAX_DEPTH} lists in each other and {_MAX_LABELS:,} labels or other parts of each at most"
+            fault = f"expected no '*', lists nested at most {_MAX_DEPTH} deep and at most {_MAX_LABELS:,} labels or other parts in each"
             raise yaml.MarkedYAMLError(None, None, fault, event.start_mark)  # type: ignore[arg-type]  # libyaml's has a class of its own
         inside[-1] += 1
         inside = inside[:-1] if isinstance(event, yaml.CollectionEndEvent) else inside + [0] * isinstance(event, yaml.CollectionStartEvent)
@@ -176,7 +176,7 @@ def parse(data: object, source: str = "scheme") -> Scheme:
     AGAINST]``); ``kind`` defaults to ``single``. ``UserError`` lists all faults at once.
     """
     if not isinstance(data, Mapping):
-        raise UserError(f"{source}: a label scheme is a mapping with 'name' and 'tasks', found {kind(data)}")
+        raise UserError(f"{source}: a label scheme must be a mapping with 'name' and 'tasks', found {kind(data)}")
     faults = _unknown_keys(data, ("name", "version", "description", "tasks"))
     name, version, tasks = data.get("name"), data.get("version", 1), data.get("tasks")
     if not isinstance(name, str) or not name:
@@ -201,16 +201,16 @@ def _task(name: str, body: object, faults: list[str]) -> Task:
     """Make a task; its faults are appended to ``faults``."""
     where = f"task '{name}': "
     if not _NAME.match(name):
-        faults.append(f"{where}a task's name has letters, digits and _ only, and does not begin with a digit")
+        faults.append(f"{where}a task's name must have only letters, digits and _, and must not begin with a digit")
     if name in RESERVED:
-        faults.append(f"{where}this name is reserved, as are ({listed(RESERVED)})")
+        faults.append(f"{where}this name is reserved (reserved names: {listed(RESERVED)})")
     if not isinstance(body, Mapping):
         faults.append(f"{where}expected a mapping with 'labels', found {kind(body)}")
         return Task(name, "single", (), name, name)
     faults += _unknown_keys(body, ("kind", "de", "en", "labels"), where)
     task_kind, labels = body.get("kind", "single"), body.get("labels")
     if task_kind not in KINDS:
-        faults.append(f"{where}kind is '{task_kind}', allowed are {listed(KINDS)}")
+        faults.append(f"{where}kind is '{task_kind}', expected one of {listed(KINDS)}")
     made: list[Label] = []
     if isinstance(labels, list | Mapping) and len(labels) > _MAX_LABELS:
         faults.append(f"{where}it has {len(labels):,} labels, at most {_MAX_LABELS:,} are allowed")

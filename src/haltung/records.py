@@ -168,7 +168,7 @@ def read_record(path: Path, cls: type[Record], what: str, remedy: str, version: 
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror}); {remedy}") from None
     except ValidationError as error:
-        raise UserError(f"{path} is no {what} as written by Haltung: {faults_of(error)}; {remedy}") from None
+        raise UserError(f"{path} is not a valid {what} written by Haltung: {faults_of(error)}; {remedy}") from None
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error}); {remedy}") from None
 

@@ -143,13 +143,13 @@ def test_the_first_and_the_last_day_of_a_period_belong_to_it(tmp_path: Path) -> 
         ("groups", [",DEU-REB"], r"line 2: the name is empty"),
         ("groups", ["Wespen|,DEU-REB"], r"line 2: name is 'Wespen\|', with nothing between two bars"),
         ("groups", ['"Wespen,DEU-REB'], r"line \d: .*double quotes"),
-        ("places", ["Boddin,DEU,village"], r"line 2: kind is 'village'; allowed are capital, palace, city"),
+        ("places", ["Boddin,DEU,village"], r"line 2: kind is 'village'; choose from capital, palace, city"),
         ("states", ["EU,,n,,,"], r"states\.csv, line 2: code is 'EU'"),
         ("persons", ["Ada Quint,,LUX,minister,2030-13-01,,yes"], r"line 2: from is '2030-13-01'; expected YYYY-MM-DD"),
         ("persons", ["Ada Quint,,LUX,minister,1. Mai,,yes"], r"line 2: from is '1\. Mai'; expected YYYY-MM-DD"),
-        ("persons", ["Ada Quint,,LUX,minister,2031,2030,yes"], r"line 2: from is 2031, after to, 2030"),
-        ("persons", ["Ada Quint,,LUX,minister,2030,,maybe"], r"line 2: alone is 'maybe'; allowed are yes, no"),
-        ("roles", ["-Vogt/s,XXX,office,yes"], r"line 2: role is 'XXX'; allowed are .*OPP"),
+        ("persons", ["Ada Quint,,LUX,minister,2031,2030,yes"], r"line 2: from is 2031, which is after to \(2030\)"),
+        ("persons", ["Ada Quint,,LUX,minister,2030,,maybe"], r"line 2: alone is 'maybe'; choose from yes, no"),
+        ("roles", ["-Vogt/s,XXX,office,yes"], r"line 2: role is 'XXX'; choose from .*OPP"),
     ],
 )
 def test_a_mistake_is_told_with_file_and_line(tmp_path: Path, table: str, lines: list[str], message: str) -> None:
@@ -191,7 +191,7 @@ def test_a_folder_that_is_not_there_or_empty_is_named(tmp_path: Path) -> None:
     """There is no folder, no table in it, or not every table if all are needed."""
     with pytest.raises(UserError, match=r"there is no folder .*nowhere"):
         actors_tables.read(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="holds no table"):
+    with pytest.raises(UserError, match="has no tables"):
         actors_tables.read(tmp_path, extra=True)
     with pytest.raises(UserError, match=r"lacks states\.csv"):
         actors_tables.read(_user_table(tmp_path, "groups"))

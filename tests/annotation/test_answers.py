@@ -220,7 +220,7 @@ def test_every_answer_that_was_confirmed_outlives_a_kill(folder: Path) -> None:
         ),
         (
             ["table=codes.csv", "coder=a", "labels=labels.yaml", "label=stance"],
-            "label is 'stance'; allowed are ID, Satz, Coder, topic",
+            "label is 'stance'; choose from ID, Satz, Coder, topic",
         ),
     ],
 )

@@ -358,8 +358,8 @@ def test_segments_built_in_python_are_checked_too(faulty, message):
     ("wrong", "message"),
     [
         ({"markup": "stripp"}, "corpus.rules.markup is 'stripp', did you mean 'strip'"),
-        ({"conflicts": "first"}, "allowed are drop, keep_first, keep"),
-        ({"near": 90}, "near is 90.0; allowed are 0"),
+        ({"conflicts": "first"}, "choose from drop, keep_first, keep"),
+        ({"near": 90}, "near is 90.0; expected 0"),
         ({"min_chars": 10, "max_chars": 5}, "min_chars is 10 and max_chars 5"),
     ],
 )

@@ -371,9 +371,9 @@ def test_an_empty_corpus_says_what_became_of_its_rows(tmp_path):
         made(tmp_path, (), reader=((drop,),))
     with pytest.raises(UserError, match="no segment was read; check the path and the column mapping"):
         made(tmp_path, ())
-    with pytest.raises(UserError, match="of 1 segments none is left; reasons: markup 1"):
+    with pytest.raises(UserError, match="none of 1 segments is left; reasons: markup 1"):
         made(tmp_path, [replace(SEGMENTS[0], text="<b>x</b>")])
-    with pytest.raises(UserError, match=r"none is left; reasons: too_long 1 .* „a{80}…“\)"):
+    with pytest.raises(UserError, match=r"1 segments is left; reasons: too_long 1 .* „a{80}…“\)"):
         made(tmp_path, [replace(SEGMENTS[0], text="a" * 5000)])
     with pytest.raises(UserError, match="empty train split: all of it is in dev or test; reasons: leakage 1"):
         made(tmp_path, [SEGMENTS[0], replace(SEGMENTS[0], id="copy", article="b", split="test")], Given(dev=0))
@@ -385,7 +385,7 @@ def test_an_empty_corpus_says_what_became_of_its_rows(tmp_path):
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "mit Leerzeichen"])
 def test_a_name_that_is_no_folder_is_refused(tmp_path, name):
     """The name of a corpus can't point outside the output folder."""
-    with pytest.raises(UserError, match=r"allowed are letters, digits and _ \. -"):
+    with pytest.raises(UserError, match=r"expected only letters, digits and _ \. -"):
         prepare(name, Fixed(SEGMENTS), SCHEME, CleaningRules(), Given(), tmp_path)
 
 

@@ -142,7 +142,7 @@ def test_all_faults_come_at_once_with_the_numbers_that_a_spreadsheet_shows(tmp_p
     with pytest.raises(UserError) as refused:
         Sheet(path).read(scheme)
     label = f"{path}, row 27: unknown stance 'dagegn', did you mean 'dagegen'?; this scheme has dafür, dagegen, neutral"
-    date = f"{path}, row 28: '32.1.2025' is no date; expected one like 2024-05-31 or 31.05.2024"
+    date = f"{path}, row 28: '32.1.2025' is not a date; expected one like 2024-05-31 or 31.05.2024"
     assert str(refused.value) == f"{label}; {date}; marked in {tmp_path / 'a.faults.xlsx'}"
     reading = Sheet(path, on_error="drop").read(scheme)
     assert (reading.segments[0].text, len(reading.segments), len(reading.dropped)) == ("Aus einer Formel.", 24, 2)
@@ -293,7 +293,7 @@ def test_the_first_sheet_that_is_shown_is_read(tmp_path: Path) -> None:
 def test_a_workbook_that_unpacks_to_gigabytes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before it is decompressed."""
     monkeypatch.setattr("haltung.corpus.readers.cells._MAX_BYTES", 1000)
-    with pytest.raises(UserError, match=r"bytes unpacked, allowed are 1,000; save the rows as CSV"):
+    with pytest.raises(UserError, match=r"bytes unpacked, the limit is 1,000; save the rows as CSV"):
         list(Sheet("").rows(workbook(tmp_path / "a.xlsx", [HEAD, *sentences(5)])))
 
 
@@ -315,7 +315,7 @@ def test_a_half_labelled_sheet_tells_its_faults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "more", "message"),
     [
-        ([("Satz",), *((row[0],) for row in sentences(30))], {}, r"which column has labels\? .* of Satz$"),
+        ([("Satz",), *((row[0],) for row in sentences(30))], {}, r"which column has labels\? .* from Satz$"),
         ([HEAD, *sentences(30)], {"label": ["Haltun"]}, r"no column 'Haltun', did you mean 'Haltung'\?"),
         (
             [("S", *HEAD[1:]), *(("Ja.", *row[1:]) for row in sentences(30))],
@@ -357,7 +357,7 @@ def test_a_damaged_file_is_refused(name: str, content: bytes, tmp_path: Path) ->
 def test_dates_are_read_as_germans_write_them(text: str, date: str | None) -> None:
     """And in ISO format; ambiguous dates are refused."""
     if date is None:
-        with pytest.raises(Fault, match=r"is no date; expected one like 2024-05-31 or 31\.05\.2024"):
+        with pytest.raises(Fault, match=r"is not a date; expected one like 2024-05-31 or 31\.05\.2024"):
             Fields({"date": text}, {}).date()
     else:
         assert Fields({"date": text}, {}).date() == date
@@ -489,7 +489,7 @@ def test_sheets_as_people_write_them_are_read_as_they_were_meant(
         return
     segments = sheet.read(scheme).segments
     assert [(one.text, next(iter(one.labels.values())), one.article, one.date) for one in segments] == meant
-    assert ("the names of the columns stand in" in " ".join(sheet.said)) == (any(titles) or two)
+    assert ("the column names are in" in " ".join(sheet.said)) == (any(titles) or two)
 
 
 def test_columns_are_recognised_by_their_cells_and_it_is_said_why(tmp_path: Path) -> None:
@@ -523,7 +523,7 @@ def test_the_notes_of_several_sheets_are_those_of_each(tmp_path: Path) -> None:
 def test_a_repeated_column_that_could_be_the_article_is_asked_for(name: str, tmp_path: Path) -> None:
     """Also the headline; the answer is used, even `none`."""
     path = str(written(tmp_path / "a.csv", [("Satz", "Haltung", name), *((row[0], row[1], f"Titel {row[2]}") for row in sentences(60))]))
-    with pytest.raises(UserError, match=f"is the column '{name}' the article.* say article={name}, or article=none"):
+    with pytest.raises(UserError, match=f"is the column '{name}' the article.* set article={name}, or article=none"):
         Sheet(path).draft(str(tmp_path / "labels.yaml"), "own")
     for article, groups in ((name, 30), ("none", 1)):
         sheet = Sheet(path, {"article": article})
@@ -549,7 +549,7 @@ def test_lines_that_end_as_on_an_old_mac_are_refused_with_the_place(tmp_path: Pa
 
 def test_rows_that_are_data_are_no_header(tmp_path: Path) -> None:
     """The first row repeats a value that occurs below."""
-    with pytest.raises(UserError, match=r"a\.csv, line 1: 'dafür' is no name of a column but a value of it"):
+    with pytest.raises(UserError, match=r"a\.csv, line 1: 'dafür' is a value of the column, not its name"):
         list(Sheet("").rows(written(tmp_path / "a.csv", sorted(sentences(30), key=lambda row: row[1]))))
 
 
@@ -571,7 +571,7 @@ def test_all_faults_are_marked_in_a_copy(name: str, tmp_path: Path) -> None:
     assert found.iloc[2].tolist() == ["fault", *HEAD]
     assert found.iloc[27, 1:].tolist() == ["=1+1", "dagegn", "@A9", "32.1.2025"]
     assert "did you mean 'dagegen'" in found.iloc[27, 0]
-    assert "'32.1.2025' is no date" in found.iloc[27, 0]
+    assert "'32.1.2025' is not a date" in found.iloc[27, 0]
     assert [place for place, cell in enumerate(found[0]) if cell] == [2, 27]
     with zipfile.ZipFile(tmp_path / "a.faults2.xlsx") as book:
         page = book.read("xl/worksheets/sheet1.xml").decode()
@@ -610,7 +610,7 @@ def test_a_workbook_that_ends_its_reader_is_refused(tmp_path: Path, monkeypatch:
             book.writestr("content.xml", f"<office:document-content {spaces}>{body}</office:document-content>")
         if not rows:
             assert cells.read_cells(path, None, None, None, bool).above
-    with pytest.raises(UserError, match=r"a\.ods takes over 300,000,000 bytes of memory, as with a cell far off; delete what is there"):
+    with pytest.raises(UserError, match=r"a\.ods needs over 300,000,000 bytes of memory, as with a cell far off; delete what is there"):
         list(Sheet("").rows(path))
 
 

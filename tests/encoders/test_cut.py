@@ -70,7 +70,7 @@ def test_an_encoder_of_another_build_is_not_cut(bert: Path, tmp_path: Path) -> N
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (tmp_path / name).write_bytes((bert / name).read_bytes())
     load(tiny.encoder(tmp_path))
-    with pytest.raises(UserError, match=r"built as BERT is, and 'tiny' is not; give encoder\.layers=null"):
+    with pytest.raises(UserError, match=r"built like BERT, and 'tiny' is not; set encoder\.layers=null"):
         load(_cut(tmp_path, 1))
 
 

@@ -278,7 +278,7 @@ def test_what_is_fetched_is_the_commit_whose_size_was_counted(
 def test_a_repository_that_is_too_large_is_refused_before_it_is_fetched(encoder: Client, hub: Hub, case: str) -> None:
     """The message has size, limit and the variable that raises it; no file was requested."""
     assert re.fullmatch(
-        r"deepset/gbert-huge has 0\.00\d+ GB on the hub, allowed are 0\.0001; take another model, or set HALTUNG_HUB_GB=1",
+        r"deepset/gbert-huge has 0\.00\d+ GB on the hub, the limit is 0\.0001; choose another model, or set HALTUNG_HUB_GB=1",
         encoder.report()[case],
     )
     address, commit = "GET /api/models/deepset/gbert-huge/revision", hub.find("models", "deepset/gbert-huge").commit("main")
@@ -288,7 +288,7 @@ def test_a_repository_that_is_too_large_is_refused_before_it_is_fetched(encoder:
 def test_a_data_set_that_is_too_large_is_refused_before_it_is_fetched(corpora: dict[str, Any], hub: Hub) -> None:
     """As for an encoder."""
     assert re.match(
-        r"ours/gnad10 has \S+ GB on the hub, allowed are 1e-09; take another dataset, or set HALTUNG_HUB_GB=1", corpora["large"]
+        r"ours/gnad10 has \S+ GB on the hub, the limit is 1e-09; choose another dataset, or set HALTUNG_HUB_GB=1", corpora["large"]
     )
     address, commit = "GET /api/datasets/ours/gnad10", hub.find("datasets", "ours/gnad10").commit("main")
     assert {request for request in hub.requests if "ours/gnad10" in request} == {address, f"{address}/revision/{commit}"}

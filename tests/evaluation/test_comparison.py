@@ -91,7 +91,7 @@ def test_all_tasks_are_compared_unless_one_is_named() -> None:
 def test_other_segments_gold_or_scheme_are_refused_by_name() -> None:
     """Comparisons require the same segments, labels and schemes."""
     other = System("other", (scored_split(0.8, 3, articles=41),))
-    with pytest.raises(UserError, match="good and other can't be compared: their predictions are for other segments"):
+    with pytest.raises(UserError, match="good and other can't be compared: their predictions are for different segments"):
         compare([GOOD, other])
     relabelled = System("new", (dataclasses.replace(scored_split(0.8), scheme=OTHER_SCHEME),))
     with pytest.raises(UserError, match="good and new can't be compared: their label schemes differ"):
@@ -177,7 +177,7 @@ def test_a_comparison_replaces_an_older_one_and_nothing_else(found: Comparison, 
     tables.write(tmp_path / "out", found, SCHEME)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").touch()
-    with pytest.raises(UserError, match="is not empty and no comparison"):
+    with pytest.raises(UserError, match="is not empty and has no comparison"):
         tables.write(tmp_path / "mine", found, SCHEME)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out"]
 
@@ -369,7 +369,7 @@ def test_ids_are_never_taken_for_numbers(home: Path, monkeypatch: pytest.MonkeyP
     assert main(["compare", "runs=9e88,12345678"]) == 2
     assert "there is no run '9e88'" in capsys.readouterr().err
     assert main(["compare", "runs=[good,poor]", "correction=holms"]) == 2
-    assert "correction is 'holms', did you mean 'holm'?; allowed are holm, none" in capsys.readouterr().err
+    assert "correction is 'holms', did you mean 'holm'?; choose from holm, none" in capsys.readouterr().err
 
 
 def test_references_in_a_corpus_config_have_no_effect(

@@ -114,7 +114,7 @@ def test_the_least_probability_is_inclusive() -> None:
         ({"since": "2021-01-01"}, "none of 8 has both a source and a target and matches since=2021-01-01; select more events"),
         ({"until": "2019-01-01"}, "until=2019-01-01"),
         ({"since": "2020-06-01", "min_probability": 0.9}, "since=2020-06-01, min_probability=0.9"),
-        ({"topics": ("enrgy",)}, "topic is 'enrgy', did you mean 'energy'?; allowed are energy, security"),
+        ({"topics": ("enrgy",)}, "topic is 'enrgy', did you mean 'energy'?; choose from energy, security"),
         ({"topics": ("energy",), "stances": ("support",)}, "topic=energy, stance=support"),
         ({"stances": ("critic",)}, "stance is 'critic'"),
     ],

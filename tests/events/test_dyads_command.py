@@ -218,7 +218,7 @@ def test_the_dyad_of_a_single_text_is_shown(home: Path) -> None:
     [
         (CORPUS, "name the model: bundle=DIR"),
         (("bundle=TRAINED",), "name segments with gold dyads: corpus=NAME"),
-        (("bundle=TRAINED", *CORPUS, "split=train"), "split is 'train'; allowed are dev, test"),
+        (("bundle=TRAINED", *CORPUS, "split=train"), "split is 'train'; choose from dev, test"),
         (("bundle=TRAINED", *CORPUS, "actors=nowhere"), "nowhere"),
         (("bundle=linear", "dyads=TRAINED", *CORPUS), "there is no key 'dyads'"),
         (("bundle=TRAINED", "corpus=dyads"), "there is no corpus 'dyads'"),

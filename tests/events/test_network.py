@@ -296,7 +296,7 @@ def test_a_date_that_can_not_be_right_is_drawn(here: Path, capsys: pytest.Captur
         (["input=events.jsonl", "output=n.html", "since=2021", "until=2020"], "since=2021 is after until=2020"),
         (["input=events.jsonl", "output=n.html", "min_probability=2"], "min_probability is 2"),
         (["input=events.jsonl", "output=n.html", "min_events=0"], "min_events is 0"),
-        (["input=events.jsonl", "output=n.html", "inside=merged"], "inside is 'merged', did you mean 'merge'?; allowed are merge, keep"),
+        (["input=events.jsonl", "output=n.html", "inside=merged"], "inside is 'merged', did you mean 'merge'?; choose from merge, keep"),
         (["input=events.jsonl", "output=n.html", "stance=treat"], "stance is 'treat', did you mean 'threat'?"),
     ],
 )

@@ -224,9 +224,9 @@ def test_the_command_writes_each_format(home: Path, ending: str) -> None:
     [
         ((), "name the run to write about"),
         (("run=nobody",), "there is no run 'nobody'"),
-        (("run=own", "output=methods.pdf"), "the ending of output is '.pdf'; allowed are .md, .tex, .docx"),
+        (("run=own", "output=methods.pdf"), "the ending of output is '.pdf'; choose from .md, .tex, .docx"),
         (("run=own", "output=nowhere/methods.md"), "no such folder"),
-        (("run=own", "format=poem"), "format is 'poem'; allowed are methods"),
+        (("run=own", "format=poem"), "format is 'poem'; choose from methods"),
         (("run=compare-own-1-own-2",), "is a comparison and holds no model"),
     ],
 )

@@ -220,7 +220,7 @@ def test_a_workbook_may_be_the_input(predict: Run, tmp_path: Path) -> None:
         (("table=a.xlsx", "output=b.xlsx", "input=c.jsonl"), "one of the three"),
         (("table=a.xlsx", "output=b.xlsx", "text=Saz"), "no column 'Saz' (for text), did you mean 'Satz'?"),
         (("table=a.xlsx", "output=b.xlsx", "text=none"), "no column 'text'; the columns are: Nr, Satz"),
-        (("table=leer.csv", "output=b.xlsx"), "leer.csv has no rows below the names of its columns"),
+        (("table=leer.csv", "output=b.xlsx"), "leer.csv has no rows below its column names"),
         (("table=schief.csv", "output=b.xlsx"), "schief.csv, line 3: 1 cells, expected 2"),
         (("table=ohne.csv", "output=b.xlsx"), "ohne.csv, line 2: text is empty"),
         (("table=lang.csv", "output=b.xlsx"), "lang.csv, line 2 has a cell of more than 32,767 characters"),

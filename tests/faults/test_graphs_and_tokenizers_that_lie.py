@@ -237,7 +237,7 @@ def test_a_network_larger_than_its_weights_takes_no_memory(trained: Path, tmp_pa
     folder = Path(shutil.copytree(trained, tmp_path / "bundle"))
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps(config | sizes), encoding="utf-8")
-    sentence = "its config.json states a larger network than model.safetensors holds"
+    sentence = "its config.json describes a larger network than model.safetensors contains"
     with pytest.raises(UserError, match=sentence):
         bundle.load_trained(folder)
     with pytest.raises(UserError, match=sentence):

@@ -337,5 +337,5 @@ def test_a_training_goes_on_from_the_encoder_of_a_bundle(bert: Path, tmp_path: P
     for name, value in first.network.encoder.state_dict().items():
         assert torch.equal(value, second.network.encoder.state_dict()[name]), name
     bundle.save(fit(tiny.segments(60), tiny.scheme(), LinearSpec(), seed=1), tmp_path / "linear")
-    with pytest.raises(UserError, match=r"haltung\.json describes no encoder"):
+    with pytest.raises(UserError, match=r"haltung\.json does not describe an encoder"):
         build(Encoder("bundle", "folder", str(tmp_path / "linear")), NetworkSpec(max_length=32), scheme)

@@ -127,7 +127,7 @@ def test_a_name_that_is_a_formula_stays_a_text(tmp_path: Path, new_store: Callab
         (("kind=sweeps",), "kind is 'sweeps', did you mean 'sweep'?"),
         (("status=prund",), "did you mean 'pruned'?"),
         (("since=gestern",), "since is 'gestern'; expected a date"),
-        (("format=xml",), "format is 'xml'; allowed are table, csv, json"),
+        (("format=xml",), "format is 'xml'; choose from table, csv, json"),
         (("limit=0",), "limit is 0"),
     ],
 )

@@ -111,7 +111,7 @@ def state_names(row: ActorRow) -> Iterator[tuple[str, str]]:
     if row["iso2"] and row["iso2"] not in _UNUSUAL:
         territories = Locale("de").territories
         if row["iso2"] not in territories:
-            what = "which Unicode CLDR has no name for; give two capitals, such as DE, or nothing for a state without a code"
+            what = "which Unicode CLDR has no name for; give two capital letters, such as DE, or nothing for a state without a code"
             raise UserError(f"{row.where}: iso2 is '{row['iso2']}', {what}")
         yield str(territories[row["iso2"]]), row["class"]
     for name in row.many("names"):

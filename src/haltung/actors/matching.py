@@ -76,7 +76,7 @@ def automaton(forms: Mapping[str, tuple[Entry, ...]]) -> Any:
     try:
         import ahocorasick  # type: ignore[import-not-found]
     except ImportError:
-        raise UserError("actors are found with pyahocorasick, which is not installed; run: pip install 'haltung[events]'") from None
+        raise UserError("finding actors requires pyahocorasick, which is not installed; run: pip install 'haltung[events]'") from None
     built = ahocorasick.Automaton()
     for form, entries in forms.items():
         built.add_word(form, (len(form), entries))

@@ -56,7 +56,7 @@ def read(folder: Path, extra: bool = False) -> list[ActorRow]:
     for name, path in files.items():
         one_of(f"{path}: the table", name, TABLES)
     if extra and not files:
-        raise UserError(f"{folder} holds no table; expected one or more of {listed(f'{name}.csv' for name in TABLES)}")
+        raise UserError(f"{folder} has no tables; expected one or more of {listed(f'{name}.csv' for name in TABLES)}")
     if not extra and (missing := [name for name in TABLES if name not in files]):
         raise UserError(f"{folder} lacks {listed(f'{name}.csv' for name in missing)}")
     return [row for name in TABLES if name in files for row in _table(name, files[name])]
@@ -164,7 +164,7 @@ def _check(row: ActorRow) -> None:
         if cell and not all(part.strip() for part in cell.split("|")):
             raise UserError(f"{row.where}: {column} is '{cell}', with nothing between two bars or at its end; remove a bar")
     if row.period[0] > row.period[1]:
-        raise UserError(f"{row.where}: from is {row['from']}, after to, {row['to']}")
+        raise UserError(f"{row.where}: from is {row['from']}, which is after to ({row['to']})")
 
 
 def _check_code(row: ActorRow) -> None:
@@ -173,5 +173,5 @@ def _check_code(row: ActorRow) -> None:
     if not codes or wrong is not None:
         near = nearest(wrong or row["code"], (*ORGANISATIONS, *known_states()))
         roles = ", ".join(f"-{role}" for role in ROLES)
-        allowed = f"ISO 3166-1 alpha-3 codes (XKX for Kosovo), alone or with {roles}, and {listed(ORGANISATIONS)}"
-        raise UserError(f"{row.where}: code is '{wrong or row['code']}'{near}; allowed are {allowed}")
+        allowed = f"an ISO 3166-1 alpha-3 code (XKX for Kosovo), alone or with {roles}, or one of {listed(ORGANISATIONS)}"
+        raise UserError(f"{row.where}: code is '{wrong or row['code']}'{near}; expected {allowed}")

@@ -61,9 +61,9 @@ class CleaningRules:
     def __post_init__(self) -> None:
         """Raise ``UserError`` if a number is out of its range."""
         if not 1 <= self.min_chars <= self.max_chars:
-            raise UserError(f"rules: min_chars is {self.min_chars} and max_chars {self.max_chars}; allowed is 1 <= min_chars <= max_chars")
+            raise UserError(f"rules: min_chars is {self.min_chars} and max_chars {self.max_chars}; expected 1 <= min_chars <= max_chars")
         if not 0 <= self.near <= 1:
-            raise UserError(f"rules: near is {self.near}; allowed are 0 (off) to 1, say 0.9")
+            raise UserError(f"rules: near is {self.near}; expected 0 (off) to 1, such as 0.9")
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,14 @@ def faults(segment: Segment, rules: CleaningRules) -> Iterator[tuple[str, str]]:
     for field in _READ:
         value = getattr(segment, field)
         if "\ufffd" in value:
-            yield "mojibake", f"{field} has characters that are lost for good (U+FFFD): {excerpt(value, value.index(chr(0xFFFD)))}"
+            yield "mojibake", f"{field} has characters that can't be recovered (U+FFFD): {excerpt(value, value.index(chr(0xFFFD)))}"
         elif not rules.repair_mojibake and repair_encoding(value) != value:
             yield "mojibake", f"{field} has broken encoding: {excerpt(value)}"
     for field in ("text", "target"):
         if rules.markup == "drop" and (markup := find_markup(getattr(segment, field))):
             yield "markup", f"{field} has markup: {markup[:80]}"
     if len(text) < rules.min_chars:
-        yield "too_short", f"{len(text)} characters, at least {rules.min_chars} are allowed: {excerpt(text)}"
+        yield "too_short", f"{len(text)} characters, at least {rules.min_chars} are required: {excerpt(text)}"
     if len(text) > rules.max_chars:
         yield "too_long", f"{len(text)} characters, at most {rules.max_chars} are allowed: {excerpt(text)}"
 

@@ -99,7 +99,7 @@ def _drop_copies(copies: Sequence[tuple[int, Segment]], rules: CleaningRules, sc
         differences = ((other, _difference(segment, other, scheme)) for other in rivals)
         rival, difference = next(((other, text) for other, text in differences if text), (None, ""))
         if rival is not None:
-            drops[index] = ("conflict", f"the same text as {_name(rival)} with other labels: {difference}: {excerpt(segment.text)}")
+            drops[index] = ("conflict", f"the same text as {_name(rival)} with different labels: {difference}: {excerpt(segment.text)}")
             continue
         twin = next((other for other in remaining if _adds_nothing(segment, other, scheme)), None)
         if twin is None:

@@ -49,7 +49,7 @@ def prepare(
     # In a notebook, rich's status line would need ipywidgets and warn if they are missing.
     status = Console(stderr=True, force_jupyter=False).status
     if not _NAME.match(name):
-        raise UserError(f"the corpus's name is '{name}'; allowed are letters, digits and _ . - (it names a folder)")
+        raise UserError(f"the corpus's name is '{name}'; expected only letters, digits and _ . - (it names a folder)")
     with status(f"{name}: reading"):
         reading = reader.read(scheme)
         if reading.unlabelled and not unlabelled:
@@ -62,7 +62,7 @@ def prepare(
         cleaned = clean_segments(segments, rules, scheme)
     dropped = [*reading.dropped, *cleaned.dropped]
     if not cleaned.segments:
-        raise UserError(f"the corpus {name} is empty: of {len(segments)} segments none is left{_reasons(dropped)}")
+        raise UserError(f"the corpus {name} is empty: none of {len(segments)} segments is left{_reasons(dropped)}")
     with status(f"{name}: splitting {len(cleaned.segments)} segments"):
         splits, leaked = separate(divide(cleaned.segments, split, scheme), rules)
     dropped += leaked
@@ -161,7 +161,7 @@ def _write(
     from pyarrow import Table, parquet
 
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; the prepared corpus needs a folder of this name, so move the file away")
+        raise UserError(f"{folder} is a file; the prepared corpus needs a folder of this name, so move the file")
     schema = features(scheme).arrow_schema
     try:
         with writing(folder), atomic_folder(folder) as scratch:
@@ -179,7 +179,7 @@ def _write(
             (scratch / "manifest.json").write_text(text, encoding="utf-8")
     except UnicodeEncodeError as error:
         found = f"an id, article, source or label has half a surrogate pair ({error.reason})"
-        raise UserError(f"{folder}: {found}, which no file can hold") from None
+        raise UserError(f"{folder}: {found}, which can't be written to a file") from None
 
 
 def _reasons(dropped: Sequence[Dropped]) -> str:

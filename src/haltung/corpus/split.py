@@ -47,8 +47,8 @@ class Given:
             found = f"split=given: {missing} of {len(segments)} segments have no split"
             raise UserError(f"{found}; choose split=group, stratified, date or target")
         if one := next((segment for segment in segments if segment.split not in SPLITS), None):
-            found = f"split=given: {one.where or one.id} is of split '{short(one.split)}'"
-            raise UserError(f"{found}{nearest(one.split, SPLITS)}; allowed are {listed(SPLITS)}")
+            found = f"split=given: {one.where or one.id} is in split '{short(one.split)}'"
+            raise UserError(f"{found}{nearest(one.split, SPLITS)}; choose from {listed(SPLITS)}")
         split_of = {segment.id: segment.split for segment in segments}
         if self.dev and counts["train"] and not counts["dev"]:
             _cut_dev("given", segments, split_of, scheme, self.dev, self.seed)
@@ -141,9 +141,9 @@ class ByTarget:
             for target in () if isinstance(wish, int | float) else wish:
                 if target not in targets:
                     found = f"split=target: no segment has the target '{target}'"
-                    raise UserError(f"{found}{nearest(target, targets)}; {name} needs targets that occur")
+                    raise UserError(f"{found}{nearest(target, targets)}; {name} needs targets that occur in the corpus")
                 if target in split_of:
-                    raise UserError(f"split=target: the target '{target}' is named twice; it can be in one split only")
+                    raise UserError(f"split=target: the target '{target}' is given twice; it can be in only one split")
                 split_of[target] = name
         order = _shuffled([target for target in targets if target not in split_of], self.seed)
         dev, test = (wish if isinstance(wish, int | float) else len(wish) for wish in (self.dev, self.test))
@@ -241,7 +241,7 @@ def _sizes(kind: str, total: int, train: float | None, dev: float, test: float, 
     shown = ", ".join(f"{name} {size}" for name, size in given.items())
     for name, size in given.items():
         if isinstance(size, bool) or size < 0 or (not _whole(size) and size > 1):
-            raise UserError(f"split={kind}: {name} is {size}; allowed are a share from 0 to 1 (0.2) or a whole number of {unit} (300)")
+            raise UserError(f"split={kind}: {name} is {size}; expected a share from 0 to 1 (0.2) or a whole number of {unit} (300)")
     shares = [size for size in given.values() if not _whole(size)]
     if sum(shares) > 1 + 1e-9 or (len(shares) == 3 and abs(sum(shares) - 1) > 1e-6):
         raise UserError(f"split={kind}: the shares ({shown}) add up to {sum(shares):g}, not to 1; leave out train to give it the rest")
@@ -281,7 +281,7 @@ def _parts(kind: str, segments: Sequence[Segment], split_of: Mapping[str, str], 
     for name in needed:
         if not parts[name]:
             found = ", ".join(f"{split} {len(part)}" for split, part in parts.items())
-            raise UserError(f"split={kind}: {name} would be empty ({found}); change the borders or sizes of the split")
+            raise UserError(f"split={kind}: {name} would be empty ({found}); change the boundaries or sizes of the split")
     return parts
 
 

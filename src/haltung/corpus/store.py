@@ -90,7 +90,7 @@ class Prepared:
         path = self.folder / f"{one_of('split', split, SPLITS)}.parquet"
         # Another command may have prepared the corpus again; its rows do not match this manifest.
         if not path.is_file() or sha256(path) != self.manifest.files[path.name]:
-            raise UserError(f"{path} has been prepared anew while it was in use; run the command again")
+            raise UserError(f"{path} was prepared again while it was in use; run the command again")
         rows = pq.read_table(path, schema=features(self.scheme).arrow_schema).to_pylist()
         segments = []
         for row in rows:
@@ -114,7 +114,7 @@ def load(folder: Path) -> Prepared:
     manifest = read_record(path, Manifest, "manifest", remedy, FORMAT)
     for part in SPLITS:
         if f"{part}.parquet" not in manifest.files:
-            raise UserError(f"{path} names no {part}.parquet; {remedy}")
+            raise UserError(f"{path} does not list {part}.parquet; {remedy}")
     for name, digest in manifest.files.items():
         if not (folder / name).is_file():
             raise UserError(f"{folder / name} is missing; {remedy}")

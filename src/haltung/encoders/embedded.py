@@ -155,7 +155,7 @@ def build(folder: Path) -> Path:
             (scratch / "model.safetensors").chmod((scratch / _RECORD).stat().st_mode)
     except OSError as error:
         found = f"the encoder {NAME} could not be written to {folder} ({error.strerror or error})"
-        remedy = "make room or give the right to write there, or name another folder in the environment variable HALTUNG_CACHE"
+        remedy = "make room or grant write permission there, or name another folder in the environment variable HALTUNG_CACHE"
         raise UserError(f"{found}: {remedy}") from error
     return folder
 

@@ -68,7 +68,7 @@ def locate(encoder: Encoder) -> str:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; encoder.path names a folder with config.json, weights and tokenizer")
     if not (folder / "config.json").is_file():
-        raise UserError(f"{folder} has no config.json, so it is no encoder; expected a folder as written by save_pretrained")
+        raise UserError(f"{folder} has no config.json, so it is not an encoder; expected a folder as written by save_pretrained")
     if not any((folder / name).is_file() for name in _VOCABULARIES):
         # transformers would make up an empty tokenizer, and every word would be unknown.
         raise UserError(f"{folder} has no tokenizer ({listed(_VOCABULARIES)}); save the encoder's tokenizer there too")
@@ -84,7 +84,7 @@ def inherited(encoder: Encoder) -> Encoder:
         return replace(encoder, prefix=str(json.loads(description.read_text(encoding="utf-8"))["encoder"]["prefix"]))
     except (ValueError, KeyError, TypeError):
         remedy = "encoder.path may name a bundle that haltung train has written with model=article or network"
-        raise UserError(f"{description} describes no encoder; {remedy}") from None
+        raise UserError(f"{description} does not describe an encoder; {remedy}") from None
     except OSError as error:
         raise UserError(f"{description} can't be read ({error.strerror or error}); correct that, or name another folder") from None
 
@@ -142,7 +142,7 @@ def kept_layers(layers: int, of: int) -> list[int]:
 def _cut(model: PreTrainedModel, layers: int, name: str) -> None:
     """Keep ``layers`` of an encoder's layers; ``UserError`` if it has fewer or is unlike BERT."""
     if (every := getattr(getattr(model, "encoder", None), "layer", None)) is None:
-        raise UserError(f"encoder.layers cuts encoders that are built as BERT is, and '{name}' is not; give encoder.layers=null")
+        raise UserError(f"encoder.layers can only cut encoders that are built like BERT, and '{name}' is not; set encoder.layers=null")
     if not 1 <= layers <= len(every):
         raise UserError(f"encoder.layers is {layers}, but the encoder '{name}' has {len(every)} layers; give 1 to {len(every)}, or null")
     kept, before = kept_layers(layers, len(every)), getattr(model.config, KEPT, range(len(every)))
@@ -162,7 +162,7 @@ def _of_bundle(folder: Path, config: PreTrainedConfig, attention: str) -> PreTra
     weights = {name.removeprefix(_PART): value for name, value in load_file(folder / _WEIGHTS).items() if name.startswith(_PART)}
     missing, surplus = model.load_state_dict(weights, strict=False)
     if surplus or any(not name.startswith("pooler.") for name in missing):
-        raise ValueError(f"its weights do not fit its config.json ({next(iter([*surplus, *missing]))})")
+        raise ValueError(f"its weights do not match its config.json ({next(iter([*surplus, *missing]))})")
     return model
 
 
@@ -178,7 +178,7 @@ def check_size(config: PreTrainedConfig, weights: Path) -> None:
         stated = sum(one.numel() for one in AutoModel.from_config(config).parameters()) if fits else math.inf
     # The factor leaves room for a pooler, which pretrained encoders have and the file has not.
     if stated > 2 * sum(map(math.prod, shapes)):
-        raise ValueError(f"its config.json states a larger network than {weights.name} holds")
+        raise ValueError(f"its config.json describes a larger network than {weights.name} contains")
 
 
 def able(config: PreTrainedConfig, attention: str) -> str:

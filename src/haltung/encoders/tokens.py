@@ -156,6 +156,6 @@ def _around(backend: Any, *words: str) -> tuple[list[list[int]], list[int]]:
     pieces.append(ids[start:])
     types.append(set(kinds[start:]))
     if start > len(ids) or any(len(has) > 1 for has in types):
-        raise UserError("the tokenizer puts its special tokens in a way that can't be described by ids around a text; use another encoder")
+        raise UserError("the tokenizer adds its special tokens in a way that can't be described by ids around a text; use another encoder")
     # The type of a piece without special tokens does not matter.
     return pieces, [min(has, default=0) for has in types]

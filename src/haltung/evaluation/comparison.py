@@ -160,7 +160,7 @@ def _check_comparable(systems: Sequence[System]) -> None:
         raise UserError(f"{len(systems)} system{'' if len(systems) == 1 else 's'} to compare; name two or more, as in runs=[A,B]")
     names = [system.name for system in systems]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"two systems are called '{twice[0]}'; name each run by its id, or give them names that differ")
+        raise UserError(f"two systems are called '{twice[0]}'; name each run by its id, or give them different names")
     first = systems[0].runs[0]
     for name, run in ((system.name, run) for system in systems for run in system.runs):
         refused = f"{names[0]} and {name} can't be compared: "
@@ -169,7 +169,7 @@ def _check_comparable(systems: Sequence[System]) -> None:
             raise UserError(f"{refused}their label schemes differ, {' and '.join(schemes)}")
         same_gold = all(np.array_equal(run.gold[name], first.gold[name]) for name in first.scheme.names)
         if (run.ids, run.groups) != (first.ids, first.groups) or not same_gold:
-            found = "their predictions are for other segments, articles or gold labels"
+            found = "their predictions are for different segments, articles or gold labels"
             raise UserError(f"{refused}{found}; run haltung evaluate for both on the same split")
 
 

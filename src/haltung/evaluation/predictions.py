@@ -137,9 +137,9 @@ def read_predictions(path: Path) -> ScoredSplit:
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: no such predictions; haltung evaluate writes them") from None
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path} is no Parquet file that can be read ({str(error).splitlines()[0]}); evaluate again") from None
+        raise UserError(f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}); evaluate again") from None
     if (meta := (table.schema.metadata or {}).get(_META)) is None:
-        raise UserError(f"{path} holds no predictions of an evaluation; expected the predictions.parquet that haltung evaluate writes")
+        raise UserError(f"{path} has no predictions of an evaluation; expected the predictions.parquet that haltung evaluate writes")
     about = json.loads(meta)
     scheme = parse(about["scheme"], source=str(path))
     where = [f"{path}, row {row + 1}" for row in range(len(table))]
@@ -168,10 +168,10 @@ def _encode(given: Sequence[Answer], task: Task, where: Sequence[str]) -> Ints:
             continue
         if isinstance(answer, str) != single:
             expected = "one label" if single else "a tuple of labels"
-            raise UserError(f"{where[row]}: {task.name} is {answer!r}, expected {expected}, since the task is {task.kind}-label")
+            raise UserError(f"{where[row]}: {task.name} is {answer!r}, expected {expected} because the task is {task.kind}-label")
         for label in label_ids(answer):
             if label not in indices:
-                raise UserError(f"{where[row]}: unknown {task.name} '{label}'{nearest(label, task.ids)}; allowed are {listed(task.ids)}")
+                raise UserError(f"{where[row]}: unknown {task.name} '{label}'{nearest(label, task.ids)}; the labels are {listed(task.ids)}")
         out[row] = indices[answer] if isinstance(answer, str) else [label in answer for label in task.ids]
     return out
 
@@ -196,5 +196,5 @@ def _probabilities(predictions: Sequence[Prediction], task: Task) -> Floats:
     if not good.all():
         row, column = (int(index) for index in np.argwhere(~good)[0])
         found = f"the prediction for '{predictions[row].id}' has {task.name} '{task.ids[column]}' at {out[row, column]}"
-        raise UserError(f"{found}, which is no probability; if it is nan, the training has diverged: lower its learning rates")
+        raise UserError(f"{found}, which is not a probability; if it is nan, training has diverged: lower its learning rates")
     return out

@@ -145,10 +145,10 @@ def test_several_annotators_are_settled_as_asked(tmp_path: Path, scheme: Scheme)
     majority = LabelStudio(path, annotators="majority").read(scheme)
     assert (stances(majority), dropped(majority)) == ({"1": "threat", "3": "warning"}, [("2", "disagreement")])
     with pytest.raises(
-        UserError, match=r"item 1: 3 annotators differ in stance: warning, threat, threat; say annotators=majority, first or soft"
+        UserError, match=r"item 1: 3 annotators disagree on stance: warning, threat, threat; set annotators=majority, first or soft"
     ):
         LabelStudio(path, annotators="error").read(scheme)
-    with pytest.raises(UserError, match=r"annotators is 'most'; allowed are first, majority, soft, error"):
+    with pytest.raises(UserError, match=r"annotators is 'most'; choose from first, majority, soft, error"):
         LabelStudio(path, annotators="most").read(scheme)
 
 
@@ -158,7 +158,7 @@ def test_choices_of_another_name_are_reported(tmp_path: Path, scheme: Scheme) ->
     with pytest.raises(UserError, match=r"no choices called 'haltun' \(for stance\), did you mean 'haltung'\?; there are haltung"):
         LabelStudio(path, tasks={"stance": "haltun"}).read(scheme)
     with pytest.raises(
-        UserError, match=r"no choices are called like a task of the scheme two \(topic, stance\); there are haltung; map them with tasks:"
+        UserError, match=r"no choices have the name of a task in the scheme two \(topic, stance\); there are haltung; map them with tasks:"
     ):
         LabelStudio(path).read(scheme)
     with pytest.raises(UserError, match=r"unknown task 'stanse', did you mean 'stance'\?"):
@@ -262,7 +262,7 @@ def test_doccano_files_of_several_annotators_are_settled(tmp_path: Path, scheme:
         for name, first, second in (("anna", ["warning"], []), ("ben", ["threat"], ["threat"]), ("cem", ["threat"], []))
     ]
     assert stances(FlatLabels(paths, annotators="majority").read(scheme)) == {"1": "threat", "2": "threat"}
-    with pytest.raises(UserError, match=r"anna.jsonl, line 1: 3 annotators differ in stance"):
+    with pytest.raises(UserError, match=r"anna.jsonl, line 1: 3 annotators disagree on stance"):
         FlatLabels(paths, annotators="error").read(scheme)
 
 
@@ -295,7 +295,7 @@ def test_a_line_without_a_column_of_labels_is_unlabelled(tmp_path: Path, scheme:
         ),
         (
             {"id": 1, "text": "Satz.", "label": ["stance/treat"]},
-            r"line 2: unknown stance 'treat', did you mean 'threat'\?; allowed after 'stance/' are",
+            r"line 2: unknown stance 'treat', did you mean 'threat'\?; after 'stance/', expected one of",
         ),
         ({"id": 0, "text": "Satz.", "label": ["threat"]}, r"line 2: the id '0' is already used at .*line 1"),
         ({"id": 1, "label": ["threat"]}, r"line 2: no 'text'; this row has id, label"),

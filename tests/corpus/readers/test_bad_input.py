@@ -212,7 +212,7 @@ def test_a_directory_is_reported(tmp_path: Path, scheme: Scheme, case: Case) -> 
     """A folder instead of a file; for the embedded corpus, a folder without articles."""
     path = tmp_path / f"{STEM}{case.ending}"
     path.mkdir()
-    refused(case.reader(str(path)), scheme, r"is a directory; expected a file|has no file \*.jsonl")
+    refused(case.reader(str(path)), scheme, r"is a directory; expected a file|has no \*.jsonl file")
 
 
 @every_reader
@@ -241,7 +241,7 @@ def test_a_truncated_line_is_named_with_line_and_column(tmp_path: Path, scheme: 
     """An interrupted download ends in an incomplete line; only that line is dropped."""
     path = case.write(tmp_path, ("1", "Es regnet.", case.label), ("2", "Es schneit.", case.label))
     path.write_bytes(path.read_bytes()[:-9])
-    refused(case.reader(str(path)), scheme, rf"{STEM}.jsonl, line 2: column \d+: not JSON \(.*\); expected one whole object")
+    refused(case.reader(str(path)), scheme, rf"{STEM}.jsonl, line 2: column \d+: not JSON \(.*\); expected one complete object")
     reading = case.reader(str(path), on_error="drop").read(scheme)
     assert [(entry.where, entry.reason) for entry in reading.dropped] == [(f"{path}, line 2", "broken_json")]
     assert len(reading.segments) == 1
@@ -268,7 +268,7 @@ def test_an_endless_line_is_refused(tmp_path: Path, scheme: Scheme, case: Case) 
     """A line above the limit indicates another format."""
     path = case.write(tmp_path, ("1", "Es regnet. " * 1_000_000, case.label))
     line = 2 if case.header else 1
-    refused(case.reader(str(path), on_error="drop"), scheme, rf"line {line}: longer than 10,000,000 bytes, which no row is")
+    refused(case.reader(str(path), on_error="drop"), scheme, rf"line {line}: longer than 10,000,000 bytes, too long for a row")
 
 
 @pytest.mark.parametrize("reader", [Jsonl, Csv])
@@ -358,7 +358,7 @@ def test_a_text_that_is_a_number_is_reported(tmp_path: Path, scheme: Scheme, cas
 def test_an_unknown_on_error_is_reported(tmp_path: Path, scheme: Scheme, case: Case) -> None:
     """The message lists the allowed values."""
     path = case.write(tmp_path, ("1", "Es regnet.", case.label))
-    refused(case.reader(str(path), on_error="sotp"), scheme, r"on_error is 'sotp', did you mean 'stop'\?; allowed are stop, drop")
+    refused(case.reader(str(path), on_error="sotp"), scheme, r"on_error is 'sotp', did you mean 'stop'\?; choose from stop, drop")
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"\0" * 100 + b"PAR1", b"id,text\n"])
@@ -366,7 +366,7 @@ def test_a_damaged_parquet_is_reported(tmp_path: Path, scheme: Scheme, content: 
     """Parquet is binary; other files are refused."""
     path = tmp_path / "quelle.parquet"
     path.write_bytes(content)
-    refused(Parquet(str(path)), scheme, "quelle.parquet is empty|quelle.parquet: not a Parquet file, or a damaged one")
+    refused(Parquet(str(path)), scheme, "quelle.parquet is empty|quelle.parquet: not a Parquet file, or damaged")
 
 
 def test_a_truncated_parquet_is_reported(tmp_path: Path, scheme: Scheme) -> None:
@@ -376,7 +376,7 @@ def test_a_truncated_parquet_is_reported(tmp_path: Path, scheme: Scheme) -> None
     path = tmp_path / "quelle.parquet"
     pd.DataFrame({"text": ["Es regnet."] * 50, "stance": ["warning"] * 50}).to_parquet(path)
     path.write_bytes(path.read_bytes()[:-20])
-    refused(Parquet(str(path)), scheme, "quelle.parquet: not a Parquet file, or a damaged one")
+    refused(Parquet(str(path)), scheme, "quelle.parquet: not a Parquet file, or damaged")
 
 
 def test_a_parquet_with_other_rows_is_reported_by_row(tmp_path: Path, scheme: Scheme) -> None:

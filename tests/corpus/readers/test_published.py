@@ -290,7 +290,7 @@ def test_articles_are_spread_over_the_splits_as_promised() -> None:
         (article("d0002", labelled("Ja."), segments=3), r"line 2: 'segments' is a number"),
         (article("d0001", labelled("Ja.")), r"line 2: the article 'd0001' is already used at .*line 1"),
         (article("", labelled("Ja.")), r"line 2: no 'article'"),
-        (article("d0002", labelled("Ja."), date="gestern"), r"line 2: 'gestern' is no date"),
+        (article("d0002", labelled("Ja."), date="gestern"), r"line 2: 'gestern' is not a date"),
     ],
 )
 def test_a_broken_article_is_named_with_line_and_segment(
@@ -314,7 +314,7 @@ def test_an_article_twice_in_a_file_leaves_nothing_of_the_second(tmp_path: Path,
 
 def test_a_folder_without_articles_is_reported(tmp_path: Path, schemes: dict[str, Scheme]) -> None:
     """An empty folder does not count as an empty corpus."""
-    with pytest.raises(UserError, match=r"has no file \*.jsonl; expected at least one"):
+    with pytest.raises(UserError, match=r"has no \*.jsonl file; expected at least one"):
         Articles(str(tmp_path)).read(schemes["diplomacy"])
 
 

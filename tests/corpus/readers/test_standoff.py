@@ -124,7 +124,7 @@ def test_positions_count_characters_not_bytes(tmp_path: Path, schemes: dict[str,
         ),
         ({"row": 7}, r"line 1: row is 7; .*articles.jsonl has the rows 0 to 0"),
         ({"row": -1}, r"line 1: row is -1"),
-        ({"end": 999}, r"line 1: start 0 and end 999 are no part of row 0 of .*, which has 15 characters"),
+        ({"end": 999}, r"line 1: start 0 and end 999 are not within row 0 of .*, which has 15 characters"),
         ({"start": "0"}, r"line 1: 'start' is text; expected a whole number"),
         ({"stance": "warnin"}, r"line 1: unknown stance 'warnin', did you mean 'warning'\?"),
         ({"sha1": None}, r"line 1: the SHA-1 .* expected"),
@@ -259,10 +259,10 @@ def test_speeches_that_are_not_there_are_named(tmp_path: Path, schemes: dict[str
     row = {"id": "ID1", "speaker": "SPD-Post", "text": "Nein."}
     (texts / "speeches.jsonl.gz").write_bytes(gzip.compress(json.dumps(row).encode()))
     bare = jsonl(tmp_path / "bare.jsonl", mark("Nein.", "Nein.", 0))
-    with pytest.raises(UserError, match=r"bare\.jsonl names no 'speech'"):
+    with pytest.raises(UserError, match=r"bare\.jsonl has no 'speech'"):
         Standoff(bare, str(texts), "bundestag").read(schemes["diplomacy"])
     (texts / "speeches.jsonl.gz").write_bytes(gzip.compress(b"{}" * 1000)[:-9])
-    with pytest.raises(UserError, match=r"speeches.jsonl.gz: not a whole gzip file"):
+    with pytest.raises(UserError, match=r"speeches.jsonl.gz: not a complete gzip file"):
         Standoff(annotations, str(texts), "bundestag").read(schemes["diplomacy"])
 
 

@@ -228,7 +228,7 @@ def test_empty_text_is_left_to_the_checks(tmp_path: Path, scheme: Scheme) -> Non
             {"text": "Ja.", "stance": "thret"},
             r"line 2: unknown stance 'thret', did you mean 'threat'\?; this scheme has warning, threat, neutral",
         ),
-        ({"text": "Ja.", "stance": True}, r"line 2: the stance is true or false \(True\); a label is text"),
+        ({"text": "Ja.", "stance": True}, r"line 2: the stance is true or false \(True\); a label must be text"),
         ({"text": "Ja.", "stance": ["threat", "warning"]}, r"line 2: 2 labels for stance \(threat, warning\); this task takes exactly one"),
         ({"text": "Ja.", "flags": ["loud"]}, r"line 2: unknown flags 'loud'; this scheme has ironic, quoted"),
         ({"text": "Ja.", "dyads": "USA"}, r"line 2: 'dyads' is text; expected a list"),
@@ -241,7 +241,7 @@ def test_empty_text_is_left_to_the_checks(tmp_path: Path, scheme: Scheme) -> Non
             {"text": "Ja.", "dyads": [{"source": "A", "target": "B", "stance": "treat"}]},
             r"line 2: unknown stance 'treat', did you mean 'threat'\?",
         ),
-        ({"text": "Ja.", "date": "5/31/2024"}, r"line 2: '5/31/2024' is no date; expected one like 2024-05-31 or 31\.05\.2024"),
+        ({"text": "Ja.", "date": "5/31/2024"}, r"line 2: '5/31/2024' is not a date; expected one like 2024-05-31 or 31\.05\.2024"),
         ({"text": "Ja.", "split": "trian"}, r"line 2: unknown split 'trian', did you mean 'train'\?"),
         ({"txt": "Ja.", "stance": "threat"}, r"line 2: no 'text', did you mean 'txt'\?; this row has txt, stance"),
         ({"text": "Ja\0.", "stance": "threat"}, r"line 2: 'text' has a NUL byte at character 3"),
@@ -276,7 +276,7 @@ def test_a_mapped_column_that_is_missing_is_named_with_the_nearest(tmp_path: Pat
 def test_an_unknown_field_in_the_mapping_is_reported(tmp_path: Path, scheme: Scheme) -> None:
     """The keys of the mapping are our field names."""
     path = text(tmp_path / "a.csv", "text,stance\nJa.,neutral\n")
-    with pytest.raises(UserError, match=r"columns: unknown field 'stanse', did you mean 'stance'\?; allowed are id, text"):
+    with pytest.raises(UserError, match=r"columns: unknown field 'stanse', did you mean 'stance'\?; choose from id, text"):
         Csv(path, {"stanse": "stance"}).read(scheme)
 
 
@@ -286,7 +286,7 @@ def test_an_unknown_field_in_the_mapping_is_reported(tmp_path: Path, scheme: Sch
         (
             "text;stance\nJa.;neutral\n",
             {},
-            r"line 1: the header is one single column, 'text;stance'; the separator is ',', should it be ';'\?",
+            r"line 1: the header is a single column, 'text;stance'; the separator is ',', should it be ';'\?",
         ),
         ("text,text,stance\na,b,neutral\n", {}, r"line 1: the column 'text' occurs twice in the header"),
         ("text,stance\nJa, ja.,neutral\n", {}, r"line 2: 3 cells, expected 2 \(text, stance\).* ','"),
@@ -296,8 +296,8 @@ def test_an_unknown_field_in_the_mapping_is_reported(tmp_path: Path, scheme: Sch
         ("text,stance\nJa.,neutral\n", {"encoding": "utf9"}, r"encoding is 'utf9', which Python does not know"),
         ("text,stance\nJa.,neutral\n", {"encoding": "utf-32"}, r"encoding is 'utf-32', which cannot be read line by line"),
         ("text,stance\nNein.,neutral", {"encoding": "utf-16"}, r"a\.csv: not UTF-16 \(.*\); was it cut off, or"),
-        ("text,stance\nJa.,neutral\n", {"on_error": "skip"}, r"on_error is 'skip'; allowed are stop, drop"),
-        ('text,stance,dyads\nJa.,neutral,"[{"\n', {}, r"line 2: 'dyads' is no JSON list"),
+        ("text,stance\nJa.,neutral\n", {"on_error": "skip"}, r"on_error is 'skip'; choose from stop, drop"),
+        ('text,stance,dyads\nJa.,neutral,"[{"\n', {}, r"line 2: 'dyads' is not a JSON list"),
     ],
 )
 def test_a_broken_csv_is_reported_in_one_sentence(
@@ -312,7 +312,7 @@ def test_a_broken_csv_is_reported_in_one_sentence(
 def test_a_json_array_is_distinguished_from_jsonl(tmp_path: Path, scheme: Scheme) -> None:
     """The two are often confused."""
     path = text(tmp_path / "a.jsonl", '[\n  {"text": "Ja."}\n]\n')
-    with pytest.raises(UserError, match=r"is one JSON array; expected JSONL"):
+    with pytest.raises(UserError, match=r"is a single JSON array; expected JSONL"):
         Jsonl(path).read(scheme)
 
 
@@ -331,5 +331,5 @@ def test_a_missing_value_of_pandas_is_no_label(tmp_path: Path, scheme: Scheme) -
 def test_a_file_that_is_no_parquet_is_reported(tmp_path: Path, scheme: Scheme) -> None:
     """The file has the wrong suffix."""
     path = text(tmp_path / "a.parquet", "text,stance\n")
-    with pytest.raises(UserError, match=r"a.parquet: not a Parquet file, or a damaged one"):
+    with pytest.raises(UserError, match=r"a.parquet: not a Parquet file, or damaged"):
         Parquet(path).read(scheme)

@@ -228,8 +228,8 @@ def test_coders_who_differ_are_settled_as_told(table: str, tmp_path: Path) -> No
     last = done.stderr.splitlines()[-1]
     assert (done.returncode, f"haltung: {table} has faults in {rows} rows; marked in" in last) == (2, True)
     assert (tmp_path / table.replace(".csv", ".faults.xlsx")).is_file()
-    assert "3 annotators differ in" in done.stderr
-    assert "say annotators=majority, first or soft" in done.stderr
+    assert "3 annotators disagree on" in done.stderr
+    assert "set annotators=majority, first or soft" in done.stderr
     done = run_here(*words, "annotators=majority", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     folder = tmp_path / "data/prepared" / table.partition(".")[0]
@@ -256,13 +256,13 @@ def test_coders_who_differ_are_settled_as_told(table: str, tmp_path: Path) -> No
         ("Satz;Anna;Ben\nJa.;pro;contra\nNein.;contra;pro", ["coders=[Anna,Bn]"], r"coders is 'Bn', did you mean 'Ben'\?"),
         ("Satz;Anna;Ben\nJa.;pro;\nNein.;;contra", ["coders=[Anna,Ben]"], "no segment has labels of two coders"),
         ("Satz;Coder;Label\nJa.;A;pro\nJa.;B;contra", [], "no segment has labels of two coders.*columns called Coder and ID"),
-        ("ID;Satz;Coder;Label\na;Ja.;A;pro\na;Ja.;A;contra", [], r"line 3: the id 'a' has no coder here, or 'A' twice, or another text"),
-        ("ID;Satz;Coder;Label\na;Ja.;A;pro\na;Nein.;B;contra", [], r"line 3: the id 'a' has .* another text than before"),
+        ("ID;Satz;Coder;Label\na;Ja.;A;pro\na;Ja.;A;contra", [], r"line 3: the id 'a' has no coder here, or 'A' twice, or a changed text"),
+        ("ID;Satz;Coder;Label\na;Ja.;A;pro\na;Nein.;B;contra", [], r"line 3: the id 'a' has .* a changed text"),
         ("ID;Satz;Coder;Label\na;Ja.;A;pro\na;Ja.;;contra", [], r"line 3: the id 'a' has no coder here"),
         (
             "ID;Satz;Coder;Code\na;Ja.;A;pro\na;Ja.;B;contra",
             ["label=Cod"],
-            "label is 'Cod', did you mean 'Code'.*allowed are ID, Satz, Coder",
+            "label is 'Cod', did you mean 'Code'.*choose from ID, Satz, Coder",
         ),
         ("Satz;A;B\nJa.;pro;contra", ["coders=[A,B]", "settle=rows.csv"], "settle=rows.csv: expected a new file that ends with .xlsx"),
     ],

@@ -316,8 +316,8 @@ def test_a_subset_may_take_a_row_twice() -> None:
         (["1"], {"a": 1.0, "b": 0.0, "c": 0.0}, "1 predictions for 2 segments"),
         (["1", "x"], {"a": 1.0, "b": 0.0, "c": 0.0}, "prediction 2 is for 'x', but segment 2 is '2'"),
         (["1", "2"], {"a": 1.0, "b": 0.0}, "no probability for stance c;"),
-        (["1", "2"], {"a": 1.2, "b": 0.0, "c": 0.0}, "'a' at 1.2, which is no probability"),
-        (["1", "2"], {"a": float("nan"), "b": 0.0, "c": 0.0}, "'a' at nan, which is no probability.* the training has diverged"),
+        (["1", "2"], {"a": 1.2, "b": 0.0, "c": 0.0}, "'a' at 1.2, which is not a probability"),
+        (["1", "2"], {"a": float("nan"), "b": 0.0, "c": 0.0}, "'a' at nan, which is not a probability.* training has diverged"),
     ],
 )
 def test_predictions_that_do_not_fit_are_refused(ids: list[str], values: dict[str, float], message: str) -> None:

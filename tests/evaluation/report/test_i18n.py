@@ -60,5 +60,5 @@ def test_numbers_are_written_as_the_language_has_them() -> None:
 
 def test_an_unknown_language_is_refused() -> None:
     """The message lists both languages."""
-    with pytest.raises(UserError, match="unknown language 'fr'; allowed are en, de"):
+    with pytest.raises(UserError, match="unknown language 'fr'; choose from en, de"):
         i18n.number(0.5, "fr")

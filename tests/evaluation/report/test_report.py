@@ -169,7 +169,7 @@ def test_a_report_replaces_an_older_one_and_nothing_else(tmp_path: Path) -> None
     """A folder with other files stays unchanged."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("zwei Jahre Arbeit", encoding="utf-8")
-    with pytest.raises(UserError, match="is not empty and no report"):
+    with pytest.raises(UserError, match="is not empty and has no report"):
         report.write(tmp_path / "mine", evaluate(scored()), scored())
     assert (tmp_path / "mine" / "thesis.txt").read_text(encoding="utf-8") == "zwei Jahre Arbeit"
     (tmp_path / "old").mkdir()
@@ -207,8 +207,8 @@ def test_files_that_are_no_predictions_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such predictions"):
         read_predictions(tmp_path / "missing.parquet")
     (tmp_path / "text.parquet").write_text("kein Parquet", encoding="utf-8")
-    with pytest.raises(UserError, match=r"text\.parquet is no Parquet file"):
+    with pytest.raises(UserError, match=r"text\.parquet is not a readable Parquet file"):
         read_predictions(tmp_path / "text.parquet")
     parquet.write_table(pa.table({"id": ["1"]}), tmp_path / "other.parquet")
-    with pytest.raises(UserError, match=r"other\.parquet holds no predictions"):
+    with pytest.raises(UserError, match=r"other\.parquet has no predictions"):
         read_predictions(tmp_path / "other.parquet")

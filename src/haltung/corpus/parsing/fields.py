@@ -75,13 +75,13 @@ class Fields:
             number = int(month) if month.isdigit() else 1 + _MONTHS.index(month[:3].lower().replace("mrz", "mär").replace("jän", "jan"))
             return datetime.date(int(year) + (len(year) == 2) * (2000 if year < "70" else 1900), number, int(day)).isoformat()
         except ValueError:
-            raise Fault("wrong_date", f"'{short(text)}' is no date; expected one like 2024-05-31 or 31.05.2024") from None
+            raise Fault("wrong_date", f"'{short(text)}' is not a date; expected one like 2024-05-31 or 31.05.2024") from None
 
     def split(self) -> str:
         """Return ``train``, ``dev``, ``test``, or "" if there is none."""
         found = self.text("split").strip()
         if found and found.lower() not in SPLITS:
-            raise Fault("unknown_split", f"unknown split '{short(found)}'{nearest(found.lower(), SPLITS)}; allowed are {listed(SPLITS)}")
+            raise Fault("unknown_split", f"unknown split '{short(found)}'{nearest(found.lower(), SPLITS)}; choose from {listed(SPLITS)}")
         return SPLITS.get(found.lower(), "")
 
     def dyads(self, scheme: Scheme) -> tuple[Dyad, ...]:
@@ -91,7 +91,7 @@ class Fields:
             try:
                 value = json.loads(value)
             except (ValueError, RecursionError) as error:
-                raise Fault("wrong_type", f"'dyads' is no JSON list ({first_line(error)})") from None
+                raise Fault("wrong_type", f"'dyads' is not a JSON list ({first_line(error)})") from None
         if value is None or value == "":
             return ()
         if not isinstance(value, Sequence) or isinstance(value, str):
@@ -159,7 +159,7 @@ def answer(task: Task, value: object) -> Answer:
     ids = []
     for label in value if isinstance(value, list | tuple) else [value]:
         if not isinstance(label, str):
-            raise Fault("wrong_type", f"the {task.name} is {kind(label)} ({short(label)}); a label is text")
+            raise Fault("wrong_type", f"the {task.name} is {kind(label)} ({short(label)}); a label must be text")
         ids.append(known(task, label.strip()))
     if task.kind == "single":
         if len(set(ids)) > 1:
@@ -183,12 +183,12 @@ def sound(text: str, column: str) -> str:
         found = f"'{column}' has a NUL byte at character {text.index(chr(0)) + 1}"
         raise Fault("nul_byte", f"{found}; remove it (is the file damaged, or UTF-16?)")
     if len(text) > MAX_LINE_BYTES:
-        raise Fault("over_long", f"'{column}' has {len(text):,} characters, which no text has; the limit is {MAX_LINE_BYTES:,}")
+        raise Fault("over_long", f"'{column}' has {len(text):,} characters, too many for a text; the limit is {MAX_LINE_BYTES:,}")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         found = f"'{column}' has half a surrogate pair at character {error.start + 1}"
-        raise Fault("broken_unicode", f"{found}; it is no valid Unicode") from None
+        raise Fault("broken_unicode", f"{found}; it is not valid Unicode") from None
     return text
 
 
@@ -198,7 +198,7 @@ def check_columns(columns: Mapping[str, str | None], scheme: Scheme) -> dict[str
     for name, column in columns.items():
         # Configs list common tasks as null, to be set without a plus; a scheme may lack them.
         if column is not None and name not in fields:
-            raise UserError(f"corpus.reader.columns: unknown field '{name}'{nearest(name, fields)}; allowed are {listed(fields)}")
+            raise UserError(f"corpus.reader.columns: unknown field '{name}'{nearest(name, fields)}; choose from {listed(fields)}")
     return {name: str(column) for name, column in columns.items() if column is not None}
 
 

@@ -68,16 +68,16 @@ def lines(path: Path, *, encoding: str | None = None, max_line_bytes: int = MAX_
                 where = f"{path}, line {number}"
                 if len(raw) > max_line_bytes:
                     limit = " (max_line_bytes sets the limit)" if encoding is not None else ""
-                    raise UserError(f"{where}: longer than {max_line_bytes:,} bytes, which no row is; expected one row per line{limit}")
+                    raise UserError(f"{where}: longer than {max_line_bytes:,} bytes, too long for a row; expected one row per line{limit}")
                 line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 and codec == "utf-8" else raw
                 try:
                     yield line.decode(codec)
                 except UnicodeDecodeError as error:
                     raise UserError(_undecodable(where, line, error, has_encoding=encoding is not None)) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: not a whole gzip file ({error}); was it cut off, or is it named .gz without being compressed?") from None
+        raise UserError(f"{path}: not a complete gzip file ({error}); is it truncated, or named .gz without being compressed?") from None
     except UnicodeError as error:
-        raise UserError(f"{path}: not UTF-16 ({first_line(error)}); was it cut off, or has it no byte order mark?") from None
+        raise UserError(f"{path}: not UTF-16 ({first_line(error)}); was it cut off, or is the byte order mark missing?") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
@@ -91,7 +91,7 @@ def json_rows(path: Path, *, encoding: str | None = None, max_line_bytes: int = 
         if not (text := line.strip()):
             continue
         if number == 1 and text in ("[", "[{"):
-            raise UserError(f"{path} is one JSON array; expected JSONL, one object per line (jq -c '.[]' turns the one into the other)")
+            raise UserError(f"{path} is a single JSON array; expected JSONL, one object per line (jq -c '.[]' converts it)")
         where, made = f"{path}, line {number}", f"{path.stem}-{number}"
         try:
             yield SourceRow(where, made, json_object(text))
@@ -160,7 +160,7 @@ def json_object(text: str) -> Mapping[str, object]:
     try:
         data = json.loads(text, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
-        raise Fault("broken_json", f"column {error.colno}: not JSON ({error.msg}); expected one whole object per line") from None
+        raise Fault("broken_json", f"column {error.colno}: not JSON ({error.msg}); expected one complete object per line") from None
     except (RecursionError, ValueError):
         raise Fault("broken_json", "the JSON is nested too deeply, or has too long a number; expected one flat object per line") from None
     if not isinstance(data, dict):
@@ -193,10 +193,10 @@ def _checked(encoding: str) -> str:
 def _undecodable(where: str, raw: bytes, error: UnicodeDecodeError, has_encoding: bool) -> str:
     found = f"{where}: not {error.encoding} (byte 0x{raw[error.start]:02x} at {error.start + 1})"
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return f"{found}; this is UTF-16, save the file as UTF-8{', or say encoding=utf-16' * has_encoding}"
+        return f"{found}; this is UTF-16, save the file as UTF-8{', or set encoding=utf-16' * has_encoding}"
     if has_encoding:
-        return f"{found}; if it is Latin-1, say encoding=latin-1, or save the file as UTF-8"
-    return f"{found}; save the file as UTF-8 (iconv -f latin1 -t utf-8 turns Latin-1 into it)"
+        return f"{found}; if it is Latin-1, set encoding=latin-1, or save the file as UTF-8"
+    return f"{found}; save the file as UTF-8 (iconv -f latin1 -t utf-8 converts Latin-1)"
 
 
 def hub_rows(name: str, revision: str | None = None) -> Iterator[SourceRow]:

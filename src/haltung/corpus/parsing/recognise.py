@@ -48,12 +48,12 @@ def by_cells(columns: Mapping[str, Sequence[str]], missing: Collection[str]) -> 
         found = {name: reason for name, (look, reason) in looks.items() if look == key and (key == "article" or not kind_of(name))}
         if key == "article" and found:
             ((name, reason), *_) = found.items()
-            raise UserError(f"is the column '{short(name)}' the article? It has {reason}; say article={short(name)}, or article=none")
+            raise UserError(f"is the column '{short(name)}' the article? It has {reason}; set article={short(name)}, or article=none")
         if key == "text" and found:
             means = {name: sum(map(len, columns[name])) / len(columns[name]) for name in found}
             longest = max(means.values())
             found = one_each((key, name) for name, mean in means.items() if mean > 0.8 * longest)
-            found = dict.fromkeys(found.values(), f"its texts have {longest:.0f} characters in the mean, the longest")
+            found = dict.fromkeys(found.values(), f"its texts have {longest:.0f} characters on average, the most")
         if len(found) == 1:
             yield key, *next(iter(found.items()))
 
@@ -65,7 +65,7 @@ def _looks_like(cells: Sequence[str], missing: Collection[str]) -> tuple[str, st
     if 2 * len(full) >= count and all(map(_is_date, values)):
         return "date", "all its cells are dates"
     if "article" in missing and 3 <= len(values) <= len(full) / 1.5 and blocks <= 1.1 * len(values):
-        return "article", f"{len(values):,} values in {count:,} rows, each in rows that follow each other"
+        return "article", f"{len(values):,} values in {count:,} rows, each in consecutive rows"
     if 2 * min(words, len(values)) >= count and sum(map(len, cells)) >= _LONG * count:
         return "text", ""
     if 2 <= len(values) <= min(_MOST_LABELS, count / _ROWS_A_LABEL) and max(map(len, values)) <= 2 * _LONG:

@@ -64,7 +64,7 @@ def source_files(reader: Reader) -> tuple[Path, ...]:
     """Return a reader's files; ``UserError`` if it lacks ``files()``, needed to detect changes."""
     if not callable(getattr(reader, "files", None)):
         found = f"the reader {type(reader).__name__} has no method files()"
-        raise UserError(f"{found}; let it return the paths of the files that it reads, () if there are none")
+        raise UserError(f"{found}; add one that returns the paths of the files it reads, () if there are none")
     return tuple(Path(path) for path in reader.files())
 
 
@@ -91,7 +91,7 @@ class RowFaults(UserError):
         super().__init__("; ".join(f"{where}: {fault}" for where, _, fault in rows[:MOST_TOLD]) + more + marked)
         files = dict.fromkeys(where.rpartition(", ")[0] for where, *_ in rows)
         found = f"{', '.join(files)} {'have' if len(files) > 1 else 'has'} faults in {len({where for where, *_ in rows}):,} rows{marked}"
-        self.rows, self.sentence = rows, f"{found}; correct them (prepare and train leave them out by on_error=drop)"
+        self.rows, self.sentence = rows, f"{found}; correct them (prepare and train leave them out with on_error=drop)"
 
     def lines(self) -> list[str]:
         """Return a table and a summary, or just the sentence of a single fault."""

@@ -56,7 +56,7 @@ class LabelNames:
         if slash and task in self._scheme.names:
             if label not in (ids := self._scheme[task].ids):
                 found = f"unknown {task} '{short(label)}'{nearest(label, ids)}"
-                raise Fault("unknown_label", f"{found}; allowed after '{task}/' are {listed(ids)}")
+                raise Fault("unknown_label", f"{found}; after '{task}/', expected one of {listed(ids)}")
             return task, label
         owners = [task.name for task in self._scheme if name in task.ids]
         if len(owners) > 1:
@@ -111,15 +111,15 @@ def settle(votes: Sequence[Mapping[str, Answer]], scheme: Scheme, policy: str) -
         elif policy == "first" or len(set(given)) == 1:
             settled[task.name] = given[0]
         elif policy == "error":
-            differ = f"{len(given)} annotators differ in {task.name}: {_votes(given)}"
-            raise Fault("disagreement", f"{differ}; say annotators=majority, first or soft")
+            differ = f"{len(given)} annotators disagree on {task.name}: {_votes(given)}"
+            raise Fault("disagreement", f"{differ}; set annotators=majority, first or soft")
         elif task.kind == "multi":
             count = Counter(label for labels in given if isinstance(labels, tuple) for label in labels)
             settled[task.name] = tuple(label for label in task.ids if count[label] * 2 > len(given))
         else:
             (top, most), (_, second) = Counter(given).most_common(2)
             if most == second and policy != "soft":
-                raise Skip("disagreement", f"{len(given)} annotators are tied in {task.name}: {_votes(given)}")
+                raise Skip("disagreement", f"{len(given)} annotators are tied on {task.name}: {_votes(given)}")
             settled[task.name] = top if most > second else None
     if all(value is None for value in settled.values()) and not shares(votes, scheme, policy):
         raise Skip("unlabelled", "nobody has labelled it")

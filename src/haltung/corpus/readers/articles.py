@@ -60,7 +60,7 @@ class Pairs(Jsonl):
 
         def shared(pair: Fields) -> dict[str, object]:
             if not (phenomenon := pair.text("phenomenon").strip()):
-                raise Fault("missing_field", "no 'phenomenon'; every pair names the difference of its two segments")
+                raise Fault("missing_field", "no 'phenomenon'; every pair must name the difference between its two segments")
             return {"genre": phenomenon, "context": pair.text("context").strip(), "source": self.source, "split": "test", "position": None}
 
         return _segments(super().rows(path), "pair", shared, sides="ab")

@@ -51,11 +51,11 @@ def read_cells(path: Path, sheet: str | None, encoding: str | None, separator: s
     try:
         rows = _binary(path, kind, sheet, said) if kind != "text" else iter(())
     except ImportError:
-        raise UserError(f"{path}: a file of {kind} needs a package that is not installed; pip install 'haltung[sheets]'") from None
+        raise UserError(f"{path}: reading {kind} files requires a package that is not installed; pip install 'haltung[sheets]'") from None
     except (UserError, KeyboardInterrupt):
         raise
     except BaseException as error:  # noqa: BLE001 -- each library has its own errors, and a panic is no Exception
-        raise UserError(f"{path}: not a file of {kind}, or a damaged or locked one ({first_line(error)})") from None
+        raise UserError(f"{path}: not a valid {kind} file, or a damaged or locked one ({first_line(error)})") from None
     if kind == "text":
         encoding, unit, quote = encoding or _encoding(path), "line", one_of("quotechar", quote, ('"', "'"))
         mark = SEPARATORS.get(separator or "", separator) or separator_in(path, encoding, known, quote)
@@ -72,9 +72,9 @@ def read_cells(path: Path, sheet: str | None, encoding: str | None, separator: s
     check_names(where, names, mark)
     for column, name in enumerate(names if kind in ("text", "Excel") else ()):
         if name and [text_of(cell) for _, cells in first[at + 1 :] for cell in cells[column : column + 1]].count(name) > 1:
-            raise UserError(f"{where}: '{short(name)}' is no name of a column but a value of it; put a row with the columns' names above")
+            raise UserError(f"{where}: '{short(name)}' is a value of the column, not its name; put a row with the column names above")
     if titles := " / ".join(cell for _, cells in first[:at] for cell in dict.fromkeys(map(text_of, cells)) if cell):
-        said.append(f"the names of the columns stand in {unit} {first[at][0]}, below: {short(titles)}")
+        said.append(f"the column names are in {unit} {first[at][0]}, below: {short(titles)}")
     return Cells(unit, first[: at + 1], names, chain(first[at + 1 :], rows), said)
 
 
@@ -145,7 +145,7 @@ def _workbook(path: Path, sheet: str | None, said: list[str]) -> Iterator[Row]:
     if path.suffix.lower() != ".xlsx":
         tried = subprocess.run([sys.executable, "-P", "-c", _OPEN, path, str(_MAX_MEMORY)], check=False, capture_output=True)
         if tried.returncode < 0:
-            reason = f"takes over {_MAX_MEMORY:,} bytes of memory, as with a cell far off"
+            reason = f"needs over {_MAX_MEMORY:,} bytes of memory, as with a cell far off"
             raise UserError(f"{path} {reason}; delete what is there, or save the rows as CSV")
     book, plain = CalamineWorkbook.from_path(path), (SheetTypeEnum.WorkSheet, SheetVisibleEnum.Visible)
     shown = [one.name for one in book.sheets_metadata if (one.typ, one.visible) == plain]
@@ -157,7 +157,7 @@ def _workbook(path: Path, sheet: str | None, said: list[str]) -> Iterator[Row]:
             for cells in rows[top : bottom + 1]:
                 cells[left : right + 1] = rows[top][left : left + 1] * len(cells[left : right + 1])
         if sum(any(cell != "" for cell in cells) for cells in rows) > 1:
-            said += [f"of the sheets {', '.join(book.sheet_names)} {name} is read (sheet=)"] if len(book.sheet_names) > 1 else []
+            said += [f"of the sheets {', '.join(book.sheet_names)}, {name} is read (sheet=)"] if len(book.sheet_names) > 1 else []
             return enumerate(([_plain(cell) for cell in cells] for cells in rows), 1)
     return iter(())
 
@@ -174,7 +174,7 @@ def _check_size(path: Path) -> None:
 
     with ZipFile(path) as book:
         if (size := sum(part.file_size for part in book.infolist())) > _MAX_BYTES:
-            raise UserError(f"{path} has {size:,} bytes unpacked, allowed are {_MAX_BYTES:,}; save the rows as CSV")
+            raise UserError(f"{path} has {size:,} bytes unpacked, the limit is {_MAX_BYTES:,}; save the rows as CSV")
         for name in book.namelist():
             text = book.read(name) if re.match(r"(?i)/?xl/worksheets/[^/]*\.xml", name) else b""
             most = _MAX_EMPTY + len(text)
@@ -184,7 +184,7 @@ def _check_size(path: Path) -> None:
             rows, columns = (1 + max((cell[axis] for cell in found), default=0) for axis in (0, 1))
             if rows * columns > most:
                 last = f"up to row {rows:,} and column {columns:,}"
-                raise UserError(f"{path}: {name} has cells {last}, nearly all empty; delete what is far off, or save the rows as CSV")
+                raise UserError(f"{path}: {name} has cells {last}, nearly all empty; delete the distant cells, or save the rows as CSV")
 
 
 def _encoding(path: Path) -> str:

@@ -94,6 +94,6 @@ def _tasks(path: Path, mapped: Mapping[str, str | None], scheme: Scheme, rows: S
             raise UserError(f"{path}: no choices called '{name}' (for {task}){nearest(name, found)}; there are {listed(found)}")
     tasks = {task: given.get(task, task) for task in scheme.names}
     if found and found.keys().isdisjoint(tasks.values()):
-        wrong = f"no choices are called like a task of the scheme {scheme.name} ({listed(scheme.names)})"
+        wrong = f"no choices have the name of a task in the scheme {scheme.name} ({listed(scheme.names)})"
         raise UserError(f"{path}: {wrong}; there are {listed(found)}; map them with tasks: {{{scheme.names[0]}: NAME}}")
     return tasks

@@ -55,7 +55,7 @@ class Sheet(Table):
         """Read all rows; ``UserError`` if ``label`` names tasks that the scheme lacks."""
         if unknown := [task for task in self.tasks(self.label or ()) if task not in scheme.names]:
             has = f"the scheme {scheme.name} has {listed(scheme.names)}"
-            raise UserError(f"label= names the tasks {listed(unknown)}, {has}; delete its file to have it drafted anew, or edit it")
+            raise UserError(f"label= names the tasks {listed(unknown)}, {has}; delete its file to have it drafted again, or edit it")
         self.said.clear()
         try:
             return replace(super().read(scheme), notes=tuple(dict.fromkeys(self.said)))
@@ -74,7 +74,7 @@ class Sheet(Table):
         first = list(islice(rows, _SAMPLE))
         header = list(dict.fromkeys(name for row in first for name in row.data))
         if not first:
-            raise UserError(f"{path} has no rows below the names of its columns; expected at least one")
+            raise UserError(f"{path} has no rows below its column names; expected at least one")
         if not header:
             raise RowFaults([(row.where, "", row.fault.detail) for row in first if row.fault])
         check_header(path, header, columns := self.mapping(header, first, False), "")
@@ -101,7 +101,7 @@ class Sheet(Table):
                 coder, id = data[names["coder"]], data[names["id"]] or row.where
                 item = items.setdefault(id, data | {label: {} for label in labels})
                 if coder in ("", *item[labels[0]]) or data.get(names["text"]) != item.get(names["text"]):
-                    what = f"the id '{short(id)}' has no coder here, or '{short(coder)}' twice, or another text than before"
+                    what = f"the id '{short(id)}' has no coder here, or '{short(coder)}' twice, or a changed text"
                     row = replace(row, fault=Fault("duplicate_id", what))
                 else:
                     for label in labels:
@@ -149,7 +149,7 @@ class Sheet(Table):
         named = {**given, **self.tasks(header)}
         free = [(kind, name) for name in header if name not in named.values() and (kind := kind_of(name)) not in ("", "-", *named, *TASKS)]
         out = {key: name for key, name in {**one_each(free), **named}.items() if name != "none"}
-        why = {key: "as you say" if key in given or (key not in _FIELDS and self.label) else "by its name" for key in out}
+        why = {key: "as given" if key in given or (key not in _FIELDS and self.label) else "by its name" for key in out}
         if not (sample := [row.data for row in rows[:_SAMPLE] if not row.fault]):
             return out
         taken = {*named.values(), *(self.coders or ())}
@@ -176,7 +176,7 @@ class Sheet(Table):
         mapping = self.mapping(header, rows)
         if not (columns := {key: column for key, column in mapping.items() if key not in _FIELDS}):
             raise UserError(
-                f"{self.path}: which column has labels? Name it (label=A), or several (label=[A,B], coders=[A,B]), of {listed(header)}"
+                f"{self.path}: which column has labels? Name it (label=A), or several (label=[A,B], coders=[A,B]), from {listed(header)}"
             )
         check_header(self.path, header, mapping)
         for task, column in columns.items():
@@ -189,7 +189,7 @@ class Sheet(Table):
             kind = {"kind": "multi"} if any(len(cell) > 1 for cell in cells) else {}
             tasks[task] = {**kind, "de": column, "en": column, "labels": {label: {"de": label, "en": label} for label in known}}
         scheme = {"name": name, "version": 1, "tasks": tasks}
-        parse(scheme, f"what {self.path} has as labels")  # before anything is written
+        parse(scheme, f"the labels in {self.path}")  # before anything is written
         text = yaml.safe_dump(scheme, allow_unicode=True, sort_keys=False, default_flow_style=None)
         read = " ".join(listed(f"{key}={column}" for key, column in mapping.items()).split())
         write_text(Path(labels), f"# Drafted from {self.path} ({read}), and read from now on: edit names, definitions, order.\n{text}")

@@ -86,7 +86,7 @@ def _articles(kind: str, files: Sequence[Path], annotations: Path, intake: Intak
     """Return the articles by row number; of speeches, only the annotated ones."""
     if kind == "bundestag":
         if not (rows := _speech_rows(annotations)):
-            raise UserError(f"{annotations} names no 'speech' and its 'row'; annotations of speeches name each by its id in the records")
+            raise UserError(f"{annotations} has no 'speech' with its 'row'; annotations of speeches name each by its id in the records")
         return {rows[speech.id]: speech for path in files for speech in _speeches(path, intake) if speech.id in rows}
     articles, path = list[Segment](), files[0]
     for row in json_rows(path) if kind == "wikinews" else Csv("", separator=";", quotechar="'", names=["section", "text"]).rows(path):
@@ -143,7 +143,7 @@ def _annotated(row: SourceRow, kind: str, articles: Mapping[int, Segment], texts
         raise Fault("no_such_text", f"speech is {short(speech)}, which {texts} does not have" if speech else rows, id)
     article = articles[number]
     if not 0 <= start < end <= len(article.text):
-        wrong = f"start {start} and end {end} are no part of row {number} of {texts}"
+        wrong = f"start {start} and end {end} are not within row {number} of {texts}"
         raise Fault("no_such_text", f"{wrong}, which has {len(article.text)} characters", id)
     expected, text = fields.text("sha1", required=True), article.text[start:end]
     if (found := hashlib.sha1(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]) != expected:

@@ -84,7 +84,7 @@ class Jsonl(Table):
         if not isinstance(self.path, str) or not (folder := Path(self.path).expanduser()).is_dir():
             return super().parts()
         if not (files := sorted(folder.glob("*.jsonl"))):
-            raise UserError(f"{folder} has no file *.jsonl; expected at least one, with one object per line")
+            raise UserError(f"{folder} has no *.jsonl file; expected at least one, with one object per line")
         return [("", existing(file)) for file in files]
 
     def rows(self, path: Path) -> Iterator[SourceRow]:
@@ -139,7 +139,7 @@ class Parquet(Table):
                         number += 1
                         yield SourceRow(f"{path}, row {number}", f"{path.stem}-{number}", data)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: not a Parquet file, or a damaged one after row {number} ({first_line(error)})") from None
+            raise UserError(f"{path}: not a Parquet file, or damaged after row {number} ({first_line(error)})") from None
 
 
 def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
@@ -154,8 +154,8 @@ def split_files(path: Paths, hint: str = "") -> list[tuple[str, Path]]:
 def check_names(where: str, names: list[str], separator: str) -> None:
     """Raise ``UserError`` if a header has a name twice, or another separator in its only one."""
     if twice := [name for name in names if name and names.count(name) > 1]:
-        raise UserError(f"{where}: the column '{short(twice[0])}' occurs twice in the header ({listed(names)}); give each column its own")
+        raise UserError(f"{where}: the column '{short(twice[0])}' occurs twice in the header ({listed(names)}); give each its own name")
     other = next((mark for mark in ";\t,|" if len(names) == 1 and mark != separator and mark in names[0]), None)
     if other is not None:
-        found = f"{where}: the header is one single column, '{short(names[0])}'"
+        found = f"{where}: the header is a single column, '{short(names[0])}'"
         raise UserError(f"{found}; the separator is {separator!r}, should it be {other!r}?")

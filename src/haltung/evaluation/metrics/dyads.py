@@ -104,7 +104,7 @@ def evaluate_dyads(
     """
     if not gold or len({len(gold), len(predicted), len(articles)}) > 1:
         found = f"dyads of {len(gold)} gold, {len(predicted)} predicted segments and {len(articles)} articles"
-        raise UserError(f"{found}; expected as many of each")
+        raise UserError(f"{found}; expected the same number of each")
     parts = {part: match(gold, predicted, part, articles) for part in PARTS}
     stances = sorted({dyad.stance for row in (*gold, *predicted) for dyad in row})
     by_stance = {one: match(_only(gold, one), _only(predicted, one), WHOLE, articles) for one in stances}

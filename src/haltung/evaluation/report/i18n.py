@@ -52,7 +52,7 @@ def glossary(language: str = "en") -> Mapping[str, Term]:
 def checked(language: str) -> str:
     """Return the language; ``UserError`` if it is neither ``en`` nor ``de``."""
     if language not in LANGUAGES:
-        raise UserError(f"unknown language '{language}'; allowed are {listed(LANGUAGES)}")
+        raise UserError(f"unknown language '{language}'; choose from {listed(LANGUAGES)}")
     return language
 
 

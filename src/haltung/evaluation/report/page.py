@@ -67,7 +67,7 @@ def report_folder(folder: Path, file: str, content: str, language: str) -> Itera
     """
     checked(language)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / file).is_file()):
-        raise UserError(f"{folder} is not empty and no {content}; nothing was written there, choose another folder with output=FOLDER")
+        raise UserError(f"{folder} is not empty and has no {content}; nothing was written there, choose another folder with output=FOLDER")
     with files.atomic_folder(folder) as scratch:
         yield scratch
 
