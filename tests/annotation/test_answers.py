@@ -81,7 +81,7 @@ def test_a_line_that_a_kill_has_cut_is_removed_and_no_other(folder: Path) -> Non
         cut = folder / f"cut-{length}.jsonl"
         cut.write_bytes(whole[: start + length])
         file = AnswersFile(cut, scheme)
-        assert file.mended == f"the last line of {cut} was cut off and is removed ({length} bytes); its sentence comes again"
+        assert file.mended == f"the last line of {cut} was cut off and is removed ({length} bytes); its sentence is asked again"
         assert cut.read_bytes() == whole[:start]
         assert list(file.rows) == ["0-0", "0-1"]
 
@@ -135,7 +135,7 @@ def test_answers_to_another_corpus_are_refused(folder: Path) -> None:
     (folder / "cleo.jsonl").write_text(text.replace('"0-0"', '"9-9"'), encoding="utf-8")
     for coder, id in (("ben", "0-0"), ("cleo", "9-9")):
         with pytest.raises(
-            UserError, match=f"has an answer to '{id}', which the corpus lacks or has with another text; name its own corpus"
+            UserError, match=f"has an answer to '{id}', which the corpus lacks or has with another text; name the corpus it is for"
         ):
             work(folder, coder)
 
@@ -205,18 +205,18 @@ def test_every_answer_that_was_confirmed_outlives_a_kill(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["coder=anna"], "name what is to be labelled"),
+        (["coder=anna"], "name what to label"),
         (["table=texts.csv"], "coder is None, expected text"),
         (["table=texts.csv", "coder=a/b"], "coder is 'a/b': string should match pattern '^[\\w-]{1,40}$'"),
         (["table=texts.csv", "coder=a"], "texts.labels.yaml: cannot read this label scheme"),
-        (["table=texts.csv", "coder=a", "labels=labels.yaml", "host=0.0.0.0"], "host=0.0.0.0 lets other machines in; set a key"),
+        (["table=texts.csv", "coder=a", "labels=labels.yaml", "host=0.0.0.0"], "host=0.0.0.0 lets other machines connect; set a key"),
         (["table=texts.csv", "coder=a", "labels=labels.yaml", "port=x"], "port is 'x', expected a whole number"),
         (["table=texts.csv", "coder=a", "labels=labels.yaml", "settle=nobody.jsonl"], "nobody.jsonl: cannot be read"),
         (["table=texts.csv", "coder=a", "labels=labels.yaml", "settle=a.jsonl", "output=a.jsonl"], "a.jsonl is an input"),
         (["table=texts.csv", "coder=a", "labels=taken.yaml"], "has a task called coder"),
         (
             ["table=texts.csv", "coder=a", "labels=labels.yaml", "settle=texts.csv"],
-            "settle=texts.csv has no labels of coders; name their columns",
+            "settle=texts.csv has no coders' labels; name their columns",
         ),
         (
             ["table=codes.csv", "coder=a", "labels=labels.yaml", "label=stance"],

@@ -151,7 +151,7 @@ def test_what_can_not_be_labelled_is_told_in_a_sentence(model: haltung.LoadedMod
 def test_context_belongs_to_a_single_text(model: haltung.LoadedModel) -> None:
     """A table has columns for it."""
     assert model.predict(TEXTS[0], context="Das Heer").text == TEXTS[0]
-    with pytest.raises(haltung.UserError, match="a table has columns of these names"):
+    with pytest.raises(haltung.UserError, match="in a table they are columns of these names"):
         model.predict(TEXTS, context="Das Heer")  # type: ignore[call-overload]
 
 

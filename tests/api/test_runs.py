@@ -109,7 +109,7 @@ def test_a_table_is_a_corpus(home: Path) -> None:
     ("corpus", "settings", "message"),
     [
         ("nix.csv", {}, "nix.csv"),
-        ("scheme.yaml", {}, "unknown kind"),
+        ("scheme.yaml", {}, "unknown file type"),
         ("diplomacie", {}, "did you mean 'diplomacy'"),
         (3, {}, "the corpus is a number; expected a name, a file, or a DataFrame"),
         ("texts.jsonl", {"folds": 5}, "settings has folds"),

@@ -70,7 +70,7 @@ def test_haltung_alone_lists_the_commands(tmp_path: Path) -> None:
         (["train", "training.class_weight=inverted"], ["'inverted'", "'inverse'"]),
         (["train", "model=network", "corpus.pooling.default=maximum"], ["'maximum'", "mean, cls, text"]),
         (["train", "corpus"], ["'corpus'", "key=value"]),
-        (["train", "name=a; b"], ["'name=a; b'", "no key=value", "\"name='a; b'\""]),
+        (["train", "name=a; b"], ["'name=a; b'", "is not key=value", "\"name='a; b'\""]),
         (["train", "corpus=jsonl"], ["corpus.reader.path=…"]),
         (["train", "--gpu"], ["'--gpu'", "--config-dir"]),
         (["train", "--config-dir", "nowhere"], ["--config-dir", "'nowhere'"]),
@@ -393,7 +393,7 @@ def test_a_finished_training_is_not_trained_again_by_resume(trained: Path, bert:
     """A message says so and shows the existing metrics."""
     again = run_here(*recipe(bert, "seed=1", "resume=true"), cwd=trained)
     assert again.returncode == 0, again.stderr
-    assert "this training had ended before" in again.stdout
+    assert "this training had already ended" in again.stdout
 
 
 @pytest.mark.slow

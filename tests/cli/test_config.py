@@ -88,7 +88,7 @@ def test_values_with_commas_become_combinations_and_lists_do_not() -> None:
 def test_more_runs_than_anybody_means_are_refused() -> None:
     """A typing error in a sweep does not start a thousand trainings."""
     many = ",".join(str(number) for number in range(30))
-    with pytest.raises(UserError, match="ask for 900 runs"):
+    with pytest.raises(UserError, match="request 900 runs"):
         combinations([f"seed={many}", f"training.epochs={many}"])
 
 
@@ -111,7 +111,7 @@ def test_a_target_that_is_no_class_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["haltung.labels.STANCE", "haltung.labels.parse"])
 def test_a_target_that_is_no_dataclass_is_refused(name: str) -> None:
     """Such as a constant or a function."""
-    with pytest.raises(UserError, match=rf"^model\._target_ names {name}, which is no dataclass$"):
+    with pytest.raises(UserError, match=rf"^model\._target_ names {name}, which is not a dataclass$"):
         make({"_target_": name}, "model")
 
 

@@ -68,7 +68,7 @@ def test_nothing_is_overwritten(tmp_path: Path, there: str) -> None:
         path.symlink_to(tmp_path / "nowhere")
     done = run_here("new", "mine", cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "mine is there already" in done.stderr
+    assert "mine already exists" in done.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["mine"]
     assert not _made(path) if there == "folder" else path.is_symlink() or path.read_text() == "mine"
 

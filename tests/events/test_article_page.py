@@ -137,7 +137,7 @@ def test_the_command_says_what_the_page_leaves_out(haltung: Command, tmp_path: P
     [
         (("page=nirgends/p.html",), "nirgends: no such folder; make it, or name a file in one that exists"),
         (("page=ordner",), "ordner is a directory; name a file"),
-        (("page=p.html", "table=./p.html"), "p.html is named for two outputs; give each of output=, table= and page= a file of its own"),
+        (("page=p.html", "table=./p.html"), "p.html is named for two outputs; give each of output=, table= and page= its own file"),
         (("page=p.html", "language=fr"), "language"),
     ],
 )

@@ -158,7 +158,7 @@ def test_standard_input_is_read_as_text_or_as_json_lines(haltung: Command, tmp_p
         (["bundle=MODEL", "input=a.txt", "page=a.txt"], "a.txt is an input"),
         (["bundle=MODEL", "input=.", "page=a.txt"], "a.txt is an input"),
         (["bundle=MODEL", "input=a.txt", "table=-"], "leave the key out"),
-        (["bundle=MODEL", "input=a.txt", "table=b.xlsx"], "b.xlsx: beside input=, table= is written, and as CSV; name it table=FILE.csv"),
+        (["bundle=MODEL", "input=a.txt", "table=b.xlsx"], "b.xlsx: with input=, table= is written as CSV; name it table=FILE.csv"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(haltung: Command, tmp_path: Path, model: Path, words: list[str], message: str) -> None:
@@ -363,7 +363,7 @@ def test_articles_of_a_sheet(haltung: Command, tmp_path: Path, model: Path) -> N
     (tmp_path / "t.csv.journal").write_text("{}\n", encoding="utf-8")
     words = ("events", f"bundle={model}", "input=a.csv", "output=b.csv", "table=t.csv")
     assert "resume=false" in haltung(*words, cwd=tmp_path).stderr
-    assert "no resume=true" in haltung(*words, "resume=true", cwd=tmp_path).stderr
+    assert "without resume=true" in haltung(*words, "resume=true", cwd=tmp_path).stderr
     done = haltung(*words, "resume=false", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as file:

@@ -151,7 +151,7 @@ def test_a_folder_or_pattern_becomes_a_folder(predict: Callable[..., Any], tmp_p
     assert predict("input=news/*.csv", "output=tables").returncode == 0
     assert [path.name for path in (tmp_path / "tables").iterdir()] == ["b.csv"]
     full = predict("input=news", "output=labels")
-    assert (full.returncode, "labels is no place" in full.stderr) == (2, True), full.stderr
+    assert (full.returncode, "labels can't be used" in full.stderr) == (2, True), full.stderr
 
 
 def test_a_file_of_another_name_holds_json_lines(predict: Callable[..., Any], tmp_path: Path) -> None:
@@ -185,15 +185,15 @@ def test_a_table_goes_to_the_terminal_too(predict: Callable[..., Any], tmp_path:
         (["input=a.csv", "window=0"], ["window"]),
         (["input=a.csv", "runtime=tensorflow"], ["runtime", "openvino"]),
         (["input=empty.csv", "output=b.csv"], ["empty.csv", "no text"]),
-        (["input=one", "output=one"], ["one is no place", "new or empty folder"]),
-        (["input=one/*.csv", "output=one"], ["one is no place"]),
-        (["input=one", "output=a.csv"], ["a.csv is no place"]),
-        (["input=one", "output=-"], ["- is no place"]),
+        (["input=one", "output=one"], ["one can't be used", "new or empty folder"]),
+        (["input=one/*.csv", "output=one"], ["one can't be used"]),
+        (["input=one", "output=a.csv"], ["a.csv can't be used"]),
+        (["input=one", "output=-"], ["- can't be used"]),
         (["input=b.parquet", "output=o.parquet.gz"], ["o.parquet.gz", "b.parquet"]),
         (["input=b.parquet", "output=o.gz"], ["o.gz", "b.parquet"]),
         (["input=a.csv", "output=o.parquet.gz"], ["o.parquet.gz", "a.csv"]),
-        (["input=a.csv", "output=pipe"], ["pipe", "no file", "leave the key out"]),
-        (["input=a.csv", "output=-"], ["no file", "leave the key out"]),
+        (["input=a.csv", "output=pipe"], ["pipe", "is not a file", "leave the key out"]),
+        (["input=a.csv", "output=-"], ["is not a file", "leave the key out"]),
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_nothing(
@@ -227,7 +227,7 @@ def test_a_folder_of_something_else_is_no_place(predict: Callable[..., Any], tmp
     (tmp_path / "labels/c.csv.journal").write_text('{"version": ""}\n', encoding="utf-8")
     (tmp_path / "labels" / foreign).write_text("x", encoding="utf-8")
     done = predict("input=news", "output=labels", "resume=false")
-    assert (done.returncode, "labels is no place" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "labels can't be used" in done.stderr) == (2, True), done.stderr
     assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == sorted(["c.csv.journal", foreign])
     (tmp_path / "labels" / foreign).rename(tmp_path / "labels/c.csv.broken.jsonl")
     assert predict("input=news", "output=labels", "resume=false").returncode == 0
@@ -370,7 +370,7 @@ def test_input_and_output_may_be_elsewhere(predict: Callable[..., Any], tmp_path
     ("words", "named"),
     [
         (["input=file:///nowhere/a.csv", "output=b.csv"], ["file:///nowhere/a.csv", "b.csv.input"]),
-        (["input=file:///nowhere/a.csv"], ["elsewhere", "output="]),
+        (["input=file:///nowhere/a.csv"], ["files given as URLs", "output="]),
         (["input=carrier://pigeon/a.csv", "output=b.csv"], ["carrier://pigeon/a.csv"]),
         (["input=a.csv", "output=file:///nowhere/a.csv"], ["a.csv is here already", "file:///nowhere/a.csv"]),
     ],

@@ -228,7 +228,7 @@ def test_the_command_says_the_verdict_and_what_has_changed(
     assert (code, "(poor), although worse in stance, themes" in forced) == (0, True)
     assert promote("run=poor")[1].endswith("nothing changed")
     assert main(["promote"]) == 2
-    assert "name the run whose exported model is to be promoted" in capsys.readouterr().err
+    assert "name the run whose exported model should be promoted" in capsys.readouterr().err
     assert main(["promote", "run=good", "alias=v1"]) == 2
     assert "refused" in capsys.readouterr().err
 

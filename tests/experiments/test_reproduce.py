@@ -75,7 +75,7 @@ def test_other_data_are_refused_by_their_digests(linear_home: Path) -> None:
         path.write_text(before, encoding="utf-8")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert f"corpus_digest was {then[:40]} and is {now[:40]}" in done.stderr
-    assert "bring back source" in done.stderr
+    assert "restore source" in done.stderr
     assert now != then
     assert list_runs(store_in(linear_home), name="plain-again") == []
 

@@ -213,10 +213,10 @@ def test_a_workbook_may_be_the_input(predict: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("table=a.xlsx",), "goes to another one: give output=a.labelled.xlsx"),
+        (("table=a.xlsx",), "written to another one: give output=a.labelled.xlsx"),
         (("table=a.xlsx", "output=b.ods"), "b.ods is no place for a labelled sheet; name it output=FILE.xlsx"),
         (("table=a.xlsx", "output=a.xlsx"), "a.xlsx is an input, which would be replaced"),
-        (("table=a.xlsx", "output=b.xlsx", "resume=true"), "neither engine= nor resume="),
+        (("table=a.xlsx", "output=b.xlsx", "resume=true"), "without engine= or resume="),
         (("table=a.xlsx", "output=b.xlsx", "input=c.jsonl"), "one of the three"),
         (("table=a.xlsx", "output=b.xlsx", "text=Saz"), "no column 'Saz' (for text), did you mean 'Satz'?"),
         (("table=a.xlsx", "output=b.xlsx", "text=none"), "no column 'text'; the columns are: Nr, Satz"),
@@ -267,7 +267,7 @@ def test_events_of_a_sheet_of_articles(tmp_path: Path) -> None:
         or pages_of(tmp_path / "b.xlsx")["events"][1][0] == "2025-01-14"
     )
     for words, message in (
-        (("input=a.xlsx", "output=c.xlsx", "resume=true"), "c.xlsx is written for a sheet alone, and at once"),
+        (("input=a.xlsx", "output=c.xlsx", "resume=true"), "c.xlsx is written only for a sheet, and all at once"),
         (("table=a.xlsx", "text=Text", "output=c.xlsx"), "no column 'Text' (for text)"),
         (("table=a.xlsx", "label=Zeitung", "output=c.xlsx"), "there is no key 'label'"),
         (("table=a.xlsx", "labels=diplomacy", "output=c.xlsx"), "there is no key 'labels'"),

@@ -84,8 +84,8 @@ def test_no_seeds_are_advised_for_a_model_without_randomness() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("folds=1", "final=true"), "final=true trains on all rows what folds have held out in turn; give folds=5 too"),
-        (("corpus.split.seed=3", "final=true"), "give folds=5 too"),
+        (("folds=1", "final=true"), "final=true trains on all the rows that folds hold out in turn; give folds=5 as well"),
+        (("corpus.split.seed=3", "final=true"), "give folds=5 as well"),
         (("folds=0",), "folds is 0"),
     ],
 )
@@ -106,7 +106,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, new_store: object) -> Path:
     new_store(folder)  # type: ignore[operator]
     done = run_here("train", *LINEAR, "name=few", cwd=folder)
     assert done.returncode == 0, done.stderr
-    why = "cross-validation by article in 2 folds, since 5 articles (fewer than 100) are too few to hold some out once"
+    why = "cross-validation by article in 2 folds, since 5 articles (fewer than 100) are too few for one held-out split"
     assert done.stdout.startswith(f"{why}; folds=1 trains on one split instead\n")
     assert "trained on all rows: run" in done.stdout
     assert ",OTHER]'" in done.stdout
@@ -159,7 +159,7 @@ def test_the_model_of_all_rows_is_found_compared_and_exported(home: Path) -> Non
     assert "minus *other-42*" in text
     exported = run_here("export", "run=few-folds-42", "to=model", cwd=home)
     assert exported.returncode == 0, exported.stderr
-    assert "this macro-F1 is on rows that the model has learned from" in exported.stdout
+    assert "this macro-F1 is on rows that the model was trained on" in exported.stdout
     card = (home / "model" / "README.md").read_text(encoding="utf-8")
     assert "**Out-of-fold**" in card
     figures = json.loads((home / "model" / "haltung.json").read_text(encoding="utf-8"))["reference"]

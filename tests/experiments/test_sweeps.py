@@ -220,7 +220,7 @@ def words(bert: Path, *more: str) -> tuple[str, ...]:
         ("training.epochs: [1, 2]", (), "training.epochs is both given and searched"),
         ("training.batch_size: 8", (), "expected a list of values"),
         (SEARCH, ("trials=0",), "trials is 0"),
-        (SEARCH, ("final_seeds=1,1",), "one stands twice"),
+        (SEARCH, ("final_seeds=1,1",), "one is given twice"),
         (SEARCH, ("seed=1,2",), "give each key one value"),
     ],
 )

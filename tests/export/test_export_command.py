@@ -204,7 +204,7 @@ def test_nothing_is_written_where_fp32_is_refused(
         (["run=tiny-1"], "name the folder to write the bundle into: to=DIR"),
         (["run=tinny-1", "to=b"], "there is no run 'tinny-1'"),
         (["bundle=nowhere", "to=b"], "nowhere is no such folder"),
-        (["run=tiny-1", "to=."], "the folder that you are in"),
+        (["run=tiny-1", "to=."], "the current folder"),
         (["run=tiny-1", "to=texts.jsonl"], "texts.jsonl is a file"),
         (["run=tiny-1", "to=b", "int8=perhaps"], "int8 is 'perhaps', expected true or false"),
         (["run=tiny-1", "to=b", "fp8=true"], "there is no key 'fp8'"),
@@ -223,7 +223,7 @@ def test_a_bundle_alone_needs_a_corpus_to_be_compared_on(here: Path, tmp_path: P
     """It can't be inferred whose dev split to use; with the corpus named, the export works."""
     trained = next((here / "experiments" / "runs").glob("tiny-1-*/bundle"))
     assert main(["export", f"bundle={trained}", f"to={tmp_path / 'b'}"]) == 2
-    assert "corpus=NAME has to say on whose dev split" in capsys.readouterr().err
+    assert "needs a corpus, on whose dev split" in capsys.readouterr().err
     assert main(["export", f"bundle={trained}", f"to={tmp_path / 'b'}", *CORPUS]) == 0
 
 

@@ -104,7 +104,7 @@ def test_a_wheel_says_what_it_needs(home: Path) -> None:
         (["wheel=model_"], ["model_", "small letters"]),
         (["wheel=news_de"], ["news_de", "model of that name"]),
         (["wheel=scikit_learn"], ["scikit_learn", "another"]),
-        (["to=."], ["the folder that you are in"]),
+        (["to=."], ["the current folder"]),
         (["wheel=numpy"], ["numpy", "installed package", "another"]),
         (["wheel=my_model", "version=newest"], ["newest", "1.0"]),
         (["wheel=my_model", "form=transformers"], ["wheel", "form=transformers"]),

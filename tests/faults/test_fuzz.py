@@ -96,5 +96,5 @@ def test_a_config_that_hydra_falls_over_is_one_sentence(tmp_path: Path, text: st
 
 def test_combinations_are_counted_before_they_are_made() -> None:
     """Forty keys of two values each would fill the memory."""
-    with pytest.raises(UserError, match="ask for 1099511627776 runs"):
+    with pytest.raises(UserError, match="request 1099511627776 runs"):
         combinations([f"key{number}=1,2" for number in range(40)])

@@ -307,7 +307,7 @@ def test_compact_goes_without_the_registry_and_other_formats(trained: Path, tmp_
     for word in ("register=true", "int8=true"):
         done = run_here("export", f"bundle={trained}", "to=small", "form=compact", "corpus=diplomacy", word, cwd=tmp_path)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-        assert "form=compact has fp32 alone" in done.stderr
+        assert "form=compact has only fp32" in done.stderr
 
 
 def test_a_training_goes_on_from_a_compact_model(small: Path, shared_cache: Path, tmp_path: Path) -> None:

@@ -267,7 +267,7 @@ def test_folders_of_bundles_may_be_members(here: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ("[]", "name the runs that shall answer as one"),
+        ("[]", "name the runs to combine into one model"),
         ("[tiny-1]", "at least two members, found 1"),
         ("[tiny-1,tiny-1]", "tiny-1 is named twice"),
         ("[tiny-1,tiny-7]", "tiny-7"),

@@ -171,7 +171,7 @@ def test_the_command_tracks_a_run_and_names_the_next(bert: Path, tmp_path: Path,
     (tmp_path / "news" / "broken.jsonl").write_text("{\n", encoding="utf-8")
     done = run_here(*_command(bert, "texts=news", "corpora=data/prepared/own", "steps=10"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "65 of 75 texts hold no segment of dev or test" in done.stdout, done.stdout  # others begin with the same words
+    assert "65 of 75 texts have no segment of dev or test" in done.stdout, done.stdout  # others begin with the same words
     assert "1 can't be read" in done.stderr
     assert "broken.jsonl" in done.stderr
     run = find_run(tmp_path, "adapted-1")

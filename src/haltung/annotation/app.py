@@ -30,7 +30,7 @@ def application(work: Work, host: str, key: str | None) -> FastAPI:
         # Another site's name may resolve to this address (DNS rebinding).
         is_elsewhere = host in LOOPBACK and urlsplit(f"//{asked}").hostname not in LOOPBACK
         if is_elsewhere or (request.method != "GET" and origin is not None and urlsplit(origin).netloc != asked):
-            raise HTTPException(403, "this server answers its own page alone, at the address that it has told")
+            raise HTTPException(403, "this server only accepts requests from its own page, at the address that it printed")
 
     entrance = Middleware(Entrance, Metrics({}), lambda: False, key, 30.0, 2_000_000)
     handlers = shared.refusals(lambda _, error: failure(507, str(error)))

@@ -80,9 +80,9 @@ class AnswersFile:
                     _append(path, b"\n")  # editors may leave it out
                 except (Fault, UnicodeDecodeError):
                     if last[:8] != b'{"id": "'[: len(last)]:
-                        raise UserError(f"{path} has something else than answers; name another file with output=") from None
+                        raise UserError(f"{path} contains something other than answers; name another file with output=") from None
                     os.truncate(path, len(data) - len(last))
-                    self.mended = f"the last line of {path} was cut off and is removed ({len(last)} bytes); its sentence comes again"
+                    self.mended = f"the last line of {path} was cut off and is removed ({len(last)} bytes); its sentence is asked again"
         self.rows: Mapping[str, Row] = read(path, scheme)
         self._size = path.stat().st_size
 
@@ -123,7 +123,7 @@ class Work:
         self, scheme: Scheme, reading: Reading, coder: str, file: AnswersFile, settle: Sequence[Path], actors: Actors | None
     ) -> None:
         if taken := {*COLUMNS}.intersection(scheme.names):
-            raise UserError(f"the label scheme {scheme.name} has a task called {listed(taken)}, as a column of the answers; rename it")
+            raise UserError(f"the label scheme {scheme.name} has a task called {listed(taken)}, also a column of the answers; rename it")
         self.scheme, self.reading, self.coder, self.file, self.settle, self.actors = scheme, reading, coder, file, settle, actors
         self.segments, self.settles = reading.segments, bool(settle or reading.votes)
         self._number = {segment.id: number for number, segment in enumerate(self.segments)}
@@ -206,7 +206,7 @@ def _checked(path: Path, rows: Mapping[str, Row], reading: Reading) -> Mapping[s
     texts = {segment.id: segment.text for segment in reading.segments}
     for id, row in rows.items():
         if texts.get(id) != row["text"]:
-            raise UserError(f"{path} has an answer to '{id}', which the corpus lacks or has with another text; name its own corpus")
+            raise UserError(f"{path} has an answer to '{id}', which the corpus lacks or has with another text; name the corpus it is for")
     return rows
 
 

@@ -173,7 +173,7 @@ class LoadedModel:
         if isinstance(texts, str):
             return self._results([single_text(texts, context, target)], thresholds)[0]
         if context or target:
-            raise UserError("context and target belong to a single text; a table has columns of these names")
+            raise UserError("context and target apply only to a single text; in a table they are columns of these names")
         if _kind(texts) in ("pandas.Series", "polars.Series"):
             texts = texts.to_frame("text")
         if not is_table(texts):
@@ -227,7 +227,7 @@ def load(model: str | Path | None = None, *, tracking: Tracking = "local") -> Lo
     store = make(plain(compose("runs", [f"tracking={tracking}"]))["tracking"], "tracking")
     if name.startswith("@"):
         if (version := runs.version_of_alias(runs.open_store(store, create=False), name[1:])) is None:
-            raise UserError(f"no registered model has the alias '{name[1:]}'; haltung promote run=ID alias={name[1:]} gives it to one")
+            raise UserError(f"no registered model has the alias '{name[1:]}'; assign it with haltung promote run=ID alias={name[1:]}")
         run = version.run
     return LoadedModel(name, bundle_of(store, run))
 

@@ -109,9 +109,9 @@ def train(
     words += [*([f"name={quote(name)}"] if name else []), *overrides_of(settings or {})]
     seeds = list(seed) if isinstance(seed, Sequence) else [seed]
     if not seeds or len(set(seeds)) < len(seeds):
-        raise UserError(f"seed is {seed}; expected a number, or several that differ")
+        raise UserError(f"seed is {seed}; expected a number, or several distinct numbers")
     if alone := [key for key in ("final", "folds", "launcher", "processes", "seed") if key in (settings or {})]:
-        raise UserError(f"settings has {listed(alone)}; seeds are given as seed=, the others to the command haltung train")
+        raise UserError(f"settings has {listed(alone)}; pass seeds as seed=, and the others to the command haltung train")
     configs = [plain(compose("train", [*words, f"seed={one}"])) for one in seeds]
     store, prepared = make(configs[0]["tracking"], "tracking"), corpus_of(configs[0], None)
     plans = [recipe_of(config).plan(prepared, ["train", *words, f"seed={','.join(map(str, seeds))}"]) for config in configs]
@@ -166,7 +166,7 @@ def _corpus_words(corpus: Any, labels: str | Path | None) -> list[str]:
     path = Path(corpus).expanduser()
     if not (reader := kind_of(path)):
         if path.suffix and path.exists():
-            raise UserError(f"{path} is of an unknown kind; a corpus is a file {listed(f'*{ending}' for ending in KINDS)}")
+            raise UserError(f"{path} has an unknown file type; a corpus is a file {listed(f'*{ending}' for ending in KINDS)}")
         return [f"corpus={corpus}", *scheme]
     unpacked = Path(path.name.removesuffix(".gz"))
     separator = ["corpus.reader.separator=tab"] if unpacked.suffix.lower() == ".tsv" else []

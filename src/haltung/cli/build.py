@@ -101,7 +101,7 @@ class Recipe:
 
         gpus, rows = torch.cuda.device_count(), max(self.training.batch_size, getattr(self.model, "window", 0))
         if options.launcher == "fsdp" and not (gpus and options.fsdp):
-            raise UserError(f"launcher=fsdp needs GPUs (here are {gpus}) and its settings in fsdp=; leave fsdp= out, or give launcher=ddp")
+            raise UserError(f"launcher=fsdp needs GPUs (found {gpus}) and its settings in fsdp=; leave fsdp= out, or give launcher=ddp")
         count = started if started > 1 else options.processes or gpus
         most = min(rows, gpus) if gpus and started == 1 else rows
         if not 1 < count <= most:
@@ -176,7 +176,7 @@ def make(node: Mapping[str, Any], key: str) -> Any:
     is not allowed, a key is unknown or missing, or a value is of the wrong type or range.
     """
     if not (target := str(node.get("_target_", ""))):
-        raise UserError(f"{key} has no _target_, the class to make; choose one of the shipped configs of this group")
+        raise UserError(f"{key} has no _target_, the class to create; choose one of the shipped configs of this group")
     if target.partition(".")[0] not in ("haltung", *re.findall(r"\w+", os.environ.get("HALTUNG_CLASSES", ""))):
         raise UserError(f"{key}._target_ names {target}; allowed are haltung's own classes, and those of HALTUNG_CLASSES=package")
     module, _, name = target.rpartition(".")
@@ -187,7 +187,7 @@ def make(node: Mapping[str, Any], key: str) -> Any:
         remedy = f"release 0.1.0 is the last that reads the names in older configs and runs{again}"
         raise UserError(f"{key}._target_ names {target}, which can't be imported: {first_line(error)}; {remedy}") from None
     if not isinstance(cls, type) or not is_dataclass(cls):
-        raise UserError(f"{key}._target_ names {target}, which is no dataclass")
+        raise UserError(f"{key}._target_ names {target}, which is not a dataclass")
     names = [field.name for field in fields(cls) if field.init]
     values = {name: _value(value, f"{key}.{name}") for name, value in node.items() if name != "_target_"}
     # Configs of older runs list keys that have been removed; null means that they were not set.
@@ -254,8 +254,8 @@ def recipe_of(settings: Mapping[str, Any]) -> Recipe:
     options, model = typed(RecipeOptions, settings), make(settings["model"], "model")
     encoder, training = make(settings["encoder"], "encoder"), make(settings["training"], "training")
     if options.teacher and (options.folds not in (None, 1) or not model.is_tuned):
-        given = f"teacher={options.teacher} goes neither with model=linear or few_shot nor with folds="
-        raise UserError(f"{given}: a teacher is for a network of one training; leave one of the two out")
+        given = f"teacher={options.teacher} can't be combined with model=linear or few_shot, nor with folds="
+        raise UserError(f"{given}: a teacher is for a single training of a network; leave one of the two out")
     if encoder.origin == "folder" and isinstance(model, NetworkSpec):
         encoder = replace(encoder, path=str(compact.find(encoder.path)))
         locate(encoder)
@@ -270,7 +270,7 @@ def output_file(given: str | None, inputs: Iterable[Path] = ()) -> Path | None:
     if path.is_dir() or not path.name:
         raise UserError(f"{path} is a directory; name a file to write to")
     if given == "-" or (path.exists() and not path.is_file()):
-        raise UserError(f"{path} is no file; leave the key out to have the result in the terminal, or name a file to write to")
+        raise UserError(f"{path} is not a file; leave the key out to get the result in the terminal, or name a file to write to")
     if path.exists() and any(one.exists() and path.samefile(one) for one in inputs):
         raise UserError(f"{path} is an input, which would be replaced; name another file for the output")
     if not path.parent.is_dir():

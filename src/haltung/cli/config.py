@@ -60,7 +60,7 @@ class _OwnFolder(FileConfigSource):
         allowed = _REFERENCE % (r"|oc\.env:[^${}\\]*" if os.environ.get("HALTUNG_CONFIG_ENV") == "1" else "")
         _, sign, rest = re.sub(allowed, " ", data).partition("${")
         if sign:
-            found, known = rest.split('"')[0][:60], "${key} and ${shipped:path}, with no $, {, \\, quote or line's end beside them"
+            found, known = rest.split('"')[0][:60], "${key} and ${shipped:path}, with no $, {, \\, quote or line end next to them"
             raise UserError(f"{path} has '${{{found}'; allowed are {known}, and ${{oc.env:NAME}} if you set HALTUNG_CONFIG_ENV=1")
         return super().load_config(config_path)
 
@@ -121,7 +121,7 @@ def each(
             value = word.partition("=")[2] or next(rest, "")
             config_dir = Path(value)
             if not value or not config_dir.is_dir():
-                raise UserError(f"--config-dir: '{value}' is no folder; name the folder with your corpus/, model/, … configs")
+                raise UserError(f"--config-dir: '{value}' is not a folder; name the folder with your corpus/, model/, … configs")
         elif word.startswith("-"):
             raise UserError(f"unknown option '{word}'; the options are --help, --cfg, --config-dir DIR; everything else is key=value")
         elif word.partition("=")[0] not in literal:
@@ -146,7 +146,7 @@ def combinations(words: Sequence[str]) -> list[tuple[str, ...]]:
         raise UserError(_malformed(error)) from None
     values = [*map(_values, parsed, overrides)]
     if (count := math.prod(map(len, values))) > _MOST_COMBINATIONS:
-        raise UserError(f"these overrides ask for {count} runs, at most {_MOST_COMBINATIONS} are allowed in one command")
+        raise UserError(f"these overrides request {count} runs, but at most {_MOST_COMBINATIONS} are allowed in one command")
     return list(itertools.product(*values))
 
 
@@ -159,7 +159,7 @@ def compose(command: str, overrides: Sequence[str] = (), config_dir: Path | None
         try:
             config = hydra_compose(command, words)
             if config_dir is not None and _bound(_named(OmegaConf.to_container(config)), (), {}) > _MOST_CHARACTERS:
-                raise UserError(f"{config_dir}: its ${{…}} make the config longer than {_MOST_CHARACTERS:,} characters, which no config is")
+                raise UserError(f"{config_dir}: its ${{…}} make the config longer than {_MOST_CHARACTERS:,} characters, the maximum")
             # Resolved now: a missing or circular interpolation stops the command before any work.
             OmegaConf.resolve(config)
             if config_dir and str(name := OmegaConf.select(config, "corpus.labels")).endswith((".yaml", ".yml")):
@@ -280,14 +280,14 @@ def _values(override: Override, word: str) -> list[str]:
     if not override.is_sweep_override():
         return [word]
     if not override.is_discrete_sweep() or override.value_type == ValueType.GLOB_CHOICE_SWEEP:
-        raise UserError(f"'{word}' sweeps over values that are not named; name the values, as in {override.key_or_group}=1,2,3")
+        raise UserError(f"'{word}' sweeps over values that are not listed; list the values, as in {override.key_or_group}=1,2,3")
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
 def _malformed(error: OverrideParseException) -> str:
     key, sign, value = str(error.override).partition("=")
     typed = f', as here: "{key}={_quoted(value)}"' if sign else ""
-    return f"'{error.override}' is no key=value; quote values that hold spaces, commas, brackets or other signs, twice for a shell{typed}"
+    return f"'{error.override}' is not key=value; quote values with spaces, commas, brackets or other symbols, twice in a shell{typed}"
 
 
 def _missing(error: MissingConfigException) -> str:

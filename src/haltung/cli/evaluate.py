@@ -34,7 +34,7 @@ def run(
     group = None
     if bundle is not None:
         if own_corpus:
-            raise UserError("bundle=… says what to evaluate; corpus=NAME has to say on what")
+            raise UserError("bundle=… needs a corpus to be evaluated on: corpus=NAME")
         models = [TrainedModel(Path(bundle).name, compact.find(bundle))]
     else:
         record = tracking.find(make(settings["tracking"], "tracking"), str(run))
@@ -116,7 +116,7 @@ def compare(
 def promote(request: Request, *, run: str | None, alias: str, force: bool, dry: bool, language: Language) -> int:
     """Move the alias to the run's exported version; return 1 if a worse run is refused."""
     if not run:
-        raise UserError("name the run whose exported model is to be promoted, as in run=ID; haltung runs lists them")
+        raise UserError("name the run whose exported model should be promoted, as in run=ID; haltung runs lists them")
     corpus = request.settings["corpus"]["name"] if request.settings.get("corpus") else None
     console = Console(soft_wrap=True)
     plan = consider(make(request.settings["tracking"], "tracking"), run, alias, corpus, force)
@@ -126,7 +126,7 @@ def promote(request: Request, *, run: str | None, alias: str, force: bool, dry: 
         console.print(Text(note, "dim" if plan.comparison else ""))
     before, worse = str(plan.old) if plan.old else "none", ", ".join(plan.worse)
     if not plan.allowed:
-        refusal = f"{alias}: {before} stays; {plan.record.name} is worse in {worse} (force=true promotes it all the same)"
+        refusal = f"{alias}: {before} stays; {plan.record.name} is worse in {worse} (force=true promotes it anyway)"
         console.print(Text(refusal, "bold red"))
         return 1
     if not plan.changes:

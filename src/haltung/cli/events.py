@@ -63,20 +63,20 @@ def run(
     outputs = [output_file(given or None, files) for given in (output, table, page)]
     paths = [path for path in outputs if path]
     if twice := [path for number, path in enumerate(paths) if path.resolve() in {other.resolve() for other in paths[:number]}]:
-        raise UserError(f"{twice[0]} is named for two outputs; give each of output=, table= and page= a file of its own")
+        raise UserError(f"{twice[0]} is named for two outputs; give each of output=, table= and page= its own file")
     if outputs[1] and outputs[1].suffix.lower() != ".csv":
-        raise UserError(f"{outputs[1]}: beside input=, table= is written, and as CSV; name it table=FILE.csv")
+        raise UserError(f"{outputs[1]}: with input=, table= is written as CSV; name it table=FILE.csv")
     sheet, several = typed(Sheet, {**reader, "path": input, "label": ["none"]}, "reader"), files != [Path(input).expanduser()]
     labelled = None
     if outputs[0] and outputs[0].suffix.lower() in KINDS:
         if several or files[0].suffix.lower() not in SHEETS or resume:
-            wrong = f"{outputs[0]} is written for a sheet alone, and at once"
-            raise UserError(f"{wrong}; give input=FILE.xlsx (or .csv, …) and no resume=true, or name output=FILE.jsonl or table=FILE.csv")
+            wrong = f"{outputs[0]} is written only for a sheet, and all at once"
+            raise UserError(f"{wrong}; give input=FILE.xlsx (or .csv, …) without resume=true, or name output=FILE.jsonl or table=FILE.csv")
         labelled = open_sheet(sheet, outputs[0])
         labelled.check_free(NEW)
     grow = [path for path in outputs[0 if labelled is None else 1 : 2] if path]
     if resume is not None and (not (grow or labelled) or (resume and input == STANDARD_INPUT)):
-        raise UserError("resume= needs output= or table= to go on with, and resume=true an input that can be read again, not -")
+        raise UserError("resume= needs output= or table= to continue, and resume=true needs an input that can be read again, not -")
     if engine == "ray" and (not grow or input == STANDARD_INPUT):
         raise UserError("engine=ray needs files: input=FILE or a folder, and output=FILE.jsonl or table=FILE.csv")
     cluster = typed(Cluster, ray, "ray") if engine == "ray" else None
@@ -188,13 +188,13 @@ def _report(notes: Sequence[str], others: Sequence[str], failures: Sequence[Fail
     """Print notes, skipped files and failures on standard error."""
     lines = list(notes)
     if counts["notes"] > _NOTED:
-        lines.append(f"and {counts['notes'] - _NOTED} more such notes, which stand under 'notes' in output=FILE.jsonl")
+        lines.append(f"and {counts['notes'] - _NOTED} more such notes, which are listed under 'notes' in output=FILE.jsonl")
     if others:
         names = listed(others[:3]) + ", …" * (len(others) > 3)
-        lines.append(f"passed over {len(others)} files, which are no texts, HTML pages, JSON Lines or sheets: {names}")
+        lines.append(f"skipped {len(others)} files, which are not texts, HTML pages, JSON Lines or sheets: {names}")
     lines += [f"{failure.where}: {failure.reason}" for failure in failures]
     if counts["failed"]:
-        lines.append(f"{counts['failed']} failed, as listed {f'in {side_file}' if side_file else 'above'}; what else there is was read")
+        lines.append(f"{counts['failed']} failed, as listed {f'in {side_file}' if side_file else 'above'}; everything else was read")
     print("".join(f"haltung: {line}\n" for line in lines), end="", file=sys.stderr)
 
 
@@ -236,7 +236,7 @@ def network(
         print(f"{summary(graph, 'en')}: {len(graph.actors):,} actors, written to {page}")
         months = {event.date[:7] for event in events if event.date}
         if len(months) < 2:
-            why = "the events are of one month" if months else "no event has a date"
+            why = "the events are from one month" if months else "no event has a date"
             print(f"haltung: {why}, so the page has no slider", file=sys.stderr)
     if wanted:
         path, actors = wanted
@@ -254,7 +254,7 @@ def _of_series(series: str | None, pair: str | None) -> tuple[Path, tuple[str, s
     if series is None and pair is None:
         return None
     if pair is None or series is None:
-        raise UserError("a series needs its two actors and its file, as in pair=USA,RUS series=FILE.png; one of them is not named")
+        raise UserError("a series needs its two actors and its file, as in pair=USA,RUS series=FILE.png; one of them is missing")
     path = Path(series if Path(series).suffix else f"{series}.png").expanduser()
     if path.suffix.lower() != ".png" or not Path(series).name:
         raise UserError(f"series is '{series}', but a series is a picture: name it FILE.png; output=FILE.html is a page with the sentences")

@@ -38,11 +38,11 @@ def run(
     if to is None:
         raise UserError("name the folder to write the bundle into: to=DIR")
     if Path(to).resolve() == Path.cwd():
-        raise UserError(f"to is '{to}', the folder that you are in, which can't be replaced; name another one: to=DIR")
+        raise UserError(f"to is '{to}', the current folder, which can't be replaced; name another one: to=DIR")
     if form != "onnx" and (register or int8):
-        raise UserError(f"form={form} has fp32 alone and is not registered; leave out register=true and int8=true, or export form=onnx")
+        raise UserError(f"form={form} has only fp32 and can't be registered; leave out register=true and int8=true, or export form=onnx")
     if form == "transformers" and (wheel or sign):
-        raise UserError("wheel=… packs and sign=… signs a model for Haltung, which form=transformers is not; leave out one of them")
+        raise UserError("wheel=… packs and sign=… signs models for Haltung, which form=transformers doesn't write; leave out one of them")
     key = signature.read_key(sign, "private") if sign else None
     if register and run is None:
         raise UserError("register=true makes a version of a run's model; name the run, as in run=ID, instead of bundle=…")
@@ -55,14 +55,14 @@ def run(
         trained = TrainedModel(Path(bundle).name, compact.find(bundle))
         check_exportable(trained.bundle, form)
         if own_corpus:
-            raise UserError("bundle=… says what to export; corpus=NAME has to say on whose dev split the formats are compared with it")
+            raise UserError("bundle=… needs a corpus, on whose dev split the formats are compared with it: corpus=NAME")
     else:
         record = tracking.find(make(settings["tracking"], "tracking"), str(run))
         first, *others = tracking.members(record)
         trained = TrainedModel(first.name, tracking.bundle_folder(first), first)
         check_exportable(trained.bundle, form)
         if first is not record:
-            which = "trained a model of all rows" if record.kind == "folds" else f"has {len(others) + 1} seeds; this is the first"
+            which = "trained a model on all rows" if record.kind == "folds" else f"has {len(others) + 1} seeds; this is the first"
             print(f"{record.name} {which}, {first.name}", file=sys.stderr)
         settings = {**settings, "corpus": first.config["corpus"]} if own_corpus else settings
     corpus = corpus_of(settings, request.config_dir)
@@ -75,13 +75,13 @@ def run(
         )  # fmt: skip
     Console().print(_table(result, corpus.scheme, language))
     if own_corpus and trained.record and trained.record.of_all_rows:
-        print("this macro-F1 is on rows that the model has learned from; its own is out-of-fold, in the model card")
+        print("this macro-F1 is on rows that the model was trained on; the out-of-fold one is in the model card")
     if registered and trained.record is not None:
         print(f"registered as {registered}; make it the champion: haltung promote run={trained.record.id[:8]}")
     for name, why in {**result.skipped, **result.refused}.items():
         print(f"{name} was {'refused' if name in result.refused else 'left out'}: {why}", file=sys.stderr)
     if result.folder is None:
-        print("nothing was written, since what was exported does not agree with the trained model", file=sys.stderr)
+        print("nothing was written, because the exported model does not agree with the trained model", file=sys.stderr)
         return 1
     print(f"written to {result.folder}")
     if wheel:
@@ -101,7 +101,7 @@ def verify(bundle: str | None, threads: int | None, key: str | None) -> int:
         raise UserError("name what to verify: bundle=DIR, a folder that haltung export has written")
     folder, public = compact.find(bundle), signature.read_key(key, "public") if key else None
     if public and (fault := signature.fault(folder, public)):  # nothing of such a bundle is run
-        print(f"{fault}; do not use it, or ask the one who is to have signed it", file=sys.stderr)
+        print(f"{fault}; do not use it, or ask whoever should have signed it", file=sys.stderr)
         return 1
     with Console(stderr=True).status("") as status:
         result = replay(folder, threads, lambda step: status.update(f"verifying: {step}"))

@@ -52,7 +52,7 @@ def run(
     if input is not None and not kind_of(Path(input)) and Path(input).suffix.lower() in SHEETS:
         table, input = input, None  # noqa: A001 -- the key's name
     if (engine == "ray" or "://" in f"{input} {output}") and (input is None or output is None):
-        raise UserError("engine=ray and files elsewhere need both input=… and output=…; name the other one, too")
+        raise UserError("engine=ray and files given as URLs need both input=… and output=…; name the other one as well")
     cluster = typed(Cluster, ray, "ray") if engine == "ray" else None
     deliver, shown = None, output
     if "://" in f"{input} {output}":
@@ -69,14 +69,14 @@ def run(
         is_free = not there or (there <= own and any(name.endswith(JOURNAL) for name in there))
         is_read = any(one.exists() and one.samefile(path) for one, path in zip(targets, paths, strict=True))
         if not to.parent.is_dir() or (to.exists() and not to.is_dir()) or output == "-" or is_read or not is_free:
-            raise UserError(f"{to} is no place for the predictions of several files; name a new or empty folder in one that exists")
+            raise UserError(f"{to} can't be used for the predictions of several files; name a new or empty folder in one that exists")
     if to and not several:
         output_file(output, paths)
         kind = kind_of(paths[0]) or "jsonl"
         is_packed = to.suffix == ".gz" and "parquet" in (kind, to.stem.lower().rpartition(".")[2])
         if to.suffix.lower() == ".xlsx" or kind_of(to) not in ("", kind) or is_packed:
-            found = f"{to} can't be the output of {paths[0]}, since rows go to another file of the same kind (Parquet never .gz)"
-            raise UserError(f"{found}; table={paths[0].name} goes to a sheet of any kind")
+            found = f"{to} can't be the output of {paths[0]}, because rows go to another file of the same kind (Parquet never .gz)"
+            raise UserError(f"{found}; table={paths[0].name} can be written to a sheet of any kind")
     segments = [] if text is None else [experiment.single_text(text, context, target)]
     for path in paths:
         first = experiment.opening(experiment.rows_of(path), str(path), _MANY if to else sys.maxsize)
@@ -89,7 +89,7 @@ def run(
     labeller = _labeller(folder, runtime, abstain, graph, many)
     model, thresholds, dyads = labeller.args
     for task in (task for task, threshold in thresholds.items() if threshold is None):
-        print(f"{task} never reached the precision {abstain:g} on dev, so each of its predictions is abstained", file=sys.stderr)
+        print(f"{task} never reached the precision {abstain:g} on dev, so all of its predictions are abstentions", file=sys.stderr)
     if segments:
         (prediction,) = model.predict(segments)
         _show(model.scheme, prediction, language, abstained(prediction, thresholds), dyads)
@@ -117,7 +117,7 @@ def run(
         deliver()
     print(f"{counted('en', 'predictions', counts['sound'])} written to {shown}")
     if others:
-        print(f"haltung: passed over what is no *.jsonl, *.csv, *.tsv or *.parquet: {listed(others)}", file=sys.stderr)
+        print(f"haltung: skipped what is not *.jsonl, *.csv, *.tsv or *.parquet: {listed(others)}", file=sys.stderr)
     if counts["broken"]:
         print(f"haltung: {counted('en', 'rows', counts['broken'])} left out; {shown}{'/*' * several}{BROKEN} says why", file=sys.stderr)
     return int(counts["broken"] > 0)
@@ -127,7 +127,7 @@ def _opened(sheet: Sheet, output: str | None, engine: str, resume: bool | None) 
     to = output_file(output, [Path(str(sheet.path)).expanduser()])
     if to is None or engine != "local" or resume is not None:
         name = f"output={Path(str(sheet.path)).stem}.labelled.xlsx (or .csv, .tsv, .parquet)"
-        raise UserError(f"a sheet is labelled at once, and goes to another one: give {name}, and neither engine= nor resume=")
+        raise UserError(f"a sheet is labelled all at once, and written to another one: give {name}, without engine= or resume=")
     opened = open_sheet(sheet, to)
     if not opened.window.segments:
         raise UserError(f"{opened.window.broken[0].where}: {opened.window.broken[0].reason}")

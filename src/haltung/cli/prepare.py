@@ -55,9 +55,9 @@ def annotate(
     except ModuleNotFoundError as error:
         raise UserError(f"the page needs the library {error.name}, which is not installed; pip install 'haltung[serve,events]'") from None
     if not request.settings.get("corpus"):
-        raise UserError("name what is to be labelled: corpus=jsonl corpus.reader.path=FILE, or table=FILE, with its label scheme")
+        raise UserError("name what to label: corpus=jsonl corpus.reader.path=FILE, or table=FILE, with its label scheme")
     if not (key := secret(key_file)) and host not in app.LOOPBACK:
-        raise UserError(f"host={host} lets other machines in; set a key for coders to give: key_file=FILE, or {KEY_VARIABLE}")
+        raise UserError(f"host={host} lets other machines connect; set a key for coders to enter: key_file=FILE, or {KEY_VARIABLE}")
     corpus = typed(CorpusOptions, request.settings["corpus"], "corpus")
     reader = make(corpus.reader, "corpus.reader")
     own = [path for path in settle if hasattr(reader, "annotators") and path.resolve() in map(Path.resolve, source_files(reader))]
@@ -65,7 +65,7 @@ def annotate(
     scheme = scheme if corpus.tasks is None else scheme.only(corpus.tasks)
     reading = _undecided(reader, scheme)
     if own and not reading.votes:
-        raise UserError(f"settle={own[0]} has no labels of coders; name their columns, coders=[A,B], or have columns called Coder and ID")
+        raise UserError(f"settle={own[0]} has no coders' labels; name their columns, coders=[A,B], or use columns called Coder and ID")
     reading = reading if own else replace(reading, votes={})
     finder = Actors.load(actors) if dyads and not own and STANCE in scheme.names else None  # the coders of a sheet were not asked for dyads
     file = work.AnswersFile(output_file(output or f"{corpus.name}-{coder}.jsonl", settle) or Path(), scheme)
@@ -81,7 +81,7 @@ def agree(request: Request, *, answers: tuple[Path, ...], settle: str | None, la
         raise UserError("name what several people have coded: table=FILE with coders=[A,B], or corpus=NAME with corpus.reader.path=FILE")
     corpus, sheet = typed(CorpusOptions, request.settings["corpus"], "corpus"), output_file(settle)
     if sheet is not None and (sheet.suffix != ".xlsx" or sheet.exists()):
-        raise UserError(f"settle={settle}: expected a new file that ends with .xlsx; one that exists may hold decisions, so it stays")
+        raise UserError(f"settle={settle}: expected a new file that ends with .xlsx; an existing one may contain decisions, so it is kept")
     reader = make(corpus.reader, "corpus.reader")
     scheme = scheme_for(reader, corpus, request.config_dir)
     reading = _undecided(reader, scheme)
@@ -116,15 +116,15 @@ def suggest(
     corpus, model = corpus_of(request.settings, request.config_dir, unlabelled=True), None
     to = output_file(output or f"{corpus.name}.next.{'json' if format == 'labelstudio' else 'jsonl'}")
     if to is None or to.exists():
-        raise UserError(f"{to} exists and may hold labels, so it stays; name another file: output=FILE")
+        raise UserError(f"{to} exists and may contain labels, so it is kept; name another file: output=FILE")
     if strategy not in next_ones.MODELLESS:
         model = bundles.load(bundle_of(make(request.settings["tracking"], "tracking"), run) if run else compact.find(bundle))
         if model.scheme.digest() != corpus.scheme.digest():
-            other = f"strategy={strategy} asks a model, and {run or bundle or compact.DEFAULT} has other labels than {corpus.name}"
+            other = f"strategy={strategy} uses a model, but {run or bundle or compact.DEFAULT} has different labels than {corpus.name}"
             raise UserError(f"{other}; name one with these labels, run=… or bundle=…, or choose strategy=random or diversity")
     found = next_ones.suggest(corpus, strategy, n, seed, model, articles)
     files = next_ones.write(to, found, corpus.scheme, format, language)
-    what = f"{len(found):,} segments of {len({one.group for one in found}):,} articles, of the train split of {corpus.name}"
+    what = f"{len(found):,} segments of {len({one.group for one in found}):,} articles, from the train split of {corpus.name}"
     print(f"{what}; {strategy}: {word(f'suggest_{strategy}', language)}")
     hint("to label", " and ".join(map(str, files)))
 
@@ -138,7 +138,7 @@ def issues(request: Request, *, run: str | None, n: Annotated[int, Field(ge=1)],
     record = tracking.find(store, run)
     record = tracking.find(store, record.parent) if record.of_all_rows else record
     if record.kind != FOLDS:
-        raise UserError(f"{record.name} is no cross-validation, which each label is judged by; train it with folds=5, and name that run")
+        raise UserError(f"{record.name} is not a cross-validation, which is needed to judge labels; train with folds=5, and name that run")
     whole = {**record.config["corpus"], "split": {**record.config["corpus"]["split"], "fold": 0}}
     corpus = corpus_of({**request.settings, "corpus": whole}, request.config_dir, drafts=False)
     split = read_predictions(tracking.artifact(record, f"evaluation/{FOLDS}/{PREDICTIONS}"))
@@ -155,7 +155,7 @@ def issues(request: Request, *, run: str | None, n: Annotated[int, Field(ge=1)],
         print(f"{word('issues_several', language)}: {listed(several)}")
     hint("page", str(folder / doubts.PAGE))
     again = f"haltung train table={folder / doubts.SHEET} 'label=[{','.join(corpus.scheme.names)}]' labels={whole['labels']}"
-    hint("to correct", f"{count} labels at the top of {folder / doubts.SHEET}; then: {again}; or label {folder / doubts.ROWS} anew")
+    hint("to correct", f"{count} labels at the top of {folder / doubts.SHEET}; then: {again}; or label {folder / doubts.ROWS} again")
 
 
 def _undecided(reader: Any, scheme: Scheme) -> Reading:

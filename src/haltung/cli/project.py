@@ -36,9 +36,9 @@ def new(arguments: Sequence[str]) -> int:
 def _new(*, name: str | None, language: Language) -> None:
     folder = Path(name or "").expanduser()
     if not folder.name:
-        raise UserError("the project has no name; give that of a new folder, as in: haltung new pensions")
+        raise UserError("the project has no name; give the name of a new folder, as in: haltung new pensions")
     if folder.exists() or folder.is_symlink():
-        raise UserError(f"{folder} is there already, and nothing in it was changed; name a folder that is not there yet")
+        raise UserError(f"{folder} already exists, and nothing in it was changed; name a folder that does not exist yet")
     id = re.sub(r"\W+", "_", folder.name.lower(), flags=re.ASCII).strip("_")
     id = f"my_{id}" if not id[:1].isalpha() or id in (*choices("corpus"), "null", "true", "false", "yes", "no", "on", "off") else id
     with writing(folder), files.atomic_folder(folder, keep=Path.exists) as scratch:

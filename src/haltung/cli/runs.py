@@ -132,7 +132,7 @@ def _sorted(rows: Sequence[dict[str, Any]], by: str) -> list[dict[str, Any]]:
 
 def _table(rows: Sequence[Mapping[str, Any]], total: int, language: str) -> None:
     if not rows:
-        print("no run passes these filters; haltung runs without filters lists all")
+        print("no run matches these filters; haltung runs without filters lists all")
         return
     columns = [(split, task) for split in ("dev", "test") for task in sorted({name for row in rows for name in row[split]})]
     cells = tuple(

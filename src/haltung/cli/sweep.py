@@ -67,7 +67,7 @@ def run(
     given = {word.partition("=")[0].lstrip("+") for word in request.overrides}
     check_spaces(spaces, composed, keys(compose("sweep", request.overrides, request.config_dir)), given)
     if len(set(final_seeds)) < len(final_seeds):
-        raise UserError(f"final_seeds is {list(final_seeds)}: one stands twice, and would count twice in mean and spread")
+        raise UserError(f"final_seeds is {list(final_seeds)}: one is given twice, and would count twice in mean and spread")
     store, common = make(request.settings["tracking"], "tracking"), recipe.options
     name = common.name or f"{recipe.name(composed.corpus.name)}-sweep"
     planned = Trials(Path(sweeps) / name, spaces, trials, common.seed, startup, warmup, start_values(spaces, composed), storage or "")
@@ -75,7 +75,7 @@ def run(
     console = Console()
     console.print(f"[bold]{name}[/]: {trials} trials over {len(spaces)} keys, {planned.folder}", highlight=False, soft_wrap=True)
     if (result := search_best(sweep, composed, store, print_trial)) is None:
-        told = "its trials have ended; the process that began the sweep, or resumed it, shows the result; if it has died, run this again"
+        told = "its trials have ended; the process that started the sweep, or resumed it, shows the result; if it has died, run this again"
         console.print(told, soft_wrap=True)
     else:
         _show(result, name, composed, final_seeds, common.language, console)
@@ -96,7 +96,7 @@ def _show(result: SweepResult, name: str, recipe: Composed, seeds: Sequence[int]
         tables.show(outcome.evaluation, corpus.scheme, console, language)
     if result.final is not None and len(result.outcomes) > 1:
         console.print(tables.seeds(result.final, corpus.scheme, language).rich())
-    console.print("dev has chosen the recipe, so its dev metrics are too good; the test split shows how good it is:", highlight=False)
+    console.print("the recipe was chosen on dev, so its dev metrics are optimistic; the test split shows how good it is:", highlight=False)
     console.print(f"run [bold]{result.run.id}[/]", highlight=False, soft_wrap=True)
     if result.outcomes:
         # The parent run of several seeds represents them all.

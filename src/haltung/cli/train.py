@@ -54,14 +54,14 @@ def run(arguments: Sequence[str]) -> None:
             splits = [word for word in words if word.startswith((_SPLIT, "corpus.split", "share="))]
             if not (options.folds or options.teacher or processes > 1 or splits) and (folds := folds_for(corpus)) > 1:
                 final = final is not False
-                few = f"{sum(corpus.manifest.articles.values())} articles (fewer than {MIN_ARTICLES}) are too few to hold some out once"
+                few = f"{sum(corpus.manifest.articles.values())} articles (fewer than {MIN_ARTICLES}) are too few for one held-out split"
                 print(f"cross-validation by article in {folds} folds, since {few}; folds=1 trains on one split instead")
         if folds > 1:
             for request in requests:
                 _cross_validate(request, folds, bool(final), store)
             continue
         if final:
-            raise UserError("final=true trains on all rows what folds have held out in turn; give folds=5 too")
+            raise UserError("final=true trains on all the rows that folds hold out in turn; give folds=5 as well")
         plans = [recipe.plan(corpus, requests[0].command) for recipe in recipes]
         if processes > started:
             folder = [] if requests[0].config_dir is None else ["--config-dir", str(requests[0].config_dir)]
@@ -85,7 +85,7 @@ def _train(plans: Sequence[Plan], store: Store) -> None:
         if outcome.primer:
             console.print(outcome.primer.sentence(corpus.scheme["stance"], language), highlight=False)
         if outcome.resumed:
-            console.print("this training had ended before; resume=false trains it again")
+            console.print("this training had already ended; resume=false trains it again")
 
     done = train_seeds(plans, store, show)
     outcome = done.outcomes[-1]
@@ -113,7 +113,7 @@ def _try(outcome: TrainingOutcome, segments: Sequence[Segment]) -> None:
 
 def _cross_validate(request: Request, folds: int, final: bool, store: Store) -> None:
     if others := [one for one in request.overrides if one.startswith(f"{_SPLIT}=") and one != f"{_SPLIT}=kfold"]:
-        raise UserError(f"folds={folds} splits the corpus anew for each fold (kfold); leave out {others[0]}")
+        raise UserError(f"folds={folds} splits the corpus separately for each fold (kfold); leave out {others[0]}")
     rest = [word for word in request.overrides if not word.startswith((f"{_SPLIT}=", "corpus.split.folds=", "corpus.split.fold="))]
     words = [[*rest, f"{_SPLIT}=kfold", f"corpus.split.folds={folds}", f"corpus.split.fold={fold}"] for fold in range(1 - final, folds + 1)]
     settings = [plain(compose("train", one, request.config_dir)) for one in words]
@@ -161,7 +161,7 @@ def adapt(request: Request, *, texts: tuple[str, ...], corpora: tuple[str, ...],
     written = [" ".join(one.text for one in of) for of in by_key((one.article or one.id, one) for one in splits["train"]).values()]
     read_in = [*written, *(one.text for one in articles if isinstance(one, Article))]
     kept = adaptation.without(read_in, (one.text for split in ("dev", "test") for one in splits[split]))
-    console.print(f"[bold]{name}[/]: {len(kept):,} of {len(read_in):,} texts hold no segment of dev or test, seed {seed}", highlight=False)
+    console.print(f"[bold]{name}[/]: {len(kept):,} of {len(read_in):,} texts have no segment of dev or test, seed {seed}", highlight=False)
     if failed := [one for one in articles if isinstance(one, Failure)]:
         print(f"haltung: {len(failed)} can't be read, the first is {failed[0].where}: {failed[0].reason}", file=sys.stderr)
     # The training time is not part of the key, so that resume=true can train for longer.
@@ -184,7 +184,7 @@ def ensemble(request: Request, *, members: tuple[str, ...], name: str | None, la
     """Combine several runs into one model; print its weights, metrics on dev and run."""
     settings = request.settings
     if not members:
-        raise UserError("name the runs that shall answer as one, as in members=[A,B]; haltung runs lists them")
+        raise UserError("name the runs to combine into one model, as in members=[A,B]; haltung runs lists them")
     store = make(settings["tracking"], "tracking")
     trained = [model for name in members for model in models_named(name, store)]
     if not settings.get("corpus"):
@@ -202,11 +202,11 @@ def ensemble(request: Request, *, members: tuple[str, ...], name: str | None, la
     hint("open test", f"haltung evaluate run={done.run[:8]} split=test")
 
 
-@command("reproduce", single="one run at a time; several seeds are reproduced by the run that holds them", texts=("run",))
+@command("reproduce", single="one run at a time; several seeds are reproduced by naming the run that contains them", texts=("run",))
 def reproduce(request: Request, *, run: str | None, anyway: bool, tolerance: Annotated[float, Field(ge=0)]) -> int:
     """Train a run again from its record and compare; return 1 if the results differ."""
     if not run:
-        raise UserError("name the run to train anew, as in run=ID; haltung runs lists them")
+        raise UserError("name the run to retrain, as in run=ID; haltung runs lists them")
     store = make(request.settings["tracking"], "tracking")
     parts = trainings(tracking.find(store, run))
     if (count := parts[0].tags.get("haltung.hardware.threads", "")) not in ("", str(resources.threads())):
@@ -219,10 +219,10 @@ def reproduce(request: Request, *, run: str | None, anyway: bool, tolerance: Ann
         others |= {tag: f"{tag} was {then[:40] or 'unknown'} and is {now[:40] or 'unknown'}" for tag, (then, now) in found}
     if (grave := [tag for tag in others if not tag.startswith(MACHINE)]) and not anyway:
         tags, was = parts[0].tags, f"git checkout {parts[0].tags.get('haltung.git.commit', 'the commit that it had')}"
-        was = "its code had changes without a commit" if tags.get("haltung.git.dirty") == "true" else was
+        was = "its code had uncommitted changes" if tags.get("haltung.git.dirty") == "true" else was
         ways = [was] * ("code" in grave)
-        ways += ["bring back source, config and teacher"] * (grave != ["code"]) + ["or give anyway=true"]
-        raise UserError(f"{run} can't be trained as it was, since {', '.join(others[tag] for tag in grave)}: {', '.join(ways)}")
+        ways += ["restore source, config and teacher"] * (grave != ["code"]) + ["or give anyway=true"]
+        raise UserError(f"{run} can't be retrained as it was, since {', '.join(others[tag] for tag in grave)}: {', '.join(ways)}")
     print(*(f"figures may differ, since {sentence}\n" for sentence in others.values()), sep="", end="")
     return max([_again(part, plan, store, tolerance) for part, plan in zip(parts, plans, strict=True)])
 
@@ -235,7 +235,7 @@ def _planned(part: RunRecord, request: Request) -> Plan:
     if isinstance(recipe.model, NetworkSpec):
         import torch  # noqa: F401 -- with it loaded, tags name the GPU
     if recipe.processes > 1:
-        raise UserError(f"{part.name} was trained by {recipe.processes} processes, and haltung reproduce has one; train it by its command")
+        raise UserError(f"{part.name} was trained with {recipe.processes} processes, but haltung reproduce uses one; rerun its command")
     corpus = corpus_of(recipe.settings, request.config_dir, drafts=False)
     return recipe.plan(corpus, request.command, f"{part.name.removesuffix(f'-{recipe.options.seed}')}-again")
 

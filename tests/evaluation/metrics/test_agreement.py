@@ -193,7 +193,7 @@ def test_a_sheet_of_coders_becomes_a_page_and_a_sheet_to_settle(language: str, t
     assert f"{open_} rows at the top of rows.xlsx" in done.stdout
     assert "=1+1" in rows.text[:open_].tolist()
     done = run_here(*words, cwd=tmp_path)
-    assert (done.returncode, "one that exists may hold decisions" in done.stderr) == (2, True)
+    assert (done.returncode, "an existing one may contain decisions" in done.stderr) == (2, True)
     rows.loc[: open_ - 1, "stance"] = "neutral"
     rows.to_excel(tmp_path / "settled.xlsx", index=False, engine="xlsxwriter", engine_kwargs={"options": {"strings_to_formulas": False}})
     decided = Sheet(str(tmp_path / "settled.xlsx"), coders=["Anna", "Ben"], label=["stance"])

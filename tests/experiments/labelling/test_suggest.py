@@ -87,8 +87,8 @@ def test_a_corpus_without_any_label_can_be_labelled(home):
     ("more", "sentence"),
     [
         (("output=lin.jsonl", "strategy=disagreement", "run=lin-42"), "needs a model of several members"),
-        (("output=lin.jsonl", "strategy=uncertainty"), "news_de has other labels than jsonl"),
-        (("output=texts.jsonl",), "texts.jsonl exists and may hold labels"),
+        (("output=lin.jsonl", "strategy=uncertainty"), "news_de has different labels than jsonl"),
+        (("output=texts.jsonl",), "texts.jsonl exists and may contain labels"),
         (("corpus.reader.path=texts.jsonl",), "all 80 segments of the train split of jsonl have labels"),
     ],
 )  # fmt: skip
