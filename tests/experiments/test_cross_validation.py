@@ -176,7 +176,7 @@ def test_labels_in_doubt_come_from_folds_alone(linear_home: Path):
     assert done.returncode == 0, done.stderr
     assert {path.name for path in (linear_home / "doubts").iterdir()} == {"issues.html", "issues.xlsx", "issues.jsonl"}
     refused = run_here("issues", "run=plain-1", cwd=linear_home)
-    assert (refused.returncode, "plain-1 is no cross-validation" in refused.stderr) == (2, True)
+    assert (refused.returncode, "plain-1 is not a cross-validation" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
