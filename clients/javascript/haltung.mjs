@@ -41,11 +41,11 @@ export class Classifier {
     // Formats for other runtimes are not available to this client.
     const has = Object.keys(description.formats).filter((name) => (description.formats[name].runtime ?? "onnxruntime") === "onnxruntime");
     if (!has.includes(format)) {
-      const why = description.refused?.[format] ? ` (refused at the export: ${description.refused[format]})` : "";
+      const why = description.refused?.[format] ? ` (refused by the export: ${description.refused[format]})` : "";
       throw new BundleError(`the bundle has no format '${format}' for onnxruntime${why}; it has ${has.join(", ")}`);
     }
     const make = INPUTS[description.input.kind];
-    if (!make) throw new BundleError(`the bundle wants '${description.input.kind}' as input, which this client can't make; take a newer one`);
+    if (!make) throw new BundleError(`the bundle expects '${description.input.kind}' as input, which this client can't make; use a newer one`);
     const { input, views, formats } = description;
     const [batches, graph] = await Promise.all([make(means, input, views), read(means, formats[format].file)]);
     const session = await means.runtime.InferenceSession.create(graph, { logSeverityLevel: 3, ...means.session });

@@ -37,12 +37,12 @@ export function partsOf(segments, whole) {
     }
     const part = (/** @type {"text" | "context" | "target" | "article" | "headline"} */ name) => {
       const value = given[name] ?? "";
-      if (typeof value !== "string") throw new BundleError(`the ${name} of row ${row + 1} is no text but ${typeof value}`);
+      if (typeof value !== "string") throw new BundleError(`the ${name} of row ${row + 1} is not text but ${typeof value}`);
       return value.replace(/\p{Surrogate}/gu, "\ufffd");
     };
     const position = whole ? (given.position ?? null) : null;
     if (position !== null && !Number.isInteger(position)) {
-      throw new BundleError(`the position of row ${row + 1} is no whole number but ${typeof position === "number" ? position : typeof position}`);
+      throw new BundleError(`the position of row ${row + 1} is not a whole number but ${typeof position === "number" ? position : typeof position}`);
     }
     const [article, headline] = whole ? [part("article"), part("headline")] : ["", ""];
     return { text: part("text"), context: part("context"), target: part("target"), article, position, headline };

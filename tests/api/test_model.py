@@ -209,5 +209,5 @@ def test_an_unknown_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(haltung.UserError, match="no run has been tracked here"):
         haltung.load("nix")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(haltung.UserError, match="it is no bundle"):
+    with pytest.raises(haltung.UserError, match="it is not a bundle"):
         haltung.load("empty")

@@ -69,7 +69,7 @@ def test_runs_are_evaluated_and_compared(first: haltung.TrainedRun) -> None:
     assert len(compared.verdicts) == 2
     assert len(compared.to_frame()) == 2
     assert "first" in repr(compared)
-    with pytest.raises(haltung.UserError, match="holds no predictions for test"):
+    with pytest.raises(haltung.UserError, match="has no predictions for test"):
         haltung.compare([first, "second-42"])
     for run in (first, second.id):
         (done,) = haltung.evaluate(run, output="reports", settings={"error_analysis": False})

@@ -296,14 +296,14 @@ def test_a_changed_corpus_is_not_taken_for_the_trained_one(trained: Path) -> Non
     finally:
         path.write_text(before, encoding="utf-8")
     assert refused.returncode == 2
-    assert "is not the one of the run tiny-1" in refused.stderr
+    assert "is not that of the run tiny-1" in refused.stderr
 
 
 def test_a_model_is_not_scored_on_a_corpus_with_another_scheme(trained: Path) -> None:
     """The message names both schemes."""
     refused = run_here("evaluate", "run=tiny-1", "corpus=challenge", cwd=trained)
     assert refused.returncode == 2
-    assert "the model knows the scheme 'tiny'" in refused.stderr
+    assert "the model has the scheme 'tiny'" in refused.stderr
     assert "'diplomacy'" in refused.stderr
 
 
@@ -322,7 +322,7 @@ def test_some_tasks_of_a_scheme_are_learned_alone(tmp_path: Path, new_store: Cal
     elsewhere = ("evaluate", "run=alone-42", *CORPUS, "corpus.name=whole", "split=test", "error_analysis=false")
     refused = run_here(*elsewhere, cwd=tmp_path)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-    assert "its tasks alone are corpus.tasks=[stance]" in refused.stderr
+    assert "for only its tasks, give corpus.tasks=[stance]" in refused.stderr
     accepted = run_here(*elsewhere, "corpus.tasks=[stance]", cwd=tmp_path)
     assert accepted.returncode == 0, accepted.stderr
 

@@ -302,12 +302,12 @@ def test_dev_predictions_of_the_training_are_found(home: Path) -> None:
     [
         (["good"], "1 run to compare; name two or more"),
         ([], "0 runs to compare"),
-        (["good", "good"], "the run good .* is named twice; name runs that differ"),
+        (["good", "good"], "the run good .* is named twice; name different runs"),
         (["poor", "poor-1"], "the run poor-1 .* is named twice, as a part of poor"),
         (["poor-1", "poor"], "the run poor-1 .* is named twice, as a part of poor"),
         (["good", "goood"], "there is no run 'goood'.*did you mean 'good'"),
         (["good", "going"], "the run going .* is still running"),
-        (["good", "unevaluated"], "the run unevaluated .* holds no predictions for test; run haltung evaluate run=.* split=test"),
+        (["good", "unevaluated"], "the run unevaluated .* has no predictions for test; run haltung evaluate run=.* split=test"),
         (
             ["good", "elsewhere"],
             r"good and elsewhere can't be compared: their test splits differ \(digests dddddddddddd and ffffffffffff\)",
@@ -323,13 +323,13 @@ def test_what_cannot_be_compared_is_refused_by_name(home: Path, names: list[str]
 
 def test_a_missing_evaluation_on_another_corpus_is_told_with_its_command(home: Path) -> None:
     """The command can be copied as it is."""
-    with pytest.raises(UserError, match=r"holds no predictions for wire\.test; run haltung evaluate run=\w{8} split=test corpus=wire"):
+    with pytest.raises(UserError, match=r"has no predictions for wire\.test; run haltung evaluate run=\w{8} split=test corpus=wire"):
         comparison.read(_store(home), ["good", "foreign"], corpus="wire")
 
 
 def test_folds_want_cross_validations(home: Path) -> None:
     """Out-of-fold predictions are for another split than those of a single training."""
-    with pytest.raises(UserError, match="is no cross-validation"):
+    with pytest.raises(UserError, match="is not a cross-validation"):
         comparison.read(_store(home), ["good", "like"], split="folds")
 
 

@@ -30,7 +30,7 @@ def test_an_event_in_two_files_of_a_folder_counts_once(tmp_path: Path) -> None:
     lines(tmp_path / "f.jsonl")
     (tmp_path / "e.csv").write_text("date,source\n", encoding="utf-8")
     archive = read(find([str(tmp_path)]))
-    assert (archive.events, archive.notes) == (EVENTS, ("8 events are in two files and count once",))
+    assert (archive.events, archive.notes) == (EVENTS, ("8 events are in two files and are counted once",))
 
 
 def test_an_event_that_a_file_has_twice_counts_twice(tmp_path: Path) -> None:
@@ -42,8 +42,8 @@ def test_an_event_that_a_file_has_twice_counts_twice(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.jsonl", '{"id": "a", "events": []}\n{"id": ', "a.jsonl, line 2: column 7: not JSON"),
-        ("a.jsonl", '{"text": "Die USA warnen."}\n', "a.jsonl, line 1: no article with its events"),
-        ("a.jsonl", '{"id": "a", "events": [3]}', "a.jsonl, line 1: no article with its events: events.0 (Input should be"),
+        ("a.jsonl", '{"text": "Die USA warnen."}\n', "a.jsonl, line 1: not an article with its events"),
+        ("a.jsonl", '{"id": "a", "events": [3]}', "a.jsonl, line 1: not an article with its events: events.0 (Input should be"),
         ("a.jsonl", '{"id": "a", "date": "2020-13-01", "events": []}', "line 1: the date is '2020-13-01', expected YYYY-MM-DD"),
         ("a.jsonl", '{"id": "a", "events": []}', "a.jsonl: no event in 1 articles"),
     ],
@@ -59,7 +59,7 @@ def test_a_broken_line_is_told_with_file_and_line(tmp_path: Path, name: str, con
     ("change", "message"),
     [
         ({"stance": "criticsm"}, "line 1: stance is 'criticsm', did you mean 'criticism'?"),
-        ({"probability": 1.2}, "line 1: no article with its events: events.0.probability (Input should be less than or equal to 1)"),
+        ({"probability": 1.2}, "line 1: not an article with its events: events.0.probability (Input should be less than or equal to 1)"),
         ({"probability": None}, "events.0.probability (Input should be a valid number)"),
         ({"probability": float("nan")}, "events.0.probability (Input should be"),
         ({"intensity": True}, "events.0.intensity (Input should be a valid number)"),

@@ -139,7 +139,7 @@ def test_thresholds_stand_in_the_folder_of_a_bundle(tmp_path: Path) -> None:
 def test_a_broken_file_of_thresholds_is_named(tmp_path: Path, text: str) -> None:
     """The message also says what to do."""
     (tmp_path / "dyads.json").write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match=r"dyads\.json holds no thresholds of dyads; remove it, or export the bundle again"):
+    with pytest.raises(UserError, match=r"dyads\.json contains no dyad thresholds; remove it, or export the bundle again"):
         dyad_model.load(tmp_path)
 
 

@@ -186,7 +186,7 @@ def test_broken_thresholds_stop_whoever_reads_them(home: Path, tmp_path: Path) -
     for words in (("events", "input=a.jsonl"), ("predict", "input=a.jsonl"), ("dyads", *CORPUS)):
         done = run_here(*words, f"bundle={copy}", cwd=home)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-        assert "dyads.json holds no thresholds of dyads" in done.stderr
+        assert "dyads.json contains no dyad thresholds" in done.stderr
 
 
 def test_predictions_have_the_dyads_that_events_has(home: Path) -> None:

@@ -119,7 +119,7 @@ def test_a_batch_goes_on_and_ends_with_what_failed(haltung: Command, tmp_path: P
     for message in (
         "a_leer.txt: is empty",
         "b_englisch.txt: is in English",
-        f"c_lang.txt: has {50_000 * len(german):,} characters, an article has at most 500,000",
+        f"c_lang.txt: has {50_000 * len(german):,} characters, but the limit is 500,000",
         "d_niemand.txt: names no known actor",
         "e_seite.html: no main text was found in the HTML",
         "f_gemischt.txt: mixed encodings",
@@ -148,7 +148,7 @@ def test_standard_input_is_read_as_text_or_as_json_lines(haltung: Command, tmp_p
     [
         (["bundle=news_dee", "input=a.txt"], "installed model 'news_dee', did you mean 'news_de'?"),
         (["bundle=MODEL"], "name what to read: input=FILE"),
-        (["bundle=nowhere", "input=a.txt"], "nowhere is no such folder"),
+        (["bundle=nowhere", "input=a.txt"], "nowhere is not a folder"),
         (["bundle=MODEL", "input=b.txt"], "b.txt: no such file, did you mean 'a.txt'?"),
         (["bundle=MODEL", "input=a.txt", "output=x/y.jsonl"], "x: no such folder"),
         (["bundle=MODEL", "input=a.txt", "max_characters=0"], "max_characters is 0"),
@@ -370,7 +370,7 @@ def test_articles_of_a_sheet(haltung: Command, tmp_path: Path, model: Path) -> N
         found = {row["article"]: row["text"] for row in csv.DictReader(file)}
     assert found == {"a-2": f"'{text}", "a-3": f"'{text}"}
     done = haltung(*words, "reader.columns.id=ID", cwd=tmp_path)
-    assert (done.returncode, "the id '1' is already that of a.csv, line 2" in done.stderr) == (1, True), done.stderr
+    assert (done.returncode, "the id '1' is already used by a.csv, line 2" in done.stderr) == (1, True), done.stderr
 
 
 def test_what_is_no_file_is_never_replaced(haltung: Command, tmp_path: Path, model: Path) -> None:

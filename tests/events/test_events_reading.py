@@ -62,9 +62,9 @@ def test_a_text_is_read_in_any_encoding(raw: bytes, notes: tuple[str, ...]) -> N
     ("raw", "message"),
     [
         (b"", "is empty"),
-        (b" \n", "nothing but white space"),
-        (b"\x89PNG\x00\x00" + bytes(range(256)), "is no text"),
-        (b"\x81\x8d\x8f" * 40, "in no known encoding"),
+        (b" \n", "contains only white space"),
+        (b"\x89PNG\x00\x00" + bytes(range(256)), "is not text"),
+        (b"\x81\x8d\x8f" * 40, "is not in a known encoding"),
     ],
 )
 def test_what_is_no_text_is_refused(raw: bytes, message: str) -> None:
@@ -75,7 +75,7 @@ def test_what_is_no_text_is_refused(raw: bytes, message: str) -> None:
 
 def test_a_byte_that_is_lost_is_counted() -> None:
     """The article is still read."""
-    assert decode(TEXT.encode("cp1252") + b"\x81")[1][-1] == "1 character can't be read, and \ufffd stands for them"
+    assert decode(TEXT.encode("cp1252") + b"\x81")[1][-1] == "1 character can't be read; replaced by \ufffd"
 
 
 def test_a_texts_first_line_is_its_headline_where_it_looks_like_one(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_page_without_a_main_text_is_a_failure(tmp_path: Path) -> None:
     path = tmp_path / "leer.html"
     path.write_text("<html><body><nav><a href='/'>Start</a></nav></body></html>", encoding="utf-8")
     assert read(path) == [
-        Failure(str(path), "no main text was found in the HTML; save the article as text, or look whether the page is a list or a login")
+        Failure(str(path), "no main text was found in the HTML; save the article as text, or check if the page is a list or a login")
     ]
 
 
@@ -191,7 +191,7 @@ def test_a_failure_stops_nothing(tmp_path: Path) -> None:
         "a-1",
         "column 1: not JSON (Expecting value)",
         "x",
-        f"the id 'x' is already that of {tmp_path / 'a.jsonl'}, line 3",
+        f"the id 'x' is already used by {tmp_path / 'a.jsonl'}, line 3",
         "is empty",
         "c",
     ]
@@ -233,7 +233,7 @@ def test_an_article_of_5_mb_is_refused_with_the_limit(tmp_path: Path) -> None:
     path.write_text(f"{TEXT} " * 41_000, encoding="utf-8")
     (failure,) = read(path)
     assert isinstance(failure, Failure)
-    assert "an article has at most 500,000" in failure.reason
+    assert "but the limit is 500,000" in failure.reason
 
 
 @pytest.mark.parametrize(("name", "message"), [("artikle.txt", "did you mean 'artikel.txt'"), ("leer", "has no article")])

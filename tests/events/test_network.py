@@ -87,7 +87,7 @@ def test_an_archive_within_one_actor_says_how_to_draw_it() -> None:
 
 def test_fewest_that_no_arrow_has_names_the_largest() -> None:
     """So that the next try succeeds."""
-    with pytest.raises(UserError, match="none has min_events=9 events, the largest, USA → RUS, has 3"):
+    with pytest.raises(UserError, match="none has min_events=9 events; the largest, USA → RUS, has 3"):
         network(folded(EVENTS[:-1]), 9)
 
 
@@ -167,7 +167,7 @@ def test_a_series_goes_as_far_as_since_and_until(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pair", "message"),
     [
-        (("USB", "RUS"), "pair: 'USB' is in no selected event, did you mean 'USA'?; the most frequent are USA, RUS, FRA, DEU"),
+        (("USB", "RUS"), "pair: 'USB' is not in any selected event, did you mean 'USA'?; the most frequent are USA, RUS, FRA, DEU"),
         (("FRA", "USA"), "no selected event is between FRA and USA; name two others with pair=, or select more events"),
     ],
 )
@@ -280,8 +280,8 @@ def test_a_date_that_can_not_be_right_is_drawn(here: Path, capsys: pytest.Captur
         (["input=events.jsonl"], "name what to draw: output=FILE.html"),
         (["output=n.html"], "name the archive: input=FILE"),
         (["input=event.jsonl", "output=n.html"], "event.jsonl: no such file, did you mean 'events.jsonl'?"),
-        (["input=n.txt", "output=n.html"], "n.txt is no *.jsonl; name an archive of events"),
-        (["input=empty", "output=n.html"], "empty has no archive of events; expected files *.jsonl: haltung events writes it"),
+        (["input=n.txt", "output=n.html"], "n.txt is not a *.jsonl file; name an archive of events"),
+        (["input=empty", "output=n.html"], "empty has no archive of events; expected *.jsonl files: haltung events writes it"),
         (["input=events.jsonl", "output=n.png"], "output is 'n.png'; network and matrix are one HTML page"),
         (["input=events.jsonl", "output=nowhere/n.html"], "nowhere: no such folder"),
         (["input=events.jsonl", "output=full.html"], "full.html is a directory"),

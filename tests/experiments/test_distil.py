@@ -90,7 +90,7 @@ def test_what_the_teacher_answers_is_what_the_student_learns(home: Path, bert: P
         (("model=network", "folds=2"), ("teacher=teacher-42", "folds=")),
         (("model=network", "teacher=pair"), ("teacher=pair names 2 models (pair-1, pair-2)", "haltung ensemble")),
         (("model=network", "teacher=teecher-42"), ("there is no run 'teecher-42'", "did you mean 'teacher-42'")),
-        (("model=network", "corpus.tasks=[stance]"), ("the model knows the scheme 'tiny'",)),
+        (("model=network", "corpus.tasks=[stance]"), ("the model has the scheme 'tiny'",)),
     ],
 )
 def test_a_teacher_that_can_not_teach_is_refused(home: Path, words: tuple[str, ...], named: tuple[str, ...]) -> None:
@@ -128,7 +128,7 @@ def test_a_teacher_that_knows_dev_from_elsewhere_is_refused(
     assert capsys.readouterr().err == ""
     other = parse({"name": "other", "tasks": {"mood": {"labels": ["good", "bad"]}}})
     bundle.save(fit([replace(row, labels={"mood": "good"}) for row in rows], other, LinearSpec(min_count=1), seed=1), tmp_path / "other")
-    with pytest.raises(UserError, match="the model knows the scheme 'other'"):
+    with pytest.raises(UserError, match="the model has the scheme 'other'"):
         teacher_of(str(tmp_path / "other"), store, corpus)
 
 

@@ -227,7 +227,7 @@ def test_the_command_writes_each_format(home: Path, ending: str) -> None:
         (("run=own", "output=methods.pdf"), "the ending of output is '.pdf'; choose from .md, .tex, .docx"),
         (("run=own", "output=nowhere/methods.md"), "no such folder"),
         (("run=own", "format=poem"), "format is 'poem'; choose from methods"),
-        (("run=compare-own-1-own-2",), "is a comparison and holds no model"),
+        (("run=compare-own-1-own-2",), "is a comparison and has no model"),
     ],
 )
 def test_what_can_not_be_written_is_one_sentence(home: Path, words: tuple[str, ...], message: str) -> None:
@@ -241,7 +241,7 @@ def test_a_run_that_says_less_is_one_sentence(home: Path, monkeypatch: pytest.Mo
     """Runs of earlier versions may lack what the section needs."""
     describe = bundle.describe
     monkeypatch.setattr(bundle, "describe", lambda folder: {**describe(folder), "model": {}})
-    with pytest.raises(UserError, match=r"fresh-42 \(\w{8}\) does not say all that the section tells"):
+    with pytest.raises(UserError, match=r"fresh-42 \(\w{8}\) does not record everything that the section reports"):
         methods(find_run(home, "fresh-42"))
 
 

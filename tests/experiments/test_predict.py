@@ -372,7 +372,7 @@ def test_input_and_output_may_be_elsewhere(predict: Callable[..., Any], tmp_path
         (["input=file:///nowhere/a.csv", "output=b.csv"], ["file:///nowhere/a.csv", "b.csv.input"]),
         (["input=file:///nowhere/a.csv"], ["files given as URLs", "output="]),
         (["input=carrier://pigeon/a.csv", "output=b.csv"], ["carrier://pigeon/a.csv"]),
-        (["input=a.csv", "output=file:///nowhere/a.csv"], ["a.csv is here already", "file:///nowhere/a.csv"]),
+        (["input=a.csv", "output=file:///nowhere/a.csv"], ["a.csv already exists", "file:///nowhere/a.csv"]),
     ],
 )
 def test_what_is_not_elsewhere_is_named(predict: Callable[..., Any], tmp_path: Path, words: list[str], named: list[str]) -> None:
@@ -393,9 +393,9 @@ def test_what_is_at_an_address_or_in_its_copy_is_never_replaced(predict: Callabl
     path = write(tmp_path / "there/c.jsonl", ROWS)
     before = path.read_bytes()
     for words, named in (
-        ((f"input={path}", f"output={path.as_uri()}"), "there already"),
+        ((f"input={path}", f"output={path.as_uri()}"), "already exists there"),
         ((f"input={path.as_uri()}", "output=there/c.jsonl"), "is the input"),
-        (("input=file:///nowhere/c.jsonl", "output=own.jsonl"), "own.jsonl.input holds something"),
+        (("input=file:///nowhere/c.jsonl", "output=own.jsonl"), "own.jsonl.input contains other files"),
         ((f"input={path.as_uri()}", "output=none/b.jsonl"), "none/b.jsonl.input can't be written"),
     ):
         done = predict(*words)
@@ -439,7 +439,7 @@ def test_an_article_that_comes_back_is_refused_unless_all_rows_are_in_one_window
     """In one window, rows may be in any order; rows without a position are read alone."""
     rows = [{"text": f"Satz {n}.", "article": f"a{n % 2}", "position": n // 2} for n in range(20)]
     path = write(tmp_path / "a.jsonl", rows)
-    with pytest.raises(UserError, match=r"a\.jsonl, line 9: the article 'a0' comes back.*sort"):
+    with pytest.raises(UserError, match=r"a\.jsonl, line 9: the article 'a0' appears again.*sort"):
         list(windows(rows_of(path), 8))
     (window,) = windows(rows_of(path), 20)
     assert window.segments[4].context == "Satz 0. Satz 2."

@@ -138,7 +138,7 @@ def test_what_is_worse_is_refused_and_nothing_is_changed(clean: Path) -> None:
     _promoted(store, "good")
     found = promotion.consider(store, "poor", "champion")
     assert not found.allowed
-    with pytest.raises(UserError, match="poor was found worse than today's champion in stance, themes"):
+    with pytest.raises(UserError, match="poor was found to be worse than today's champion in stance, themes"):
         promotion.carry_out(found, [])
     assert _champion(store) == "good"
     _promoted(store, "poor", forced=True)
@@ -160,11 +160,11 @@ def test_the_champion_itself_needs_no_comparison(clean: Path) -> None:
 @pytest.mark.parametrize(
     ("champion", "run", "message"),
     [
-        ("good", "unscored", r"the run unscored \(\w{8}\) holds no predictions for test; run haltung evaluate run=\w{8} split=test"),
-        ("unscored", "good", r"the run unscored \(\w{8}\) holds no predictions for test"),
+        ("good", "unscored", r"the run unscored \(\w{8}\) has no predictions for test; run haltung evaluate run=\w{8} split=test"),
+        ("unscored", "good", r"the run unscored \(\w{8}\) has no predictions for test"),
         ("good", "foreign", "foreign and good can't be compared: their label schemes differ"),
         ("good", "unexported", r"unexported \(\w{8}\) has no exported version .* haltung export run=\w{8} to=FOLDER register=true"),
-        ("good", "seeds", "seeds stands for several trainings, and one model is promoted; name one of them: seeds-1"),
+        ("good", "seeds", "seeds stands for several trainings, but only one model can be promoted; name one of them: seeds-1"),
         ("good", "gooood", "there is no run 'gooood'"),
     ],
 )
@@ -191,7 +191,7 @@ def test_a_champion_without_a_run_is_refused(clean: Path) -> None:
     connection = tracking.open_store(store)
     made = connection.client.create_model_version("haltung", source=str(clean / "experiments/artifacts"))
     set_alias(connection, "champion", dataclasses.replace(promotion.consider(store, "good", "other").new, version=str(made.version)), {})
-    with pytest.raises(UserError, match="the champion, does not say which run it comes from, so it can't be compared; force=true"):
+    with pytest.raises(UserError, match="the champion, does not name its run, so it can't be compared; force=true"):
         promotion.consider(store, "good", "champion")
 
 

@@ -214,7 +214,7 @@ def test_a_workbook_may_be_the_input(predict: Run, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (("table=a.xlsx",), "written to another one: give output=a.labelled.xlsx"),
-        (("table=a.xlsx", "output=b.ods"), "b.ods is no place for a labelled sheet; name it output=FILE.xlsx"),
+        (("table=a.xlsx", "output=b.ods"), "b.ods can't be used for a labelled sheet; name it output=FILE.xlsx"),
         (("table=a.xlsx", "output=a.xlsx"), "a.xlsx is an input, which would be replaced"),
         (("table=a.xlsx", "output=b.xlsx", "resume=true"), "without engine= or resume="),
         (("table=a.xlsx", "output=b.xlsx", "input=c.jsonl"), "one of the three"),

@@ -51,14 +51,14 @@ def test_a_list_is_a_choice_and_a_mapping_a_range():
     [
         (3, "expected a list of values"),
         ([], "is an empty list"),
-        ([8, 8], "a value stands twice"),
+        ([8, 8], "a value is given twice"),
         ([[1]], r"has the value \[1\]"),
         ({"low": 1}, "has no high"),
         ({"low": None, "high": 3}, "has no low"),
         ({"low": 1, "hihg": 2}, "'hihg', did you mean 'high'"),
-        ({"low": 2, "high": 1}, "low has to be below high"),
+        ({"low": 2, "high": 1}, "low must be below high"),
         ({"low": 0, "high": 1, "log": True}, "begin above 0"),
-        ({"low": 1, "high": 4, "log": True, "step": 1}, "has no step"),
+        ({"low": 1, "high": 4, "log": True, "step": 1}, "can't have a step"),
         ({"low": 1, "high": 4, "step": 9}, "at most 3"),
         ({"low": "1", "high": 4}, "low: '1'; expected a number"),
         ({"low": True, "high": 4}, "low: True; expected a number"),
@@ -155,7 +155,7 @@ def test_a_sweep_of_the_version_before_goes_on(tmp_path: Path):
     assert now != before
     sweep = Sweep("s", _trials(tmp_path / "s"), (), True, now, ())
     _refuse_other_config(sweep, before)
-    with pytest.raises(UserError, match=r"begun with model.C=10.0, and is to go on with model.C=1.0"):
+    with pytest.raises(UserError, match=r"started with model.C=10.0, but would continue with model.C=1.0"):
         _refuse_other_config(replace(sweep, config={**now, "model": {**now["model"], "C": 1.0}}), before)
 
 
@@ -258,10 +258,10 @@ def test_a_sweep_killed_in_its_second_trial_goes_on(home: Path, bert: Path):
                 break
     refused = run_here(*command[3:], cwd=home)
     assert refused.returncode == 2
-    assert "resume=true goes on with it" in refused.stderr
+    assert "resume=true continues it" in refused.stderr
     other = run_here(*command[3:], "resume=true", "training.warmup=0.2", cwd=home)
     assert other.returncode == 2
-    assert "was begun with training.warmup=0.1" in other.stderr
+    assert "was started with training.warmup=0.1" in other.stderr
     done = run_here(*command[3:], "resume=true", cwd=home)
     assert done.returncode == 0, done.stderr
     trials = _trials_of(home)
@@ -326,9 +326,9 @@ def test_an_unknown_gain_is_explained(tmp_path: Path, new_store: Callable[[Path]
         pass
     first, second = Trial(0, "finished", start, 0.5, old.id), Trial(1, "finished", {"a": 2, "b": 1}, 0.6, old.id)
     for trials, values, message in [
-        ((first, second), {"a": 1}, "recipe as it stands has for b is not in the search"),
+        ((first, second), {"a": 1}, "the value of b in the recipe as it stands is not in the search"),
         ((replace(first, state="failed"), second), start, "did not finish"),
-        ((first, replace(second, state="pruned")), start, r"no trial but the recipe as it stands \(trial 0\)"),
+        ((first, replace(second, state="pruned")), start, r"no trial other than the recipe as it stands \(trial 0\)"),
         ((first, second), start, "trial 0 has no dev predictions"),
     ]:
         with pytest.raises(UserError, match=message):

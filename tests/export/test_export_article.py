@@ -205,11 +205,11 @@ def test_neighbours_count_and_other_articles_do_not(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("segment", "sentence"),
     [
-        ({"article": 5}, "the article of row 1 is no text but int: 5"),
-        ({"headline": ["Zoll"]}, r"the headline of row 1 is no text but list: \['Zoll'\]"),
-        ({"article": "a", "position": "3"}, "the position of row 1 is no whole number but str: '3'"),
-        ({"article": "a", "position": 1.5}, "the position of row 1 is no whole number but float: 1.5"),
-        ({"article": "a", "position": True}, "the position of row 1 is no whole number but bool: True"),
+        ({"article": 5}, "the article of row 1 is not text but int: 5"),
+        ({"headline": ["Zoll"]}, r"the headline of row 1 is not text but list: \['Zoll'\]"),
+        ({"article": "a", "position": "3"}, "the position of row 1 is not a whole number but str: '3'"),
+        ({"article": "a", "position": 1.5}, "the position of row 1 is not a whole number but float: 1.5"),
+        ({"article": "a", "position": True}, "the position of row 1 is not a whole number but bool: True"),
     ],
 )
 def test_a_wrong_place_in_an_article_is_one_sentence(folder: Path, segment: dict[str, Any], sentence: str) -> None:
@@ -360,7 +360,7 @@ def test_a_task_with_the_name_of_another_input_or_output_is_refused(bert: Path, 
     scheme = parse({"name": "s", "tasks": {name: {"labels": ["a", "b"]}}})
     model = build(tiny.encoder(bert), ArticleSpec(max_length=32), scheme)
     rows = [replace(row, labels={name: "a"}) for row in tiny.articles(2)]
-    with pytest.raises(UserError, match=f"the task '{name}' has the name of an input"):
+    with pytest.raises(UserError, match=f"the task '{name}' has the same name as an input"):
         writing.export(model, tmp_path / "bundle", ReferenceSplit("tiny", "dev", rows), {})
     assert not (tmp_path / "bundle").exists()
 

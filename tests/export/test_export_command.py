@@ -203,7 +203,7 @@ def test_nothing_is_written_where_fp32_is_refused(
         (["run=tiny-1", "bundle=x"], "one of the two"),
         (["run=tiny-1"], "name the folder to write the bundle into: to=DIR"),
         (["run=tinny-1", "to=b"], "there is no run 'tinny-1'"),
-        (["bundle=nowhere", "to=b"], "nowhere is no such folder"),
+        (["bundle=nowhere", "to=b"], "nowhere is not a folder"),
         (["run=tiny-1", "to=."], "the current folder"),
         (["run=tiny-1", "to=texts.jsonl"], "texts.jsonl is a file"),
         (["run=tiny-1", "to=b", "int8=perhaps"], "int8 is 'perhaps', expected true or false"),
@@ -231,4 +231,4 @@ def test_a_corpus_with_other_labels_is_refused(here: Path, tmp_path: Path, capsy
     """The digests of both schemes are named."""
     trained = next((here / "experiments" / "runs").glob("tiny-1-*/bundle"))
     assert main(["export", f"bundle={trained}", f"to={tmp_path / 'b'}", "corpus=diplomacy"]) == 2
-    assert "the model knows the scheme" in capsys.readouterr().err
+    assert "the model has the scheme" in capsys.readouterr().err

@@ -209,10 +209,10 @@ def test_an_older_export_is_replaced_and_nothing_else(bert: Path, tmp_path: Path
     assert exported(model, folder, {"stance": "why"}).refused == {"stance": "why"}
     assert [path.name for path in folder.iterdir()] == ["topic"]
     (folder / "notes.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(UserError, match=r"plain holds something that is no export for transformers"):
+    with pytest.raises(UserError, match=r"plain contains something that is not an export for transformers"):
         exported(model, folder)
     other = write_encoder(tmp_path / "models/mine", "electra", bert)
-    with pytest.raises(UserError, match=r"models holds something"):
+    with pytest.raises(UserError, match=r"models contains something"):
         exported(model, other.parent)
     with pytest.raises(UserError, match=r"notes.txt is a file"):
         exported(model, folder / "notes.txt")
@@ -226,7 +226,7 @@ def test_what_does_not_agree_is_not_written(bert: Path, tmp_path: Path) -> None:
     assert result.folder is None
     assert not (tmp_path / "plain").exists()
     assert set(result.refused) == set(result.comparisons) == {"topic", "stance"}
-    assert f"differs by {result.comparisons['topic'].difference:.1e}, allowed is 1e-04" in result.refused["topic"]
+    assert f"differs by {result.comparisons['topic'].difference:.1e}, but at most 1e-04 is allowed" in result.refused["topic"]
 
 
 def _other(kind: str, bert: Path) -> Model:

@@ -99,10 +99,10 @@ def test_a_wheel_says_what_it_needs(home: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["wheel=My-Model"], ["My-Model", "small letters"]),
-        (["wheel=class"], ["class", "small letters"]),
-        (["wheel=model_"], ["model_", "small letters"]),
-        (["wheel=news_de"], ["news_de", "model of that name"]),
+        (["wheel=My-Model"], ["My-Model", "only a-z, digits"]),
+        (["wheel=class"], ["class", "only a-z, digits"]),
+        (["wheel=model_"], ["model_", "only a-z, digits"]),
+        (["wheel=news_de"], ["news_de", "already has that name"]),
         (["wheel=scikit_learn"], ["scikit_learn", "another"]),
         (["to=."], ["the current folder"]),
         (["wheel=numpy"], ["numpy", "installed package", "another"]),

@@ -135,7 +135,7 @@ def test_swapped_labels_are_found_by_the_digest_of_the_scheme(folder: Path) -> N
         description["scheme"]["tasks"]["topic"]["labels"] = dict(reversed(labels.items()))
 
     changed(folder, swap)
-    assert any("other labels than the model was trained with" in sentence for sentence in verify(folder).broken)
+    assert any("does not have the labels that the model was trained with" in sentence for sentence in verify(folder).broken)
 
 
 def test_a_dropped_temperature_disagrees_though_every_digest_fits(folder: Path) -> None:
@@ -195,9 +195,7 @@ def test_golden_labels_that_contradict_their_probabilities_are_an_error(folder: 
     row["labels"]["topic"] = "economy" if row["labels"]["topic"] == "security" else "security"
     (folder / "golden.jsonl").write_text("\n".join([json.dumps(row), *lines[1:]]) + "\n", encoding="utf-8")
     changed(folder, lambda description: None)
-    assert verify(folder).broken == (
-        f"golden.jsonl: the labels of {row['id']} are not those of their probabilities; export the bundle again",
-    )
+    assert verify(folder).broken == (f"golden.jsonl: the labels of {row['id']} do not match their probabilities; export the bundle again",)
 
 
 @pytest.mark.parametrize(("content", "sentence"), [(None, "is missing"), ("{", "line 1"), ("", "line 1"), ('{"id": "g"}\n', "line 1")])
@@ -326,5 +324,5 @@ def test_keys_and_signatures_are_those_of_openssl(folder: Path, tmp_path: Path) 
     verify_it = ["openssl", "pkeyutl", "-verify", "-pubin", "-inkey", str(public), *signed]
     assert "Signature Verified Successfully" in subprocess.run(verify_it, check=True, capture_output=True, text=True).stdout
     subprocess.run(["openssl", "genpkey", "-algorithm", "x25519", "-out", str(tmp_path / "other.pem")], check=True)
-    with pytest.raises(UserError, match=r"is no private ed25519 key in PEM without a password \(it is of another kind\)"):
+    with pytest.raises(UserError, match=r"is not a private ed25519 key in PEM without a password \(it is another kind of key\)"):
         signature.read_key(str(tmp_path / "other.pem"), "private")

@@ -92,7 +92,7 @@ def test_a_shape_that_does_not_fit_is_refused(model: Path, tmp_path: Path, tenso
 def test_a_tensor_that_would_be_repeated_is_refused(model: Path) -> None:
     """Added to the encoder's, a column of a million would be broadcast to a million tables."""
     save_file({TENSOR: np.zeros((10**6, 1, 1), np.float32)}, model / "difference.safetensors")
-    with pytest.raises(UserError, match=r"has the shape \(1000000, 1, 1\), in the embedded encoder \(200, 100\)"):
+    with pytest.raises(UserError, match=r"has the shape \(1000000, 1, 1\), but in the embedded encoder \(200, 100\)"):
         compact.find(model)
 
 
@@ -111,7 +111,7 @@ def test_a_model_that_would_fill_the_disk_is_refused(
     for number in range(20_000):
         (tmp_path / "base" / str(number)).hardlink_to(tmp_path / "base/model.safetensors")
     plan(model, change)
-    with pytest.raises(UserError, match=r"would have 1,6\d\d,\d\d\d,\d\d\d bytes, allowed are 1,000,000,000; do not use it"):
+    with pytest.raises(UserError, match=r"would have 1,6\d\d,\d\d\d,\d\d\d bytes, but at most 1,000,000,000 are allowed; do not use it"):
         compact.find(model)
     assert left(tmp_path) == []
 
@@ -119,7 +119,7 @@ def test_a_model_that_would_fill_the_disk_is_refused(
 def test_tensors_that_overlap_are_refused(model: Path, tmp_path: Path) -> None:
     """Writing a tensor at an earlier offset would duplicate the rest of the file each time."""
     plan(model, lambda content: content["holes"].update({"model.safetensors": [[80, TENSOR, False], [10, TENSOR, False]]}))
-    with pytest.raises(UserError, match="is to begin at 10, where another tensor is"):
+    with pytest.raises(UserError, match="should begin at 10, where there is another tensor"):
         compact.find(model)
     assert left(tmp_path) == []
 

@@ -90,7 +90,7 @@ def test_an_onnxruntime_that_reads_any_file_is_refused(folder: Path, monkeypatch
     import onnxruntime
 
     monkeypatch.setattr(onnxruntime, "__version__", "1.23.2")
-    with pytest.raises(BundleError, match=r"onnxruntime 1.23.2 is not safe with graphs of others; update it to 1.24 or newer"):
+    with pytest.raises(BundleError, match=r"onnxruntime 1.23.2 is not safe with graphs from others; update it to 1.24 or newer"):
         Classifier(folder)
 
 
@@ -99,7 +99,7 @@ def test_a_graph_larger_than_stated_is_refused_unread(folder: Path, reader: str)
     """A sparse file of a terabyte is created at once."""
     with (folder / GRAPH).open("r+b") as file:
         file.truncate(10**12)
-    with pytest.raises((UserError, BundleError), match=r"model.fp32.onnx is no file of at most [\d,]+ bytes"):
+    with pytest.raises((UserError, BundleError), match=r"model.fp32.onnx is not a file of at most [\d,]+ bytes"):
         READERS[reader](folder)
 
 
@@ -109,7 +109,7 @@ def test_json_of_absurd_size_is_refused_unread(folder: Path, reader: str, name: 
     """The largest known tokenizers have 35 million bytes."""
     with (folder / name).open("r+b") as file:
         file.truncate(10**12)
-    with pytest.raises((UserError, BundleError), match=rf"{name} is no file of at most 100,000,000 bytes"):
+    with pytest.raises((UserError, BundleError), match=rf"{name} is not a file of at most 100,000,000 bytes"):
         READERS[reader](folder)
 
 
@@ -250,7 +250,7 @@ def test_a_linear_model_whose_numbers_do_not_fit_is_a_sentence(tmp_path: Path) -
     numbers = load_file(folder / "linear.safetensors")
     for name in ("stance.coefficients", "stance.intercept"):
         save_file(numbers | {name: np.ascontiguousarray(numbers[name][:1])}, folder / "linear.safetensors")
-        with pytest.raises(UserError, match=r"linear.safetensors has other shapes than the labels of stance and vocabulary.json"):
+        with pytest.raises(UserError, match=r"linear.safetensors has the wrong shapes for the labels of stance and vocabulary.json"):
             bundle.load_trained(folder)
 
 
@@ -267,7 +267,7 @@ def test_weights_that_are_no_numbers_or_overflow_are_named(trained: Path, tmp_pa
         numbers = load_file(folder / file)
         numbers[name][-1] = value
         save_file(numbers, folder / file)
-        with pytest.raises(UserError, match=rf"the array {name} of .*{file} holds NaN, infinity or a number above 1e30; export"):
+        with pytest.raises(UserError, match=rf"the array {name} of .*{file} has NaN, infinity or a number above 1e30; export"):
             bundle.load_trained(folder)
 
 

@@ -112,9 +112,9 @@ def test_a_pipe_in_the_place_of_a_file_does_not_stop_the_reader(folder: Path) ->
     """Opening it would block until something writes to it."""
     (folder / "tokenizer.json").unlink()
     os.mkfifo(folder / "tokenizer.json")
-    with pytest.raises(BundleError, match=r"tokenizer.json is no file of at most 100,000,000 bytes"):
+    with pytest.raises(BundleError, match=r"tokenizer.json is not a file of at most 100,000,000 bytes"):
         Classifier(folder)
-    with pytest.raises(UserError, match=r"tokenizer.json is no file"):
+    with pytest.raises(UserError, match=r"tokenizer.json is not a file"):
         compact.find(folder)
 
 

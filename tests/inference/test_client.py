@@ -117,8 +117,8 @@ def test_halves_of_characters_are_read_as_the_replacement_character(bundle: Path
         ([{"text": ""}], "the text of row 1 is empty; leave it out"),
         ([{"context": "Ja"}], "row 1 is neither a text nor a mapping with a 'text', but dict: {'context': 'Ja'}"),
         (["Ja", None], "row 2 is neither a text nor a mapping with a 'text', but NoneType: None"),
-        ([{"text": 5}], "the text of row 1 is no text but int: 5"),
-        ([{"text": "Ja", "context": ["a"]}], r"the context of row 1 is no text but list: \['a'\]"),
+        ([{"text": 5}], "the text of row 1 is not text but int: 5"),
+        ([{"text": "Ja", "context": ["a"]}], r"the context of row 1 is not text but list: \['a'\]"),
         ("Ja", r"expected a list of segments, not a str; give \[segment\], or .*"),
         (pd.DataFrame({"text": ["Ja"]}), r"expected a list of segments, not a DataFrame; .* or table\.to_dict\('records'\)"),
     ],
@@ -146,10 +146,10 @@ def _changed(bundle: Path, folder: Path, **changes: Any) -> Path:
     ("changes", "sentence"),
     [
         ({"format": 2}, "is of format 2, this version reads 1; export it again or use the version that wrote it"),
-        ({"formats": {"fp16": {}}, "refused": {"fp32": "off"}}, r"'fp32' for onnxruntime \(refused at the export: off\); it has fp16"),
+        ({"formats": {"fp16": {}}, "refused": {"fp32": "off"}}, r"'fp32' for onnxruntime \(refused by the export: off\); it has fp16"),
         ({"formats": {"fp32": {"file": "onnx/none.onnx"}}}, "none.onnx is missing, so the bundle is incomplete"),
         ({"formats": {"fp32": {"file": "haltung.json"}}}, "onnxruntime can't load"),
-        ({"input": {"kind": "pictures"}}, "wants 'pictures' as input, which this client can't make; take a newer one"),
+        ({"input": {"kind": "pictures"}}, "expects 'pictures' as input, which this client can't make; use a newer one"),
         ({"input": {"kind": "tokens"}}, r"is incomplete \(KeyError\('tokenizer'\)\); export the bundle again"),
         ({"input": {"kind": "tokens", "tokenizer": "none.json"}}, "none.json is missing, so the bundle is incomplete"),
         ({"input": {"kind": "ngrams", "vocabulary": "golden.jsonl"}}, "golden.jsonl is missing or broken"),
@@ -166,9 +166,9 @@ def test_a_bundle_that_does_not_fit_is_an_error_in_one_sentence(
 
 def test_a_folder_that_is_no_exported_bundle_is_an_error(bundle: Path, tmp_path: Path) -> None:
     """A missing folder, an empty one, a trained model, or broken JSON."""
-    with pytest.raises(BundleError, match="is no such folder; name a folder that `haltung export` has written"):
+    with pytest.raises(BundleError, match="is not a folder; name a folder that `haltung export` has written"):
         Classifier(tmp_path / "none")
-    with pytest.raises(BundleError, match=r"has no haltung.json, so it is no bundle"):
+    with pytest.raises(BundleError, match=r"has no haltung.json, so it is not a bundle"):
         Classifier(tmp_path)
     (tmp_path / "haltung.json").write_text('{"format": 1}', encoding="utf-8")
     with pytest.raises(BundleError, match="is a trained model that was not exported"):

@@ -240,10 +240,10 @@ def test_positions_begin_where_those_of_the_encoder_do(clients: Path, bundles: d
 @pytest.mark.parametrize(
     ("segment", "sentence"),
     [
-        ({"text": "Ja", "article": 5}, "the article of row 1 is no text but number"),
-        ({"text": "Ja", "headline": ["Zoll"]}, "the headline of row 1 is no text but object"),
-        ({"text": "Ja", "article": "a", "position": "3"}, "the position of row 1 is no whole number but string"),
-        ({"text": "Ja", "article": "a", "position": 1.5}, "the position of row 1 is no whole number but 1.5"),
+        ({"text": "Ja", "article": 5}, "the article of row 1 is not text but number"),
+        ({"text": "Ja", "headline": ["Zoll"]}, "the headline of row 1 is not text but object"),
+        ({"text": "Ja", "article": "a", "position": "3"}, "the position of row 1 is not a whole number but string"),
+        ({"text": "Ja", "article": "a", "position": 1.5}, "the position of row 1 is not a whole number but 1.5"),
     ],
 )
 def test_a_wrong_place_in_an_article_is_one_sentence(
@@ -268,7 +268,7 @@ def test_a_wrong_place_in_an_article_is_one_sentence(
     [
         ("classify([' '])", "the text of row 1 is empty; leave it out"),
         ("classify('Ja')", "one segment was given where a list of them is expected; put it into brackets"),
-        ("classify([{ text: 5 }])", "the text of row 1 is no text but number"),
+        ("classify([{ text: 5 }])", "the text of row 1 is not text but number"),
         ("classify([null])", "row 1 is neither a text nor an object with a 'text'"),
         ("classify(['Ja'], { abstain: 0.7 })", "the bundle has no thresholds for the precision 0.7; it has those for 0.8, 0.9"),
     ],

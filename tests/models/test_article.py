@@ -192,7 +192,7 @@ def test_an_encoder_that_cannot_read_so_is_refused(tmp_path: Path, bert: Path) -
     """The message names supported families and an alternative."""
     AutoTokenizer.from_pretrained(bert).save_pretrained(tmp_path)
     AutoModel.from_config(DistilBertConfig(vocab_size=300, dim=32, n_layers=1, n_heads=2, hidden_dim=64)).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match=r"families bert, roberta, .*, not distilbert; take model=network"):
+    with pytest.raises(UserError, match=r"families bert, roberta, .*, not distilbert; use model=network"):
         build(tiny.encoder(tmp_path), ArticleSpec(max_length=32), tiny.scheme())
 
 

@@ -233,7 +233,7 @@ def test_settings_of_the_linear_model_have_ranges(name: str, value: float) -> No
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
     """The message says what was expected."""
-    with pytest.raises(UserError, match=r"has no haltung\.json, so it is no bundle"):
+    with pytest.raises(UserError, match=r"has no haltung\.json, so it is not a bundle"):
         bundle.load(tmp_path)
 
 

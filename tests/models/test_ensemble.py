@@ -131,7 +131,7 @@ def test_one_member_is_no_ensemble() -> None:
 
 def test_members_of_two_schemes_are_refused_by_name() -> None:
     """Their labels have different meanings."""
-    with pytest.raises(UserError, match=r"m1 knows the scheme 'many' .* but m0 'tiny'"):
+    with pytest.raises(UserError, match=r"m1 has the scheme 'many' .* but m0 'tiny'"):
         pool(of(stances([0.7, 0.2, 0.1]), Fixed({"themes": np.array([[0.5, 0.5]])}, MULTI)), labelled("warning"))
 
 
@@ -158,7 +158,7 @@ def test_a_written_ensemble_without_a_member_is_incomplete(tmp_path: Path) -> No
 
     folder = bundle.save(_trained(), tmp_path / "b")
     shutil.rmtree(folder / "members" / "1")
-    with pytest.raises(UserError, match="members/1 is no such folder"):
+    with pytest.raises(UserError, match="members/1 is not a folder"):
         bundle.load(folder)
 
 

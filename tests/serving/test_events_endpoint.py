@@ -139,7 +139,7 @@ def test_a_bundle_whose_thresholds_are_broken_is_refused_at_the_start(bundle: Pa
     """Not only when the first article arrives."""
     folder = Path(shutil.copytree(bundle, tmp_path / "copy"))
     (folder / "dyads.json").write_text("{", encoding="utf-8")
-    with pytest.raises(UserError, match=r"dyads\.json holds no thresholds of dyads"):
+    with pytest.raises(UserError, match=r"dyads\.json contains no dyad thresholds"):
         _service(folder)
 
 

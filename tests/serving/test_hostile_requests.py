@@ -51,7 +51,7 @@ def client(server: Served) -> Iterator[httpx.Client]:
 def test_without_the_key_there_is_no_answer(client: httpx.Client, asked: str, headers: dict[str, str]) -> None:
     """Neither with labels nor with metrics."""
     answer = client.request(*asked.split(), headers=headers)
-    assert (answer.status_code, answer.json()) == (401, {"error": "this server asks for a key: send it as the header X-API-Key"})
+    assert (answer.status_code, answer.json()) == (401, {"error": "this server requires a key: send it in the header X-API-Key"})
 
 
 @pytest.mark.parametrize("headers", [{"x-api-key": KEY}, {"authorization": f"Bearer {KEY}"}, {"authorization": f"bearer {KEY}"}])

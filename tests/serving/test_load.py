@@ -80,7 +80,7 @@ def test_a_stopping_server_answers_all_that_it_has_taken(bundle: Path, tmp_path:
                         return
                     if answer.status_code == 503:
                         assert answer.headers["connection"] == "close"
-                        assert answer.json() == {"error": "the server is stopping; ask again in a moment"}
+                        assert answer.json() == {"error": "the server is stopping; try again in a moment"}
                         outcomes.append("refused")
                         if stopped.is_set():
                             return
@@ -118,7 +118,7 @@ def test_a_full_server_says_when_to_come_again(bundle: Path, tmp_path: Path) -> 
     assert {answer.status_code for answer in answers} == {200, 429}
     for answer in full:
         assert int(answer.headers["retry-after"]) >= 1
-        assert answer.json()["error"] == f"too many texts are waiting; ask again in {answer.headers['retry-after']} s"
+        assert answer.json()["error"] == f"too many texts are waiting; try again in {answer.headers['retry-after']} s"
 
 
 def test_an_answer_that_takes_too_long_is_given_up(bundle: Path, tmp_path: Path) -> None:
@@ -128,6 +128,6 @@ def test_an_answer_that_takes_too_long_is_given_up(bundle: Path, tmp_path: Path)
         answer = http.post("/classify", json=heavy)
         assert (answer.status_code, answer.json()["error"]) == (
             504,
-            "the answer has taken more than 0.05 s; send fewer texts at once, or ask again",
+            "the answer took more than 0.05 s; send fewer texts at once, or try again",
         )
         assert http.get("/health/ready").status_code == 200

@@ -265,7 +265,7 @@ def test_a_busy_server_is_asked_again_when_it_said(visit: Visit) -> None:
     """The button is disabled for the seconds of Retry-After, counting down; then the alert goes."""
 
     def busy(route: Route) -> None:
-        route.fulfill(status=429, headers={"retry-after": "1"}, json={"error": "too many texts are waiting; ask again in 1 s"})
+        route.fulfill(status=429, headers={"retry-after": "1"}, json={"error": "too many texts are waiting; try again in 1 s"})
 
     page = visit.page
     page.route("**/events", busy)

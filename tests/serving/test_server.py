@@ -186,7 +186,7 @@ TOO_LONG = "a" * 2001
 @pytest.mark.parametrize(
     ("body", "status", "words"),
     [
-        (b"{", 422, "no JSON .*line 1, column 2.* such as"),
+        (b"{", 422, "not JSON .*line 1, column 2.* such as"),
         (b"\xff{}", 422, "not UTF-8 .*byte 0"),
         (b"", 422, "the body is empty"),
         (b"[" * 90_000, 422, "too deep"),
@@ -267,7 +267,7 @@ def test_a_body_in_pieces_is_read_and_limited_too(client: httpx.Client) -> None:
 def test_a_compressed_body_is_refused(client: httpx.Client) -> None:
     """So no small body can expand to a large one."""
     answer = client.post("/classify", content=b"x", headers={"content-encoding": "gzip"})
-    assert (answer.status_code, answer.json()["error"]) == (415, "the body is compressed; send it as it is")
+    assert (answer.status_code, answer.json()["error"]) == (415, "the body is compressed; send it uncompressed")
 
 
 def test_the_page_and_the_documentation_load_nothing_from_elsewhere(client: httpx.Client) -> None:

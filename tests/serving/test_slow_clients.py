@@ -131,7 +131,7 @@ def test_a_body_that_comes_too_slowly_is_408(server: Served, path: str) -> None:
             answer += more
     assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert b"\r\nconnection: close\r\n" in answer
-    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"error": f"the body has not come within {BODY:g} s"}
+    assert json.loads(answer.partition(b"\r\n\r\n")[2]) == {"error": f"the body did not arrive within {BODY:g} s"}
 
 
 def test_headers_that_come_too_slowly_are_not_waited_for(server: Served) -> None:

@@ -112,7 +112,7 @@ def test_a_format_goes_to_the_runtime_that_can_run_it(tmp_path: Path) -> None:
         ({"format": "int8"}, "has no format 'int8' for openvino, onnxruntime; it has fp32"),
         ({"runtime": "onxruntime"}, "runtime is 'onxruntime', did you mean 'onnxruntime'"),
         ({"texts": 50, "queue": 20}, "texts is 50 and queue is 20, so the largest allowed request never fits"),
-        ({"origins": ("example.org",)}, "origins has 'example.org'; an origin is scheme and host"),
+        ({"origins": ("example.org",)}, "origins has 'example.org'; an origin is a scheme and a host"),
         ({"origins": ("https://example.org/",)}, "origins has 'https://example.org/'"),
     ],
 )
@@ -124,7 +124,7 @@ def test_what_can_not_be_served_is_refused(bundle: Path, given: dict[str, Any], 
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
     """The message says how to get one."""
-    with pytest.raises(UserError, match=r"has no haltung\.json, so it is no bundle; name a folder that `haltung export` has written"):
+    with pytest.raises(UserError, match=r"has no haltung\.json, so it is not a bundle; name a folder that `haltung export` has written"):
         open_engine(Settings(tmp_path))
 
 
@@ -148,7 +148,7 @@ def test_a_port_that_is_taken_is_refused(bundle: Path, tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with (
-            pytest.raises(AssertionError, match=f"nothing can listen at host=127.0.0.1 port={port}"),
+            pytest.raises(AssertionError, match=f"the server can't listen on host=127.0.0.1 port={port}"),
             served(bundle, tmp_path, f"port={port}"),
         ):
             pass
@@ -168,7 +168,7 @@ def test_the_key_comes_from_a_file_or_the_environment(tmp_path: Path, monkeypatc
 def test_a_key_that_no_header_can_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: str) -> None:
     """An empty key would protect nothing."""
     (tmp_path / "key").write_text(found, encoding="utf-8")
-    with pytest.raises(UserError, match="is empty or has other characters"):
+    with pytest.raises(UserError, match="is empty or has characters other"):
         secret(str(tmp_path / "key"))
     monkeypatch.setenv("HALTUNG_API_KEY", found)
     with pytest.raises(UserError, match="the key in HALTUNG_API_KEY is empty"):

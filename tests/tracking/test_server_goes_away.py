@@ -51,7 +51,7 @@ def test_a_training_ends_with_one_sentence_and_goes_on_when_the_server_is_back(
         ended.set()
         stopping.join()
     assert (stopped.returncode, stopped.stderr.count(f"the MLflow server {address} can't be reached")) == (2, 1), stopped.stderr
-    assert "start it (mlflow server --port 5000), after which a training goes on with resume=true" in stopped.stderr
+    assert "start it (mlflow server --port 5000), after which a training continues with resume=true" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     with mlflow_server(database, tmp_path / "server", int(address.rpartition(":")[2])):
         resumed = train("resume=true")

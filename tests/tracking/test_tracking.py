@@ -164,7 +164,7 @@ def test_a_missing_file_is_refused(store: Store, tmp_path: Path) -> None:
     """When it is logged and when it is read."""
     with tracking.run(store, "x") as run, pytest.raises(UserError, match=r"gone\.png: no such file or folder"):
         run.artifact(tmp_path / "gone.png")
-    with pytest.raises(UserError, match=r"the run x \(.*\) in experiments/mlflow.db holds no plots/gone\.png"):
+    with pytest.raises(UserError, match=r"the run x \(.*\) in experiments/mlflow.db has no plots/gone\.png"):
         tracking.artifact(tracking.find(store, "x"), "plots/gone.png")
 
 
@@ -319,7 +319,7 @@ def test_a_store_that_can_not_be_is_refused(values: dict[str, str], message: str
 def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
     """It is neither changed nor replaced."""
     (tmp_path / "notes.txt").write_text("nicht für MLflow")
-    with pytest.raises(UserError, match=r"notes\.txt is no SQLite database"), tracking.run(Store(f"sqlite:///{tmp_path}/notes.txt"), "x"):
+    with pytest.raises(UserError, match=r"notes\.txt is not an SQLite"), tracking.run(Store(f"sqlite:///{tmp_path}/notes.txt"), "x"):
         pass
     assert (tmp_path / "notes.txt").read_text() == "nicht für MLflow"
 
@@ -413,9 +413,9 @@ def test_a_run_without_a_bundle_is_refused(store: Store) -> None:
     """Whether that run is named or the newest one is requested."""
     with tracking.run(store, "x"):
         pass
-    with pytest.raises(UserError, match=r"the run x \(.*, FINISHED\) in experiments/mlflow.db holds no bundle"):
+    with pytest.raises(UserError, match=r"the run x \(.*, FINISHED\) in experiments/mlflow.db has no bundle"):
         tracking.bundle_folder(tracking.find(store, "x"))
-    with pytest.raises(UserError, match=r"no finished run in experiments/mlflow.db .* holds a bundle"):
+    with pytest.raises(UserError, match=r"no finished run in experiments/mlflow.db .* has a bundle"):
         tracking.newest(store)
 
 
@@ -438,5 +438,5 @@ def test_a_server_holds_runs_and_bundles(server: str, linear: Path, tmp_path: Pa
     assert tracking.bundle_folder(record) == folder
     assert [path.name for path in (tmp_path / "cache/bundles").iterdir()] == [model]
     assert run.where == f"{server}/#/experiments/{record.connection.experiment}/runs/{run.id}"
-    with pytest.raises(UserError, match=r"holds no report/b\.txt"):
+    with pytest.raises(UserError, match=r"has no report/b\.txt"):
         tracking.artifact(record, "report/b.txt")

@@ -160,4 +160,4 @@ def load(folder: Path) -> DyadModel:
     except FileNotFoundError:
         return DyadModel()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{folder / THRESHOLDS} holds no thresholds of dyads; remove it, or export the bundle again") from None
+        raise UserError(f"{folder / THRESHOLDS} contains no dyad thresholds; remove it, or export the bundle again") from None

@@ -61,7 +61,7 @@ def check_stances(scheme: Scheme, model: Path | str) -> None:
     """Raise ``UserError`` if a model has no stances, or one that is not in the crosswalk."""
     if found := lacks_stances(scheme):
         wanted = f"name a bundle with the task 'stance' and labels of the crosswalk: {listed(crosswalk.load())}"
-        raise UserError(f"{model} has {found}, of which no events are made; {wanted}")
+        raise UserError(f"{model} has {found}, which can't be turned into events; {wanted}")
 
 
 def dyad_finder(predictor: Predictor, folder: Path, actors: Actors) -> DyadFinder:
@@ -144,7 +144,7 @@ def _notes(prepared: PreparedArticle) -> tuple[str, ...]:
         from babel import Locale
 
         foreign = f"{Locale('en').languages.get(code, code)} (probability {prepared.language.probability:.2f})"
-        notes.append(f"is in {foreign}; the models know German news only, so take its events for guesses")
+        notes.append(f"is in {foreign}; the models only know German news, so treat its events as guesses")
     if not prepared.segments:
         notes.append("has no sentence besides boilerplate" if prepared.removed else "has no sentence")
     elif not any(prepared.mentions):

@@ -155,13 +155,13 @@ def combine(
             found = f"on another one (digest {trained[:12]})" if trained else "on a corpus that its bundle does not name"
             raise UserError(
                 f"{member.name} was not trained on {manifest.name} as it is split now (digest {manifest.digest[:12]}), but {found}, "
-                "and may have learned what the weights are to be fitted on; take members that were trained on one corpus"
+                "and may have learned from what the weights would be fitted on; use members that were trained on the same corpus"
             )
         digests.append(sha256(member.bundle / bundle.DESCRIPTION))
     directory = folder / f"{name}-{hashlib.sha256('/'.join([name, *digests]).encode()).hexdigest()[:8]}"
     train_split, dev_split = corpus.segments("train"), corpus.segments("dev")
     if not dev_split:
-        raise UserError(f"{names[0]} was trained on all rows, so no dev split is left to fit weights on; take members with one split")
+        raise UserError(f"{names[0]} was trained on all rows, so no dev split is left to fit weights on; use members with the same split")
     # Members that can't be pooled fail before a run is created.
     model, predictions = pool([Member(member.name, bundle.load_trained(member.bundle)) for member in members], dev_split, progress=True)
     tags = {**tags_of(corpus, "ensemble", command), "haltung.members": ", ".join(names)}

@@ -157,7 +157,7 @@ def consider(store: Store, run: str, alias: str, corpus: str | None = None, forc
     new = exported_version(record.connection, record.id)
     if new is None and record.kind in ("seeds", "sweep", "folds"):
         parts = ", ".join(part.name for part in tracking.members(record))
-        raise UserError(f"{record.name} stands for several trainings, and one model is promoted; name one of them: {parts}")
+        raise UserError(f"{record.name} stands for several trainings, but only one model can be promoted; name one of them: {parts}")
     if new is None:
         raise UserError(
             f"{record.name} ({record.id[:8]}) has no exported version that could be promoted; "
@@ -174,7 +174,7 @@ def consider(store: Store, run: str, alias: str, corpus: str | None = None, forc
     else:
         try:
             if not old.run:
-                raise UserError(f"{old}, the {alias}, does not say which run it comes from, so it can't be compared; force=true goes ahead")
+                raise UserError(f"{old}, the {alias}, does not name its run, so it can't be compared; force=true promotes anyway")
             systems = read(store, [record.id, old.run], "test", corpus)
             scheme = systems[0].runs[0].scheme
             # All tasks count, also multi-label ones; those without labels in the split are omitted.
@@ -191,7 +191,7 @@ def carry_out(promotion: Promotion, command: Sequence[str]) -> None:
     if not promotion.changes:
         return
     if not promotion.allowed:
-        raise UserError(f"{promotion.record.name} was found worse than today's {promotion.alias} in {', '.join(promotion.worse)}")
+        raise UserError(f"{promotion.record.name} was found to be worse than today's {promotion.alias} in {', '.join(promotion.worse)}")
     tags = {
         "haltung.promoted": datetime.now(UTC).isoformat(timespec="seconds"), "haltung.promoted_as": promotion.alias,
         "haltung.promoted_over": promotion.old.version if promotion.old else "",
@@ -229,8 +229,8 @@ def _refuse_other_recipes(records: Sequence[RunRecord]) -> None:
         for key in sorted({*recipe, *theirs}):
             if recipe.get(key) != theirs.get(key):
                 raise UserError(
-                    f"{first.name} and {other.name} are no seeds of one recipe: they differ in {key} "
-                    f"({recipe.get(key)} and {theirs.get(key)}); name them apart, as in runs=[{first.name},{other.name}]"
+                    f"{first.name} and {other.name} are not seeds of one recipe: they differ in {key} "
+                    f"({recipe.get(key)} and {theirs.get(key)}); name them separately, as in runs=[{first.name},{other.name}]"
                 )
 
 
@@ -240,7 +240,7 @@ def _refuse_twice(named: _Named) -> None:
         for member in members:
             if other := seen.get(member.id):
                 part = "" if member.id == other.id == record.id else f", as a part of {(other if record.id == member.id else record).name}"
-                raise UserError(f"the run {member.name} ({member.id[:8]}) is named twice{part}; name runs that differ")
+                raise UserError(f"the run {member.name} ({member.id[:8]}) is named twice{part}; name different runs")
             seen[member.id] = record
 
 
@@ -256,9 +256,9 @@ def _predictions(record: RunRecord, split: str, corpus: str | None) -> tuple[str
     if digest is None:
         which = f"the run {record.name} ({record.id[:8]})"
         if split == FOLDS:
-            raise UserError(f"{which} is no cross-validation; leave split=folds out, or train it with folds")
+            raise UserError(f"{which} is not a cross-validation; leave split=folds out, or train it with folds")
         command = f"haltung evaluate run={record.id[:8]} split={split}" + (f" corpus={corpus}" if corpus and key != split else "")
-        raise UserError(f"{which} holds no predictions for {key}; run {command}")
+        raise UserError(f"{which} has no predictions for {key}; run {command}")
     scored = read_predictions(tracking.artifact(record, f"{folder}/{page.PREDICTIONS}"))
     return digest, scored, int(record.tags.get(f"{tracking.SEEN}.{key}", 0))
 
@@ -270,7 +270,7 @@ def _refuse_other_splits(runs: Sequence[tuple[RunRecord, set[str]]], split: str,
         for digest in others - {expected}:
             names = first.name if record is first else f"{first.name} and {record.name}"
             trained = [str(one.tags.get("haltung.corpus", "?")) for one in (first, record)]
-            hint = "evaluate both on one split"
+            hint = "evaluate both on the same split"
             if corpus is None and trained[0] != trained[1]:
                 hint = f"they were trained on {trained[0]} and {trained[1]}; name the corpus to compare on, as in corpus={trained[0]}"
             raise UserError(f"{names} can't be compared: their {split} splits differ (digests {expected[:12]} and {digest[:12]}); {hint}")

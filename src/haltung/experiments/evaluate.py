@@ -36,10 +36,10 @@ from haltung.training.calibration import calibration_of
 _COINCIDENCES = 0.01  # of a split may be known by chance: short sentences occur in several articles
 # Why more is refused, and what to do: for a model to evaluate, and for a teacher.
 _SCORED = (
-    "so its metrics would say too little about new texts; evaluate it on a corpus that it does not know, or give seen=allow to score it "
-    "all the same (report and comparisons will say so)"
+    "so its metrics would say too little about new texts; evaluate it on a corpus that it has not seen, or give seen=allow to score it "
+    "anyway (the report and comparisons will say so)"
 )
-_TAUGHT = "so its student would know them too; name a teacher that does not know them, or give seen=allow to learn from it all the same"
+_TAUGHT = "so its student would know them too; name a teacher that has not seen them, or give seen=allow to learn from it anyway"
 _LISTED = 300  # the maximum number of mistakes listed per task
 
 
@@ -111,7 +111,7 @@ def teacher_of(given: str, store: Store, corpus: Prepared, allow_seen: bool = Fa
     models = models_named(given, store)
     if len(models) > 1:
         found = f"teacher={given} names {len(models)} models ({listed(model.name for model in models)})"
-        raise UserError(f"{found}; name one of them, or make one of them all with haltung ensemble")
+        raise UserError(f"{found}; name one of them, or combine them all with haltung ensemble")
     description = bundle.describe(models[0].bundle)
     check_scheme(parse(description["scheme"]), corpus)
     if description.get("provenance", {}).get("corpus_digest") != corpus.manifest.digest:
@@ -143,9 +143,9 @@ def evaluate(
         trained = model.record.tags.get(f"haltung.split_digest.{split}", digest) if model.record else digest
         if trained != digest:
             raise UserError(
-                f"the {split} split of the corpus '{corpus.name}' (digest {digest[:12]}) is not the one of the run {model.name} "
+                f"the {split} split of the corpus '{corpus.name}' (digest {digest[:12]}) is not that of the run {model.name} "
                 f"({trained[:12]}): its source or its config has changed since; train again,"
-                f" or give corpus={corpus.name} to score the run on the new one all the same"
+                f" or give corpus={corpus.name} to score the run on the new one anyway"
             )
     segments = corpus.segments(split)
     # All models are checked before the first is scored; dev is exempt, since every model knows it.
@@ -250,9 +250,9 @@ def check_scheme(model: Scheme, corpus: Prepared) -> None:
         # Often the model knows only some of the tasks.
         part = set(model.names) < set(scheme.names) and scheme.only(model.names).digest() == model.digest()
         raise UserError(
-            f"the model knows the scheme '{model.name}' (digest {model.digest()}), but the corpus '{corpus.name}' is labelled by "
+            f"the model has the scheme '{model.name}' (digest {model.digest()}), but the corpus '{corpus.name}' is labelled with "
             f"'{scheme.name}' (digest {scheme.digest()}); "
-            + (f"its tasks alone are corpus.tasks=[{','.join(model.names)}]" if part else "name a corpus with the model's own scheme")
+            + (f"for only its tasks, give corpus.tasks=[{','.join(model.names)}]" if part else "name a corpus with the model's own scheme")
         )
 
 
@@ -267,14 +267,14 @@ def _count_seen(
     known = bundle.known_segments(model.bundle, segments)
     # Also in its own corpus: a teacher, or the bundle of the encoder, may know another corpus.
     if known is None:
-        old = f"{model.bundle}, or a bundle that it was made of, is of an older version and does not list what the model has learned from"
-        print(f"{old}; make sure that none of the {split} split of {corpus} is among it", file=sys.stderr)
+        old = f"{model.bundle}, or a bundle it was made from, is from an older version and does not list what the model has learned from"
+        print(f"{old}; make sure that none of the {split} split of {corpus} is included", file=sys.stderr)
     if not known:
         return 0
     share = f"{len(known)} of the {len(segments)} segments of the {split} split of '{corpus}' (the first: '{short(known[0])}')"
     if not own_corpus and not allowed and len(known) > _COINCIDENCES * len(segments):
-        raise UserError(f"{share} are among those that {model.name} has learned from or was chosen on, {harm}")
-    print(f"note: {share} are among those that {model.name} has learned from or was chosen on", file=sys.stderr)
+        raise UserError(f"{share} are among those that {model.name} has learned from or was selected on, {harm}")
+    print(f"note: {share} are among those that {model.name} has learned from or was selected on", file=sys.stderr)
     return len(known)
 
 

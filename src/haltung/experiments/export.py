@@ -46,7 +46,7 @@ def export_model(
     if own_corpus and learned != digest:
         raise UserError(
             f"the corpus '{corpus.name}' (digest {digest[:12]}) is not the one that the run was trained on ({learned[:12]}): its source "
-            f"or its config has changed since; train again, or give corpus={corpus.name} to compare on the new one all the same"
+            f"or its config has changed since; train again, or give corpus={corpus.name} to compare on the new one anyway"
         )
     check_scheme(parse(description["scheme"]), corpus)
     # In addition to fp32. A linear model is so fast that bf16 would save nothing.
@@ -107,7 +107,7 @@ def check_exportable(folder: Path, form: str = "onnx") -> dict[str, str]:
     description = bundle.describe(folder)
     if description["kind"] == "ensemble":
         raise UserError(
-            f"{folder} is an ensemble, and an exported bundle holds one model; export one of its members "
+            f"{folder} is an ensemble, but an exported bundle has only one model; export one of its members "
             f"({listed(description['members'])}), or use the ensemble where Haltung is installed: haltung predict, events, dyads and "
             "evaluate read its folder"
         )

@@ -47,25 +47,25 @@ class Journal:
                 try:
                     stack.enter_context(FileLock(lock, timeout=0))
                 except Timeout:
-                    raise UserError(f"another run is writing {output} now; wait for its end, or name another file") from None
+                    raise UserError(f"another run is writing {output} now; wait for it to finish, or name another file") from None
                 stack.callback(lock.unlink, missing_ok=True)
             left = self.path.read_bytes() if self.path.exists() else None
             if self._resume is None and left is not None:
-                raise UserError(f"{self.path} is left of a stopped run; go on with resume=true, or delete it and begin anew: resume=false")
+                raise UserError(f"{self.path} is from a stopped run; resume=true continues it, resume=false deletes it and starts over")
             for target, partial in self._partial.items():
                 is_own = target in (self.output, self._broken) or json.dumps(str(target.absolute())).encode() in (left or b"")
                 if partial.exists() and (left is None or not is_own):
-                    raise UserError(f"{partial} is left of another run that was stopped; end that one first, or delete it")
+                    raise UserError(f"{partial} is left over from another run that was stopped; finish that one first, or delete it")
             before, sizes, counts = self._read(left) if self._resume and left is not None else (self._depends, [0] * len(self._partial), {})
             if changed := [name for name in {**before, **self._depends} if before.get(name) != self._depends.get(name)]:
                 found = "; ".join(f"{name} is {self._depends.get(name)}, was {before.get(name)}" for name in changed)
-                raise UserError(f"{self.path} is of another run ({found}); give it the same, or begin anew with resume=false")
+                raise UserError(f"{self.path} is from another run ({found}); give the same settings, or start over with resume=false")
             self.counts.update(counts)
             files.write_text(self.path, "".join(json.dumps(line) + "\n" for line in (before, *([(sizes, counts)] if counts else []))))
             for path, size in zip(() if "finished" in counts else self._partial.values(), sizes, strict=False):
                 self._files.append(stack.enter_context(path.open("ab")))
                 if self._files[-1].tell() < size:
-                    raise UserError(f"{path} is shorter than {self.path} says; begin anew with resume=false")
+                    raise UserError(f"{path} is shorter than {self.path} says; start over with resume=false")
                 self._files[-1].seek(self._files[-1].truncate(size))
             self._files.append(stack.enter_context(self.path.open("ab")))
             self._stack = stack.pop_all()
@@ -84,7 +84,7 @@ class Journal:
             sizes, counts = windows[-1] if windows else ([0] * len(self._partial), {})
             return {**before}, [*map(int, sizes)], {**counts}
         except (ValueError, TypeError):
-            raise UserError(f"{self.path} is damaged, so its run can't go on; begin anew with resume=false") from None
+            raise UserError(f"{self.path} is damaged, so its run can't continue; start over with resume=false") from None
 
     def append(self, pieces: Iterable[bytes], broken: Iterable[object] = (), /, **counts: int) -> None:
         """Append a window to the outputs, and its ``broken`` rows; ``counts`` add to the totals."""

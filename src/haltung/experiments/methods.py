@@ -76,7 +76,7 @@ def methods(record: RunRecord, language: str = "en") -> str:
     try:
         text = files.rendered("haltung.experiments", f"methods.{language}.md.j2", **values)
     except UndefinedError as error:
-        found = f"the run {record.name} ({record.id[:8]}) does not say all that the section tells ({error})"
+        found = f"the run {record.name} ({record.id[:8]}) does not record everything that the section reports ({error})"
         raise UserError(f"{found}; train it again with this version") from None
     return re.sub(r"\n{3,}", "\n\n", text)
 
@@ -89,7 +89,7 @@ def _trained(record: RunRecord) -> list[RunRecord]:
         raise UserError(f"{record.name} ({record.id[:8]}) is a trial, which keeps no model; name its sweep (run={record.parent[:8]})")
     found = tracking.children(record) if record.kind == FOLDS else tracking.members(record)
     if not (parts := [part for part in found if part.kind in ("train", "ensemble") and not part.of_all_rows]):
-        raise UserError(f"the cross-validation {record.name} ({record.id[:8]}) has lost its folds, they were deleted; train it again")
+        raise UserError(f"the cross-validation {record.name} ({record.id[:8]}) has lost its folds, which were deleted; train it again")
     return parts
 
 

@@ -66,9 +66,9 @@ def find(given: str) -> list[Path]:
         return [existing(given)]
     paths = sorted((existing(one) for one in found if kind_of(one)), key=lambda one: one.name)
     if not paths:
-        raise UserError(f"{given} has no file of texts; expected *.jsonl, *.csv, *.tsv (each perhaps with .gz) or *.parquet")
+        raise UserError(f"{given} has no file of texts; expected *.jsonl, *.csv, *.tsv (each optionally with .gz) or *.parquet")
     if twice := [one.name for one, other in pairwise(paths) if one.name == other.name]:
-        raise UserError(f"{given} has two files {twice[0]}, and their predictions would have one name; label each folder by itself")
+        raise UserError(f"{given} has two files {twice[0]}, and their predictions would have the same name; label each folder separately")
     return paths
 
 
@@ -85,7 +85,7 @@ def nearby(given: str, output: str) -> tuple[str, str, Callable[[], None]]:
             both = (fs.FileSystem.from_uri(one) if "://" in one else (fs.LocalFileSystem(), one) for one in (source, target))
             (of, path), (to, base) = both
             if "://" in target and to.get_file_info(base).type != fs.FileType.NotFound:
-                raise ValueError("something is there already")
+                raise ValueError("something already exists there")
             if not only_look:
                 if of.get_file_info(path).type == fs.FileType.Directory:
                     to.create_dir(base)
@@ -98,7 +98,7 @@ def nearby(given: str, output: str) -> tuple[str, str, Callable[[], None]]:
     here = PurePosixPath(output).name if "://" in output else str(Path(output).expanduser())
     copied = Path(f"{here}.input", PurePosixPath(given).name)
     if "://" in output and Path(here).exists() and not any(Path(here).glob(f"*{JOURNAL}")):
-        raise UserError(f"{here} is here already, where the output grows; move it away, or to {output} if an earlier run has left it")
+        raise UserError(f"{here} already exists, and the output is built there; move it away, or to {output} if an earlier run left it")
     if "://" in output:
         copy(here, output, only_look=True)
     if given.startswith("file://") and Path(given.removeprefix("file://")).resolve() == Path(here).resolve():
@@ -107,7 +107,7 @@ def nearby(given: str, output: str) -> tuple[str, str, Callable[[], None]]:
         with writing(copied.parent):
             copied.parent.mkdir(exist_ok=True)
             if {path.name for path in copied.parent.iterdir()} - {copied.name}:
-                raise UserError(f"{copied.parent} holds something, where the input is to be copied; move it away")
+                raise UserError(f"{copied.parent} contains other files, but the input will be copied there; move them away")
             rmtree(copied, ignore_errors=True)  # a folder copied by a stopped run
             copy(given, str(copied))
 
@@ -152,8 +152,8 @@ def windows(source: Iterable[SourceRow], size: int, columns: Mapping[str, str] |
             earlier |= here
             window, here = Window([], [], []), set()
         if article and hash(article) in earlier:
-            found = f"{row.where}: the article '{short(article)}' comes back after {size:,} other rows or more"
-            raise UserError(f"{found}; sort the file, so that the rows of an article follow each other, or give a larger window=")
+            found = f"{row.where}: the article '{short(article)}' appears again after {size:,} or more other rows"
+            raise UserError(f"{found}; sort the file so that the rows of each article are next to each other, or give a larger window=")
         current = article
         here.add(hash(article))
         kept: list[Any] = window.broken if isinstance(read, Failure) else window.segments
@@ -175,7 +175,7 @@ def _segment(row: SourceRow, number: int, ids: set[int], columns: Mapping[str, s
     if not segment.text.strip():
         raise Fault("empty_text", "text is empty; expected a sentence, such as Die USA warnen Russland.")
     if hash(id) in ids:
-        raise Fault("duplicate_id", f"the {'id' if given else 'number'} '{short(id)}' is the id of a row before; give each text its own id")
+        raise Fault("duplicate_id", f"the {'id' if given else 'number'} '{short(id)}' is that of an earlier row; give each text its own id")
     ids.add(hash(id))
     return segment
 
@@ -186,7 +186,7 @@ def opening(rows: Iterable[SourceRow], source: str, size: int = sys.maxsize) -> 
     """
     window = next(windows(rows, size), Window([], [], []))
     if not window.rows:
-        raise UserError(f'{source} holds no text; expected at least one, in JSON Lines as {{"text": "Chile warnt."}}')
+        raise UserError(f'{source} contains no text; expected at least one, in JSON Lines as {{"text": "Chile warnt."}}')
     if window.broken and (size == sys.maxsize or not window.segments):
         raise UserError(f"{window.broken[0].where}: {window.broken[0].reason}")
     return window
@@ -286,7 +286,7 @@ def cells_of(row: SourceRow, answer: Mapping[str, Any]) -> dict[str, Any]:
     if "dyads" in answer:
         cells["dyads"] = json.dumps(answer["dyads"], ensure_ascii=False)
     if taken := [name for name in cells if name in row.data]:
-        raise UserError(f"{row.where}: there are columns {listed(taken)} already, which predictions are written to; rename them")
+        raise UserError(f"{row.where}: there are already columns {listed(taken)}, which predictions are written to; rename them")
     return cells
 
 

@@ -41,8 +41,8 @@ class Cluster:
             try:  # Ray itself would retry for many minutes
                 create_connection((host, int(port)), timeout=10).close()
             except (OSError, OverflowError, ValueError) as error:
-                expected = "expected HOST:PORT of the head of a cluster, as `ray start --head` prints it"
-                raise UserError(f"there is no Ray at ray.address={self.address} ({error}); {expected}") from None
+                expected = "expected HOST:PORT of the head of the cluster, as `ray start --head` prints it"
+                raise UserError(f"there is no Ray cluster at ray.address={self.address} ({error}); {expected}") from None
 
 
 def results(
@@ -78,7 +78,7 @@ def results(
         except ray.exceptions.RayError as error:
             if isinstance(error, ray.exceptions.RayTaskError):
                 raise  # a bug in our code
-            raise UserError(f"Ray can't go on: {str(error).strip().splitlines()[-1]}") from None
+            raise UserError(f"Ray can't continue: {str(error).strip().splitlines()[-1]}") from None
 
 
 def _read(read: Callable[[Any], Iterator[Any]], folder: Path, row: Mapping[str, bytes]) -> Iterator[dict[str, bytes]]:
@@ -137,13 +137,13 @@ def _connected(cluster: Cluster) -> Iterator[int]:
         try:
             ray.init(cluster.address or "local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # noqa: BLE001 -- on a machine that is too slow, Ray raises no other class
-            raise UserError(f"Ray does not start with ray.address={cluster.address}: {first_line(error)}") from None
+            raise UserError(f"Ray could not be started with ray.address={cluster.address}: {first_line(error)}") from None
         finally:
             os.environ["HOME"] = home
         try:
             fitting = sum(int(node["Resources"].get("CPU", 0) // cluster.threads) for node in ray.nodes() if node["Alive"])
             if not fitting:
-                raise UserError(f"no machine of the cluster has {cluster.threads} processors; make ray.threads smaller")
+                raise UserError(f"no machine in the cluster has {cluster.threads} processors; reduce ray.threads")
             yield cluster.workers or fitting
         finally:
             ray.shutdown()

@@ -52,7 +52,7 @@ class OpenSheet:
     def check_free(self, new: Iterable[str]) -> None:
         """Raise ``UserError`` if the sheet has columns of these names already."""
         if taken := [name for name in new if name in self.frame]:
-            raise UserError(f"{self.sheet.path} has columns {listed(taken)} already, which are to be written; rename or delete them")
+            raise UserError(f"{self.sheet.path} already has columns {listed(taken)}, which results are written to; rename or delete them")
 
     def label(self, labeller: Labeller, scheme: Scheme, language: str) -> dict[str, TaskMetrics]:
         """Write the sheet with a model's answers; return metrics of tasks that have a column."""
@@ -120,7 +120,7 @@ def open_sheet(sheet: Sheet, to: Path) -> OpenSheet:
     import pandas as pd
 
     if to.suffix.lower() not in KINDS:
-        raise UserError(f"{to} is no place for a labelled sheet; name it output=FILE.xlsx, FILE.csv, FILE.tsv or FILE.parquet")
+        raise UserError(f"{to} can't be used for a labelled sheet; name it output=FILE.xlsx, FILE.csv, FILE.tsv or FILE.parquet")
     opened, columns = sheet.opened()
     rows = list(opened)
     if faults := [(row.where, "", row.fault.detail) for row in rows if row.fault]:

@@ -317,7 +317,7 @@ def launch(plans: Sequence[Plan], processes: int, words: Sequence[str], store: S
         for directory in (*(plan.run_directory for plan in plans), directory_of(f"{plans[0].name}-seeds", plans)):
             with suppress(Timeout, UserError), lock(directory):  # another process may be training it; the store may be what failed
                 tracking.mark_killed(store, read_state(directory).get("mark"), why)
-        sys.exit(2 if first.exitcode == 2 else f"haltung: {why}, and so has the training; resume=true goes on at its last checkpoint")
+        sys.exit(2 if first.exitcode == 2 else f"haltung: {why}, and so has the training; resume=true continues from its last checkpoint")
 
 
 def _fit(
@@ -355,7 +355,7 @@ def _fit(
             if "gloo" not in str(error) and not type(error).__name__.startswith("Dist"):
                 raise
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # so that the run is marked first
-            raise UserError(f"another process of this training has ended or is lost ({first_line(error)}); resume=true goes on") from None
+            raise UserError(f"another process of this training has ended or is lost ({first_line(error)}); resume=true continues") from None
         model, history, predictions = tuned.model, tuned.history, tuned.predictions
         cost = {"tokens_per_second": tuned.tokens / max(tuned.seconds, 1e-9), "best_epoch": tuned.best_epoch}
         if plan.training.logit_adjustment:

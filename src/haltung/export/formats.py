@@ -128,15 +128,15 @@ def objections(comparison: FormatComparison, reference: Mapping[str, float], exa
     if not np.isfinite(comparison.difference):
         out.append("some of its probabilities are not numbers")
     if exact and not comparison.difference <= MAX_DIFFERENCE:
-        out.append(f"a probability differs by {comparison.difference:.1e}, allowed is {MAX_DIFFERENCE:.0e}")
+        out.append(f"a probability differs by {comparison.difference:.1e}, but at most {MAX_DIFFERENCE:.0e} is allowed")
     allowed = 0.0 if exact else MAX_FLIPS
     for task, share in comparison.flips.items():
         if share > allowed:
-            out.append(f"{task}: {share:.2%} of the labels flip, allowed {'are none' if exact else f'is {allowed:.0%}'}")
+            out.append(f"{task}: {share:.2%} of the labels flip, but {'none may' if exact else f'at most {allowed:.0%} may'}")
     if not exact:
         for task, value in comparison.macro_f1.items():
             if (lost := reference[task] - value) > MAX_LOSS + 1e-12:  # tolerates rounding errors
-                out.append(f"{task}: macro-F1 falls by {100 * lost:.2f} points to {value:.3f}, allowed is {100 * MAX_LOSS:g}")
+                out.append(f"{task}: macro-F1 falls by {100 * lost:.2f} points to {value:.3f}, but at most {100 * MAX_LOSS:g} is allowed")
     return out
 
 

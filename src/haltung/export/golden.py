@@ -75,7 +75,7 @@ def read(folder: Path, scheme: Scheme) -> list[Golden]:
             values = {task.name: {label: float(row["probabilities"][task.name][label]) for label in task.ids} for task in scheme}
             out.append(Golden(_segment(row), str(row.get("note", "")), labels, values))
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-            raise UserError(f"{path}, line {number}: no golden answer of this bundle ({error!r}); export the bundle again") from None
+            raise UserError(f"{path}, line {number}: not a golden answer of this bundle ({error!r}); export the bundle again") from None
     return out
 
 

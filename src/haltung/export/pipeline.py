@@ -58,7 +58,7 @@ def obstacles(folder: Path) -> dict[str, str]:
     """
     description = bundle.describe(folder)
     if (kind := description["kind"]) != "network":
-        has = f"transformers classifies by the first token of one text alone, without {_LOST[kind]} (figures: docs/export.md)"
+        has = f"transformers classifies only by the first token of one text, without {_LOST[kind]} (figures: docs/export.md)"
         raise UserError(f"{folder} is of kind '{kind}', but {has}; {_REMEDY}")
     with bundle.broken_parts(folder):
         scheme, spec, prefix = parse(description["scheme"]), NetworkSpec(**description["model"]), description["encoder"]["prefix"]
@@ -67,12 +67,12 @@ def obstacles(folder: Path) -> dict[str, str]:
     if family not in _FAMILIES:
         raise UserError(f"{folder} has an encoder of the family '{family}'; train from one of {listed(_FAMILIES)} (encoder=gbert_base)")
     if prefix:
-        raise UserError(f"{folder} reads '{prefix}' before each text, which no pipeline adds; train with encoder.prefix=''")
+        raise UserError(f"{folder} expects '{prefix}' before each text, which a pipeline does not add; train with encoder.prefix=''")
     found = {}
     for task in scheme:
         reads, pooling = spec.reads_of(task.name), spec.pooling_of(task.name)
         if (reads, pooling) != ("text", "cls"):
-            found[task.name] = f"it reads '{reads}' and pools by '{pooling}', transformers has 'text' and 'cls' alone; {_REMEDY}"
+            found[task.name] = f"it reads '{reads}' and pools by '{pooling}', but transformers only has 'text' and 'cls'; {_REMEDY}"
         elif _FAMILIES[family][1] != "tanh" and 2 * len(task) > width:
             found[task.name] = f"{len(task)} labels are more than half of the encoder's width of {width}; train with a wider one"
     if len(found) == len(scheme.names):
@@ -95,7 +95,7 @@ def export(
     logging.disable_progress_bar()
     paths = [part / _CONFIG for part in folder.iterdir()] if folder.is_dir() else []
     older = all(path.is_file() and f'"{_MARK}":'.encode() in path.read_bytes() for path in paths)
-    check_target(folder, reference, older, "export for transformers")
+    check_target(folder, reference, older, "an export for transformers")
     callback("the trained model's own predictions")
     predicted = model.predict(reference.segments, progress=True, precision="fp32")
     scored = score(reference.segments, predicted, model.scheme, reference.corpus, reference.split)

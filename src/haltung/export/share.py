@@ -21,17 +21,17 @@ def check_wheel(name: str, version: str) -> None:
 
     library("hatchling")
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name):
-        raise UserError(f"wheel is '{name}', but a package's name has small letters, digits and single '_' between them, as wheel=my_model")
+        raise UserError(f"wheel is '{name}', but a package name has only a-z, digits and single '_' between them, as in wheel=my_model")
     try:
         is_taken = not metadata.distribution(name).entry_points.select(group=ENTRY_POINTS)
     except metadata.PackageNotFoundError:
         is_taken = find_spec(name) is not None
     if is_taken or (shipped("data") / "models" / name).is_dir():
-        raise UserError(f"wheel is '{name}', but there is an installed package or a model of that name already; choose another")
+        raise UserError(f"wheel is '{name}', but an installed package or a model already has that name; choose another")
     try:
         Version(version)
     except InvalidVersion:
-        raise UserError(f"version is '{version}', but a package's version has the form 1.0 or 1.0.2") from None
+        raise UserError(f"version is '{version}', but a package version must have the form 1.0 or 1.0.2") from None
 
 
 def wheel(model: Path, name: str, version: str, licence: str | None) -> Path:
@@ -61,7 +61,7 @@ def wheel(model: Path, name: str, version: str, licence: str | None) -> Path:
             with atomic_file(target) as path:
                 shutil.copyfile(built, path)
     except (OSError, ValueError) as error:
-        raise UserError(f"{model} is written, but its wheel {name} {version} can't be: {first_line(error)}") from None
+        raise UserError(f"{model} was written, but its wheel {name} {version} could not be: {first_line(error)}") from None
     return target
 
 
@@ -77,11 +77,11 @@ def check_hub(repository: str) -> None:
             raise HFValidationError
     except HFValidationError:
         allowed = "ORGANISATION/NAME or USER/NAME, with at most 96 characters, as in hub=ours/news"
-        raise UserError(f"hub names a repository '{repository}', allowed are {allowed}") from None
+        raise UserError(f"hub is '{repository}'; expected {allowed}") from None
     if constants.HF_HUB_OFFLINE:
         raise UserError("hub=… uploads, but the environment variable HF_HUB_OFFLINE says to stay offline; unset it")
     if get_token() is None:
-        raise UserError("hub=… needs a token that may write: run `hf auth login`, or set the environment variable HF_TOKEN")
+        raise UserError("hub=… needs a token with write access: run `hf auth login`, or set the environment variable HF_TOKEN")
 
 
 def upload(model: Path, repository: str, private: bool) -> str:
@@ -103,8 +103,8 @@ def upload(model: Path, repository: str, private: bool) -> str:
             api.upload_file(repo_id=repository, path_or_fileobj=card, path_in_repo=card.name)
         return str(done.commit_url)
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
-        found = f"{model} is written, but the hub {api.endpoint} did not take it as {repository}: {first_line(error)}"
-        raise UserError(f"{found}; check the token's right to write, the name and the connection, then export again") from None
+        found = f"{model} was written, but the hub {api.endpoint} did not accept it as {repository}: {first_line(error)}"
+        raise UserError(f"{found}; check the token's write access, the name and the connection, then export again") from None
 
 
 def _card(model: Path) -> Path | None:

@@ -25,11 +25,11 @@ def read_key(path: str, kind: str) -> Any:
         key = load_pem_private_key(data, None) if is_private else load_pem_public_key(data)
         if isinstance(key, Ed25519PrivateKey if is_private else Ed25519PublicKey):
             return key
-        why = "it is of another kind"
+        why = "it is another kind of key"
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         why = first_line(error)
     remedy = "genpkey -algorithm ed25519 -out KEY.pem" if is_private else "pkey -in KEY.pem -pubout -out PUBLIC.pem"
-    raise UserError(f"{path} is no {kind} ed25519 key in PEM without a password ({why}); make one: openssl {remedy}")
+    raise UserError(f"{path} is not a {kind} ed25519 key in PEM without a password ({why}); make one: openssl {remedy}")
 
 
 def sign(folder: Path, key: Any) -> None:
@@ -54,7 +54,7 @@ def fault(folder: Path, key: Any) -> str:
         changed = f"{folder / bundle.DESCRIPTION} has been changed since it was signed by this key"
         return changed if signer == own else f"{folder} is signed by another key, {str(signer)[:64]!a}; this one is {own!a}"
     if not files:
-        return f"{folder} is signed by this key, but lists no files, so that they may be anybody's"
+        return f"{folder} is signed by this key, but lists no files, so they could come from anyone"
     for name in files:
         try:
             file_of(folder, name, description, math.inf)

@@ -60,7 +60,7 @@ def verify(folder: Path, threads: int | None = None, callback: Callable[[str], N
     broken = _broken_files(folder, description, scheme)
     answers = golden.read(folder, scheme)
     if wrong := _relabelled(answers, tables([one.probabilities for one in answers], scheme), scheme):
-        broken.append(f"{golden.FILE}: the labels of {', '.join(wrong[:5])} are not those of their probabilities; export the bundle again")
+        broken.append(f"{golden.FILE}: the labels of {', '.join(wrong[:5])} do not match their probabilities; export the bundle again")
     formats = {**description["formats"], "weights": {"runtime": "scikit-learn" if description["kind"] == "linear" else "torch"}}
     checks, absent = list[FormatCheck](), set[str]()
     for name, entry in formats.items():
@@ -112,7 +112,7 @@ def _broken_files(folder: Path, description: Mapping[str, Any], scheme: Scheme) 
     if description.get("digest") != digest(description):
         out.append(f"{path} has been changed since it was written (its digest differs); export the bundle again")
     if description.get("scheme_digest") != scheme.digest():
-        out.append(f"{path} has other labels than the model was trained with (scheme_digest); export the bundle again")
+        out.append(f"{path} does not have the labels that the model was trained with (scheme_digest); export the bundle again")
     for name in description.get("files", {}):
         try:
             file_of(folder, name, description, math.inf)

@@ -73,9 +73,9 @@ def export(
     ``beside`` are files to copy. ``UserError`` if the folder holds something else, a task has the
     name of an input or output of a graph, the split is empty, or a library is not installed.
     """
-    check_target(folder, reference, (folder / DESCRIPTION).is_file(), "bundle")
+    check_target(folder, reference, (folder / DESCRIPTION).is_file(), "a bundle")
     if clash := {*_TAKEN, *(_TAKEN_BY_ARTICLES if model.reads_articles else ())} & set(model.scheme.names):
-        raise UserError(f"the task '{min(clash)}' has the name of an input of the graph, so it can't be exported; rename it")
+        raise UserError(f"the task '{min(clash)}' has the same name as an input of the graph, so it can't be exported; rename it")
     for name in ("onnx", "onnxscript", "onnxruntime"):
         library(name)
     callback("the trained model's own predictions")
@@ -94,7 +94,7 @@ def check_target(folder: Path, reference: ReferenceSplit, older: bool, what: str
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; name a folder to write to: to=DIR")
     if folder.is_dir() and any(folder.iterdir()) and not older:
-        raise UserError(f"{folder} holds something that is no {what}, which would be lost; name an empty folder, or a new one: to=DIR")
+        raise UserError(f"{folder} contains something that is not {what} and would be lost; name an empty folder, or a new one: to=DIR")
     if not reference.segments:
         empty = f"the {reference.split} split of the corpus '{reference.corpus}' is empty"
         raise UserError(f"{empty}, so nothing can be compared with the model")
@@ -169,7 +169,7 @@ class _Export:
         objections = formats.objections(comparison, self.macro_f1, exact=name == "fp32")
         difference = formats.largest_difference(exported.probabilities(self.golden_segments), self.golden)
         if name == "fp32" and difference > LIMIT:
-            objections.append(f"a golden answer differs by {difference:.1e}, allowed is {LIMIT:.0e}")
+            objections.append(f"a golden answer differs by {difference:.1e}, but at most {LIMIT:.0e} is allowed")
         if objections:
             self.refused[name] = "; ".join(objections)
             del self.formats[name]

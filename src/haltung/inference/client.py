@@ -59,14 +59,14 @@ class Classifier:
             self._thresholds = about.get("calibration", {}).get("thresholds", {})
             self.views, self.kind = list(about["views"]), str(inputs["kind"])
             if self.kind not in ("tokens", "articles", "ngrams"):
-                raise BundleError(f"{self.folder} wants '{self.kind}' as input, which this client can't make; take a newer one")
+                raise BundleError(f"{self.folder} expects '{self.kind}' as input, which this client can't make; use a newer one")
             names = ("window", "first_position", "packed_width") if self.kind == "articles" else ()
             self._window, self._first, self._width = [inputs[name] for name in names] or [1, 0, 0]
             path = file_of(self.folder, inputs["vocabulary" if self.kind == "ngrams" else "tokenizer"], about)
             self.reader: Any = (_Ngrams if self.kind == "ngrams" else _Tokens)(path, inputs, self.views)
             formats = {name: one for name, one in about["formats"].items() if one.get("runtime", "onnxruntime") == "onnxruntime"}
             if format not in (None, *formats):
-                reason = f" (refused at the export: {why})" if (why := about.get("refused", {}).get(format)) else ""
+                reason = f" (refused by the export: {why})" if (why := about.get("refused", {}).get(format)) else ""
                 raise BundleError(f"{self.folder} has no format '{format}' for onnxruntime{reason}; it has {', '.join(formats)}")
             self.run: Run | None = None if format is None else session(file_of(self.folder, formats[format]["file"], about), threads)
         except ImportError as error:
@@ -249,7 +249,7 @@ def file_of(folder: Path, name: str, description: Mapping[str, Any], limit: floa
     if not real.exists():
         raise BundleError(f"{path} is missing, so the bundle is incomplete; copy or export it again")
     if not real.is_file() or real.stat().st_size > limit:
-        raise BundleError(f"{path} is no file of at most {limit:,.0f} bytes; copy or export the bundle again")
+        raise BundleError(f"{path} is not a file of at most {limit:,.0f} bytes; copy or export the bundle again")
     if digest and hashlib.sha256(np.memmap(path, mode="r").data if real.stat().st_size else b"").hexdigest() != digest:
         raise BundleError(f"{path} is not the file that was written (haltung.json has no such SHA-256); remove it, or copy it again")
     return path
@@ -258,7 +258,7 @@ def file_of(folder: Path, name: str, description: Mapping[str, Any], limit: floa
 def read(folder: Path, exported: bool = True) -> dict[str, Any]:
     """Return a bundle's ``haltung.json``; ``BundleError`` if missing, broken or not an export."""
     if not (path := folder / "haltung.json").exists():
-        what = "has no haltung.json, so it is no bundle" if folder.is_dir() else "is no such folder"
+        what = "has no haltung.json, so it is not a bundle" if folder.is_dir() else "is not a folder"
         raise BundleError(f"{folder} {what}; name a folder that `haltung {'export' if exported else 'train or export'}` has written")
     file_of(folder, path.name, {})
     try:
@@ -285,11 +285,11 @@ def _parts(segments: Sequence[Any], kind: str) -> list[dict[str, Any]]:
         part: dict[str, Any] = {name: "" if fields.get(name) is None else fields[name] for name in names}
         for name, value in part.items():
             if not isinstance(value, str):
-                raise BundleError(f"the {name} of row {row + 1} is no text but {type(value).__name__}: {value!r:.80}")
+                raise BundleError(f"the {name} of row {row + 1} is not text but {type(value).__name__}: {value!r:.80}")
             part[name] = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         position = part["position"] = fields.get("position") if kind == "articles" else None
         if position is not None and (isinstance(position, bool) or not isinstance(position, (int, np.integer))):
-            raise BundleError(f"the position of row {row + 1} is no whole number but {type(position).__name__}: {position!r:.80}")
+            raise BundleError(f"the position of row {row + 1} is not a whole number but {type(position).__name__}: {position!r:.80}")
         out.append(part)
     return out
 
@@ -357,7 +357,7 @@ def session(path: Path, threads: int | None = None) -> Run:
     """Load a graph, or raise ``BundleError``; idle threads sleep, and leave the cores to others."""
     runtime = __import__("onnxruntime")
     if [int(part) for part in runtime.__version__.split(".")[:2]] < [1, 24]:  # older versions read any file that a graph names
-        raise BundleError(f"onnxruntime {runtime.__version__} is not safe with graphs of others; update it to 1.24 or newer")
+        raise BundleError(f"onnxruntime {runtime.__version__} is not safe with graphs from others; update it to 1.24 or newer")
     try:
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads or 0, 1, 3
@@ -376,7 +376,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", help="of the bundle")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("text", nargs="?", help="to label")
-    parser.add_argument("--context", help="what stands before the text in its article")
+    parser.add_argument("--context", help="what comes before the text in its article")
     parser.add_argument("--target", help="the question or entity that a stance is towards")
     parser.add_argument("--abstain", type=float, metavar="PRECISION", help="name the tasks that are too uncertain for it")
     parser.add_argument("--format", default="fp32", help="of the graph (default: fp32)")

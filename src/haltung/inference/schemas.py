@@ -41,12 +41,12 @@ def _iso_date(date: str) -> str:
     try:
         return datetime.date.fromisoformat(date).isoformat() if date else ""
     except ValueError:
-        raise PydanticCustomError("sentence", "is no date; expected YYYY-MM-DD") from None
+        raise PydanticCustomError("sentence", "is not a date; expected YYYY-MM-DD") from None
 
 
 _TEXT = Field(examples=["Die USA warnen Russland."], json_schema_extra={"minLength": 1, "pattern": r"\S"})
 Text = Annotated[str, AfterValidator(_not_blank), _TEXT]
-_ABSTAIN = "The precision wished for, one of those in GET /model; 'abstained' then names the tasks that are too uncertain"
+_ABSTAIN = "The required precision, one of those in GET /model; 'abstained' then names the tasks that are too uncertain"
 Abstain = Annotated[float | None, Field(gt=0, lt=1, description=_ABSTAIN)]
 
 
@@ -54,9 +54,9 @@ class SegmentBody(Body):
     """One text, with what the model reads before it."""
 
     text: Text
-    context: str | None = Field(None, description="What stands before it in its article: headline, lead, the previous sentence")
+    context: str | None = Field(None, description="What comes before it in its article: headline, lead, the previous sentence")
     target: str | None = Field(None, description="The question or entity that a stance is towards")
-    id: str | None = Field(None, description="Comes back with the prediction")
+    id: str | None = Field(None, description="Returned with the prediction")
 
 
 class OneText(SegmentBody):

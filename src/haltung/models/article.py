@@ -311,5 +311,5 @@ def build(encoder: Encoder, spec: ArticleSpec, scheme: Scheme, dyads: bool = Fal
     """
     encoder, body, tokenizer = pretrained(encoder, spec.checked(scheme))
     if (family := str(body.config.model_type)) not in _FAMILIES:  # type: ignore[union-attr]
-        raise UserError(f"model=article reads with encoders of the families {listed(_FAMILIES)}, not {family}; take model=network")
+        raise UserError(f"model=article needs an encoder of the families {listed(_FAMILIES)}, not {family}; use model=network")
     return ArticleModel(ArticleNetwork(body, scheme, spec, dyads), tokenizer, scheme, spec, encoder)

@@ -305,7 +305,7 @@ def load_trained(folder: Path) -> Model:
                     values = weights.get_tensor(name)
                     values = values.float().numpy() if torch else values
                     if not -1e30 < float(values.min(initial=0)) <= float(values.max(initial=0)) < 1e30:  # larger ones overflow later
-                        raise UserError(f"the array {name} of {path} holds NaN, infinity or a number above 1e30; export or train it again")
+                        raise UserError(f"the array {name} of {path} has NaN, infinity or a number above 1e30; export or train it again")
         model.calibration = Calibration(**description.get("calibration", {}))
     return model
 

@@ -43,7 +43,7 @@ def difference(trained: Path) -> Weights:
     from safetensors.numpy import load_file
 
     if bundle.describe(trained)["kind"] == "ensemble" or not (trained / WEIGHTS).is_file():
-        raise UserError(f"{trained} has no encoder, so it has no compact form; take a model that was trained from the embedded encoder")
+        raise UserError(f"{trained} has no encoder, so it has no compact form; use a model that was trained from the embedded encoder")
     base, own = _base(), load_file(trained / WEIGHTS)
     config, whole = (json.loads((folder / "config.json").read_bytes()) for folder in (trained, base))
     layers, every = (one.get("num_hidden_layers", 0) for one in (config, whole))
@@ -51,7 +51,7 @@ def difference(trained: Path) -> Weights:
     ours = _start(packed)
     known = [json.loads((folder / "tokenizer.json").read_bytes())["model"] for folder in (trained, base)]
     if known[0] != known[1] or any(getattr(own.get(name), "shape", None) != value.shape for name, value in ours.items()):
-        raise UserError(f"{trained} was not trained from the embedded encoder e5_small_de, to which a compact model is the difference")
+        raise UserError(f"{trained} was not trained from the embedded encoder e5_small_de, but a compact model is the difference from it")
     for name, value in own.items():
         before = ours.get(name)
         if before is None or not np.array_equal(value, before):
@@ -65,7 +65,7 @@ def applied(packed: Weights) -> Weights:
     for name in dict.fromkeys(key.partition("#")[0] for key in packed if key != _LAYERS):
         value = packed[name] if name in packed else _unpacked(name, packed)
         if name in weights and value.shape != weights[name].shape:
-            raise ValueError(f"{name} has the shape {value.shape}, in the embedded encoder {weights[name].shape}")
+            raise ValueError(f"{name} has the shape {value.shape}, but in the embedded encoder {weights[name].shape}")
         weights[name] = weights[name] + value if name in weights else value
     return weights
 
@@ -73,7 +73,7 @@ def applied(packed: Weights) -> Weights:
 def check_folder(to: Path) -> None:
     """Raise ``UserError`` if a folder to write to holds anything but a compact model."""
     if to.exists() and not (to / _PLAN).is_file() and (not to.is_dir() or any(to.iterdir())):
-        raise UserError(f"{to} holds something that is no compact model, which would be lost; name an empty folder, or a new one: to=DIR")
+        raise UserError(f"{to} contains something that is not a compact model and would be lost; name an empty folder or a new one: to=DIR")
 
 
 def write(exported: Path, packed: Weights, to: Path) -> Path:
@@ -127,7 +127,7 @@ def rebuild(folder: Path, name: str) -> Path:
         sources = [(_base() if file in plan["borrowed"] else folder / _FILES) / file for file in plan["files"]]
         holes = [weights[part].nbytes for of_file in plan["holes"].values() for _, part, _ in of_file]
         if (size := sum(holes) + sum(path.stat().st_size for path in sources)) > 10**9:  # news_de has a third of that
-            raise UserError(f"the model '{name}' in {folder} would have {size:,} bytes, allowed are {10**9:,}; do not use it")
+            raise UserError(f"the model '{name}' in {folder} would have {size:,} bytes, but at most {10**9:,} are allowed; do not use it")
         with files.atomic_folder(out, keep=lambda there: (there / bundle.DESCRIPTION).is_file()) as scratch:
             for source, (file, digest) in zip(sources, plan["files"].items(), strict=True):
                 path = scratch / file
@@ -140,7 +140,7 @@ def rebuild(folder: Path, name: str) -> Path:
         raise UserError(f"the model '{name}' in {folder} is broken ({' '.join(repr(error).split())[:120]}); {again}") from None
     except OSError as error:
         found = f"the model '{name}' could not be rebuilt ({error.filename or folder}: {error.strerror or error})"
-        remedy = "make room, or name another folder in the environment variable HALTUNG_CACHE"
+        remedy = "free some space, or name another folder in the environment variable HALTUNG_CACHE"
         raise UserError(f"{found}; {again if isinstance(error, FileNotFoundError) else remedy}") from None
     return out
 
@@ -173,7 +173,7 @@ def find(given: str | Path | None) -> Path:
     if name in models:
         return rebuild(models[name], name) if (models[name] / _PLAN).is_file() else models[name]
     if given is None or nearest(name, models):
-        raise UserError(f"there is no folder and no installed model '{name}'{nearest(name, models)}; the models are {listed(models)}")
+        raise UserError(f"there is no folder or installed model '{name}'{nearest(name, models)}; the models are {listed(models)}")
     return folder
 
 
@@ -266,7 +266,7 @@ def _whole(data: bytes, holes: Sequence[Hole], weights: Weights) -> Iterator[byt
     taken = written = 0
     for position, name, transposed in holes:
         if position < written:
-            raise ValueError(f"{name} is to begin at {position}, where another tensor is")
+            raise ValueError(f"{name} should begin at {position}, where there is another tensor")
         part, value = data[taken : taken + position - written], _bytes(weights[name], transposed)
         taken, written = taken + len(part), position + len(value)
         yield from (part, value)

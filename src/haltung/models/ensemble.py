@@ -84,9 +84,9 @@ def pool(members: Sequence[Member], segments: Sequence[Segment], progress: bool 
     scheme = members[0].model.scheme
     for member in members[1:]:
         if member.model.scheme.digest() != scheme.digest():
-            knows = f"{member.name} knows the scheme '{member.model.scheme.name}' (digest {member.model.scheme.digest()})"
+            knows = f"{member.name} has the scheme '{member.model.scheme.name}' (digest {member.model.scheme.digest()})"
             other = f"{members[0].name} '{scheme.name}' ({scheme.digest()})"
-            raise UserError(f"{knows}, but {other}; an ensemble is made of models of one scheme")
+            raise UserError(f"{knows}, but {other}; all models of an ensemble must have the same scheme")
     answers = [member.model.answers(segments, progress) for member in members]
     weights = {}
     for task in scheme:

@@ -99,7 +99,7 @@ class LinearModel(Model):
         for task, of in zip(scheme, weights.values(), strict=True):
             width = sum(len(part.vocabulary_) for part in features[spec.reads_of(task.name)].parts.values())
             if of.coefficients.shape != (len(task), width) or any(value.shape[:1] != (len(task),) for value in vars(of).values()):
-                raise UserError(f"{folder / WEIGHTS} has other shapes than the labels of {task.name} and {VOCABULARY}; export it again")
+                raise UserError(f"{folder / WEIGHTS} has the wrong shapes for the labels of {task.name} and {VOCABULARY}; export it again")
         return cls(features, weights, scheme, spec)
 
 
@@ -139,7 +139,7 @@ def fit(segments: Sequence[Segment], scheme: Scheme, spec: LinearSpec, seed: int
             tables[view] = features[view].transform(segments, fit=True)
         except ValueError as error:
             # The vocabulary is empty, or there are fewer rows than min_count.
-            raise UserError(f"no features can be made of {len(segments)} training rows that read '{view}': {error}") from None
+            raise UserError(f"no features can be made from {len(segments)} training rows that read '{view}': {error}") from None
     weights = {}
     for task in scheme:
         rows = [row for row, segment in enumerate(segments) if segment.labels.get(task.name) is not None or task.name in segment.soft]

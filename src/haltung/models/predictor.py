@@ -46,7 +46,7 @@ class Calibration:
             return thresholds
         known = sorted({one for values in self.thresholds.values() for one, value in values.items() if value is not None})
         if not known:
-            raise UserError("the bundle has no thresholds to abstain by: dev reached no precision, or had too few labels (see its report)")
+            raise UserError("the bundle has no thresholds for abstaining: dev reached no precision, or had too few labels (see its report)")
         has = listed(f"{one:g}" for one in known)
         raise UserError(f"the bundle has no threshold for the precision {precision:g}; it has those for {has}")
 

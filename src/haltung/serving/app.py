@@ -39,7 +39,7 @@ _ABOUT = (
 # These replace Starlette's phrases for an address without a route.
 _NO_ROUTE = {
     404: "there is nothing at this address; GET /docs lists what there is",
-    405: "this address does not take that method; GET /docs lists what it takes",
+    405: "this address does not accept that method; GET /docs lists what it accepts",
 }
 # Seconds until an inactive connection is closed. uvicorn itself only closes those idle for 20 s
 # after a request; it waits indefinitely for incomplete headers and for clients that do not read.
@@ -171,6 +171,6 @@ def listening(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:
-        problem = f"nothing can listen at host={host} port={port} ({error.strerror}); name another port, or the machine's own host"
+        problem = f"the server can't listen on host={host} port={port} ({error.strerror}); name another port, or the machine's own host"
         raise UserError(problem) from None
     return listener

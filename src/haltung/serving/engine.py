@@ -54,7 +54,7 @@ class Settings:
         for origin in self.origins:
             scheme, _, rest = origin.partition("://")
             if origin != "*" and (scheme not in ("http", "https") or not rest or "/" in rest):
-                raise UserError(f"origins has '{origin}'; an origin is scheme and host, such as https://example.org, or * for all")
+                raise UserError(f"origins has '{origin}'; an origin is a scheme and a host, such as https://example.org, or * for all")
 
 
 def secret(file: str | None) -> str | None:
@@ -70,7 +70,7 @@ def secret(file: str | None) -> str | None:
     key = key.strip()
     if not key or not key.isascii() or not key.isprintable():
         where = file or KEY_VARIABLE
-        raise UserError(f"the key in {where} is empty or has other characters than plain letters, digits and signs; write one such key")
+        raise UserError(f"the key in {where} is empty or has characters other than plain letters, digits and signs; use only these")
     return key
 
 

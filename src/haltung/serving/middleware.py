@@ -86,7 +86,7 @@ class Entrance:
                 refusal = failure(refused.status_code, refused.detail, refused.headers)
             except Exception as error:  # noqa: BLE001 -- whatever it is, the client gets a sentence, and the log none of the client's text
                 log.error("%s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
-                refusal = failure(500, "the server has failed at this request; its log says where")
+                refusal = failure(500, "the server failed on this request; its log says where")
             if refusal is not None and not status:
                 await refusal(scope, receive, send_and_note)
         except ClientDisconnect:
@@ -99,14 +99,14 @@ class Entrance:
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, begun: Callable[[], bool]) -> None:
         if self._stopping() and not scope["path"].endswith("/live"):
-            raise HTTPException(503, "the server is stopping; ask again in a moment", {"retry-after": "2"})
+            raise HTTPException(503, "the server is stopping; try again in a moment", {"retry-after": "2"})
         request = Request(scope, receive)
         if self._key is not None and not _is_open(scope["path"]):
             # Sent as ``X-API-Key: KEY`` or ``Authorization: Bearer KEY``.
             scheme, _, token = request.headers.get("authorization", "").partition(" ")
             given = request.headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
             if not hmac.compare_digest(_digest(given), self._key):
-                sentence = "this server asks for a key: send it as the header X-API-Key"
+                sentence = "this server requires a key: send it in the header X-API-Key"
                 raise HTTPException(401, sentence, {"www-authenticate": "Bearer", "connection": "close"})
         messages = iter([{"type": "http.request", "body": await self._body(request), "more_body": False}])
 
@@ -124,7 +124,7 @@ class Entrance:
             async with asyncio.timeout(self._timeout) as limit:
                 await self._app(scope, receive_body, send)
         except TimeoutError:
-            sentence = f"the answer has taken more than {self._timeout:g} s; send fewer texts at once, or ask again"
+            sentence = f"the answer took more than {self._timeout:g} s; send fewer texts at once, or try again"
             raise (ClientDisconnect() if watcher.done() else HTTPException(504, sentence)) from None
         finally:
             watcher.cancel()
@@ -132,7 +132,7 @@ class Entrance:
     async def _body(self, request: Request) -> bytes:
         """Return the whole body, even if it arrives in chunks."""
         if request.headers.get("content-encoding", "identity") != "identity":
-            raise HTTPException(415, "the body is compressed; send it as it is")
+            raise HTTPException(415, "the body is compressed; send it uncompressed")
         parts, size, most = list[bytes](), 0, self._most
         try:
             async with asyncio.timeout(_BODY_SECONDS), aclosing(request.stream()) as stream:
@@ -143,9 +143,9 @@ class Entrance:
                     elif size > _DROPPED * most:
                         break
         except TimeoutError:
-            raise HTTPException(408, f"the body has not come within {_BODY_SECONDS:g} s", {"connection": "close"}) from None
+            raise HTTPException(408, f"the body did not arrive within {_BODY_SECONDS:g} s", {"connection": "close"}) from None
         if size > most:
-            sentence = f"the body has more than {most:,} bytes, the most that is allowed; send fewer texts at once"
+            sentence = f"the body has more than the {most:,} bytes that are allowed; send fewer texts at once"
             raise HTTPException(413, sentence, {"connection": "close"} if size > _DROPPED * most else {})
         return b"".join(parts)
 

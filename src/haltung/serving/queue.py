@@ -73,13 +73,13 @@ class Batcher:
     async def submit(self, items: Sequence[Any]) -> list[Any]:
         """Return the results; HTTPException 429 (queue is full), 503 (stopping), 500 (failed)."""
         if self._closed:
-            raise HTTPException(503, "the server is stopping; ask again in a moment", {"retry-after": "2"})
+            raise HTTPException(503, "the server is stopping; try again in a moment", {"retry-after": "2"})
         if not items:
             return []
         call = _Call(items, list(map(self._size, items)), self._loop.create_future(), [None] * len(items))
         if self._texts + call.waiting > self._settings.queue:
             seconds = min(60, max(1, math.ceil(self._texts / self._rate))) if self._rate else 1
-            raise HTTPException(429, f"too many texts are waiting; ask again in {seconds} s", {"retry-after": str(seconds)})
+            raise HTTPException(429, f"too many texts are waiting; try again in {seconds} s", {"retry-after": str(seconds)})
         self._waiting.append(call)
         self._open.add(call.answer)
         self._count(call.waiting)
@@ -162,7 +162,7 @@ class Batcher:
         if not call.answer.done():
             # An exception's message may contain a caller's text.
             log.error("the graph has failed: %s\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
-            call.answer.set_exception(HTTPException(500, "the model has failed at these texts; the server's log says where"))
+            call.answer.set_exception(HTTPException(500, "the model failed on these texts; the server's log says where"))
 
     def _count(self, more: int) -> None:
         self._texts += more

@@ -37,11 +37,11 @@ _EXPECTED = {
 # What a status means; the body is {"error": "one sentence"}.
 _STATUS = {
     401: "The key is missing or wrong",
-    408: "The body came too slowly",
+    408: "The body arrived too slowly",
     413: "The body, a text or the number of texts is too large",
     415: "The body is compressed",
     422: "The body is not as described; the sentence names the field",
-    429: "Too many texts are waiting; Retry-After says when to ask again",
+    429: "Too many texts are waiting; Retry-After says when to try again",
     500: "The server has failed",
     501: "A library for this is not installed, or the model does not fit",
     503: "The server is starting or stopping",
@@ -97,7 +97,7 @@ def parse(body: bytes) -> Any:
         raise HTTPException(422, f"the body is not UTF-8 (byte {error.start}); send JSON in UTF-8") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise HTTPException(422, f"the body is no JSON ({where}); send an object such as {_EXAMPLE}") from None
+        raise HTTPException(422, f"the body is not JSON ({where}); send an object such as {_EXAMPLE}") from None
     except (ValueError, RecursionError):
         raise HTTPException(422, f"the body is nested too deeply or has too long a number; send an object such as {_EXAMPLE}") from None
 
@@ -161,7 +161,7 @@ def router(service: Service) -> APIRouter:
         return JSONResponse({"predictions": predictions} if many else predictions[0])
 
     @routes.post(
-        "/article", tags=["Labels"], summary="Label every sentence of an article, each read with what stands around it",
+        "/article", tags=["Labels"], summary="Label every sentence of an article, each read with the text around it",
         response_model=article_answer, responses=errors(*_REFUSALS, 501),
     )  # fmt: skip
     async def article(body: schemas.ArticleRequest) -> Response:
@@ -175,13 +175,13 @@ def router(service: Service) -> APIRouter:
         return JSONResponse({"segments": segments, "removed": [asdict(one) for one in parts.removed]})
 
     @routes.post(
-        "/events", tags=["Labels"], summary="Who takes which stance towards whom in an article, and the PLOVER events of it",
+        "/events", tags=["Labels"], summary="Who takes which stance towards whom in an article, and its PLOVER events",
         response_model=events_answer, responses=errors(*_REFUSALS, 501),
     )  # fmt: skip
     async def events(body: schemas.ArticleRequest) -> Response:
         given = checked(body)
         if found := pipeline.lacks_stances(service.engine.scheme):
-            raise HTTPException(501, f"this model has {found}, of which no events are made; POST /article labels the sentences")
+            raise HTTPException(501, f"this model has {found}, which can't be turned into events; POST /article labels the sentences")
         prepared = await asyncio.to_thread(lambda: pipeline.prepare(given, Actors.load()))
         service.check_count(len(prepared.segments))
         article_events = await service.events(prepared)
@@ -200,7 +200,7 @@ def router(service: Service) -> APIRouter:
     async def live() -> dict[str, str]:
         return {"status": "live"}
 
-    @routes.get("/health/ready", tags=["Server"], summary="Whether requests are taken", responses=errors(503))
+    @routes.get("/health/ready", tags=["Server"], summary="Whether requests are accepted", responses=errors(503))
     async def ready() -> dict[str, str]:
         return {"status": "ready"}  # while it stops, ``Entrance`` refuses this
 

@@ -71,7 +71,7 @@ def log_exported(connection: Connection, run: str, folder: Path, examples: Seque
     """
     description = describe(folder)
     if not is_exported(description):
-        raise UserError(f"{folder} holds a trained bundle that was not exported; write one with haltung export run={run[:8]} to=FOLDER")
+        raise UserError(f"{folder} contains a trained bundle that was not exported; write one with haltung export run={run[:8]} to=FOLDER")
     name, client = _registered_name(connection), connection.client
     artifacts = {NAME: str(folder), "client": str(_PACKAGE / "inference" / "client.py")}
     needed = _pinned(("mlflow", "numpy", "pandas", "onnxruntime", "tokenizers"))
@@ -197,7 +197,7 @@ def _addressed(address: str) -> Iterator[None]:
 
 def _registered_name(connection: Connection) -> str:
     if not connection.store.model:
-        raise UserError("tracking.model is null, so no registered model has a name here; give it as tracking.model=NAME")
+        raise UserError("tracking.model is null, so registered models have no name here; set it with tracking.model=NAME")
     return connection.store.model
 
 

@@ -22,7 +22,7 @@ UNFINISHED, _STOPPED = ("RUNNING", "SCHEDULED"), ("FAILED", "KILLED")  # as MLfl
 # Kinds of runs without a model, and what to name instead; their children are appended to it.
 _WITHOUT_MODEL = {
     "folds": "a cross-validation; compare such runs with split=folds, train with final=true for a model of all rows, or name a fold",
-    "compare": "a comparison and holds no model; name the runs that it compares",
+    "compare": "a comparison and has no model; name the runs that it compares",
     "adapt": "an encoder that has no labels; train from it with encoder=adapted encoder.path=, and name that run",
     "curve": "a learning curve, and its runs have learned from different shares of the train split; name one of them",
 }
@@ -60,7 +60,7 @@ class RunRecord:
             return ""
         return (
             f"{self.name} was trained on all rows of {self.tags['haltung.corpus']}, so no dev or test split is left; its figures are "
-            "out-of-fold, as haltung compare takes them; score it on other texts: haltung evaluate table=FILE, or corpus=NAME"
+            "out-of-fold, as haltung compare uses them; score it on other texts: haltung evaluate table=FILE, or corpus=NAME"
         )
 
 
@@ -75,7 +75,7 @@ def find(store: Store, run: str) -> RunRecord:
     others = _search(connection, "", _SEARCHED)
     names = [other.name for other in others] + [other.id for other in others]
     if not others:
-        raise UserError(f"there is no run '{run}' in {store.label}, and no other one in '{store.experiment}'; run haltung train first")
+        raise UserError(f"there is no run '{run}' in {store.label}, and no other run in '{store.experiment}'; run haltung train first")
     raise UserError(f"there is no run '{run}' in {store.label}{nearest(run, names)}; the newest are {_briefly(others)}")
 
 
@@ -83,7 +83,7 @@ def newest(store: Store) -> RunRecord:
     """Return the newest finished run with a bundle; ``UserError`` if there is none."""
     query = "attributes.status = 'FINISHED' and tags.`haltung.bundle` LIKE 'models:/%'"
     if not (runs := _search(open_store(store, create=False), query, 1)):
-        raise UserError(f"no finished run in {store.label} (experiment '{store.experiment}') holds a bundle; run haltung train first")
+        raise UserError(f"no finished run in {store.label} (experiment '{store.experiment}') has a bundle; run haltung train first")
     return runs[0]
 
 
@@ -118,7 +118,7 @@ def members(record: RunRecord) -> list[RunRecord]:
     if record.kind == "sweep":
         if (inner := _of_sweep(record)) is None:
             raise UserError(
-                f"{which} is a sweep without a model of its best recipe: it was stopped before, or had final_seeds=[]; "
+                f"{which} is a sweep without a model of its best recipe: it was stopped too early, or had final_seeds=[]; "
                 "train that recipe with the command that the sweep ends with, and name that run"
             )
         return members(inner)
@@ -143,7 +143,7 @@ def artifact(record: RunRecord, path: str) -> Path:
         # The run's files may change, so they are downloaded each time.
         local = _download(f"{record.connection.client.get_run(record.id).info.artifact_uri}/{path}", store)
     if local is None:
-        raise UserError(f"the run {record.name} ({record.id}) in {store.label} holds no {path}; it stopped early, or its files were moved")
+        raise UserError(f"the run {record.name} ({record.id}) in {store.label} has no {path}; it stopped early, or its files were moved")
     return local
 
 
@@ -152,7 +152,7 @@ def bundle_folder(record: RunRecord) -> Path:
     uri = record.tags.get("haltung.bundle")
     store, which = record.connection.store, f"the run {record.name} ({record.id}, {record.status})"
     if not uri:
-        raise UserError(f"{which} in {store.label} holds no bundle; name a run that has finished training")
+        raise UserError(f"{which} in {store.label} has no bundle; name a run that has finished training")
     model = uri.removeprefix("models:/")
     cached = files.cache() / "bundles" / model
     folder: Path | None = cached
@@ -162,7 +162,7 @@ def bundle_folder(record: RunRecord) -> Path:
             folder = _download(location, store) if store.local else _download_once(location, store, cached)
     # MLflow stores the bundle in a subfolder, under the name that it had when it was logged.
     if not (inside := list(folder.glob(f"*/{DESCRIPTION}")) if folder else []):
-        raise UserError(f"the bundle {uri} of {which} is not where {store.label} has it; its files were moved or deleted")
+        raise UserError(f"the bundle {uri} of {which} is not where {store.label} says it is; its files were moved or deleted")
     return inside[0].parent
 
 
@@ -181,14 +181,14 @@ def _of_seeds(record: RunRecord, which: str) -> list[RunRecord]:
         seeds = [part for part in children(record) if part.kind == "train"]
     if record.status in _STOPPED:
         raise UserError(
-            f"{which} stopped before all of its seeds were trained (it is {record.status}); go on with it by the same words and "
-            f"resume=true, or name the seeds that are there{_listed(seeds)}"
+            f"{which} stopped before all of its seeds were trained (it is {record.status}); continue it with the same command and "
+            f"resume=true, or name the seeds that exist{_listed(seeds)}"
         )
     if (running := next((one for one in (record, *seeds) if one.status in UNFINISHED), None)) is not None:
         raise UserError(f"the run {running.name} ({running.id}) is still running; wait for it, or resume it if its process was killed")
     if not seeds or len(seeds) < len(ids):
         lost = f"{len(ids) - len(seeds)} of its {len(ids)}" if ids else "all of its"
-        raise UserError(f"{which} has lost {lost} seeds, they were deleted; name those that are left{_listed(seeds)}")
+        raise UserError(f"{which} has lost {lost} seeds, which were deleted; name those that are left{_listed(seeds)}")
     return seeds
 
 

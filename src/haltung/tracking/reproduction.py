@@ -36,11 +36,11 @@ class Reproduction(Stored):
 def trainings(record: RunRecord) -> list[RunRecord]:
     """Return the trainings of a run; ``UserError`` if it has none, or not all of them yet."""
     if record.kind == "folds" and record.status != "FINISHED":
-        raise UserError(f"{record.name} is {record.status}, so that folds may be missing; end it by resume=true, or name one of its folds")
+        raise UserError(f"{record.name} is {record.status}, so folds may be missing; finish it with resume=true, or name one of its folds")
     found = children(record) if record.kind == "folds" else members(record) if record.kind in ("train", "seeds") else []
     if not (parts := [one for one in found if one.kind == "train" and not one.of_all_rows]):
         what = "of all rows" if record.of_all_rows else record.kind
-        raise UserError(f"{record.name} ({what}) can't be made anew alone; name a training, or the run of its seeds or folds")
+        raise UserError(f"{record.name} ({what}) can't be reproduced by itself; name a training, or the run of its seeds or folds")
     return parts
 
 

@@ -143,7 +143,7 @@ def mlflow_errors(store: Store) -> Iterator[None]:
             reason = text.splitlines()[0].rpartition(": ")[2].partition(". (")[0].rstrip(".)'\"")
             raise UserError(
                 f"the MLflow server {store.address} can't be reached ({reason}); start it (mlflow server --port 5000), after which a "
-                "training goes on with resume=true, correct tracking.uri, or use tracking=local"
+                "training continues with resume=true, correct tracking.uri, or use tracking=local"
             ) from error
         raise UserError(f"MLflow at {store.label} refused: {first_line(error)}") from error
     except OSError as error:  # of a disk, or a connection
@@ -204,7 +204,7 @@ def _is_database(path: Path) -> bool:
     with path.open("rb") as file:
         # MLflow would try for minutes, ten times, to read a file of another kind.
         if not file.read(16).startswith(b"SQLite format 3"):
-            raise UserError(f"{path} is no SQLite database; name another file in tracking.uri, or move this one away")
+            raise UserError(f"{path} is not an SQLite database; name another file in tracking.uri, or move this one away")
     return True
 
 

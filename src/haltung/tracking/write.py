@@ -206,9 +206,9 @@ def _resumed(connection: Connection, resume: str) -> Run:
         with expected("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             run = client.get_run(resume)
         if run is None:
-            raise UserError(f"there is no run {resume} in {connection.store.label} to resume; leave resume out to begin anew")
+            raise UserError(f"there is no run {resume} in {connection.store.label} to resume; leave resume out to start over")
         if run.info.lifecycle_stage == "deleted":
-            raise UserError(f"the run {resume} has been deleted, so it can't be resumed; leave resume out to begin anew")
+            raise UserError(f"the run {resume} has been deleted, so it can't be resumed; leave resume out to start over")
         client.update_run(resume, status="RUNNING")
         if "haltung.error" in run.data.tags:
             client.delete_tag(resume, "haltung.error")

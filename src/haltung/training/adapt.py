@@ -108,8 +108,8 @@ def adapt(
     judged = [mask(held_out[at : at + 32]) for at in range(0, min(_MOST, len(held_out)), 32)]
     judged = [batch for batch in judged if (batch["labels"] != _IGNORED).any()]
     if len(pieces) < how.batch_size or not judged:
-        few = f"{len(texts):,} texts make {len(pieces):,} pieces of {how.length} tokens to learn from and {len(held_out)} to judge by"
-        raise UserError(f"{few}, too few; name more with texts= or corpora=, or give less than batch_size={how.batch_size} or length=")
+        few = f"{len(texts):,} texts make {len(pieces):,} pieces of {how.length} tokens to learn from and {len(held_out)} to evaluate on"
+        raise UserError(f"{few}, which is too few; name more with texts= or corpora=, or reduce batch_size={how.batch_size} or length=")
     network = _MaskedPieces(nn.Module.to(model, device), how.keep, encoder.freeze_embeddings).to(device)
     steps = how.steps or how.minutes * 60 / _seconds(network, mask(pieces[: how.batch_size]))
     set_seed(seed)

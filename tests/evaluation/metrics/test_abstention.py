@@ -124,7 +124,7 @@ def test_thresholds_are_asked_for_by_precision() -> None:
     for precision in (0.95, 0.85):
         with pytest.raises(UserError, match=rf"no threshold for the precision {precision}; it has those for 0\.8, 0\.9"):
             HELD.abstaining(precision)
-    with pytest.raises(UserError, match="has no thresholds to abstain by"):
+    with pytest.raises(UserError, match="has no thresholds for abstaining"):
         Calibration().abstaining(0.9)
 
 

@@ -55,7 +55,7 @@ def network(events: Sequence[Event], fewest: int = 1) -> Network:
         raise UserError(f"no event can be drawn: {within_one}")
     (source, target), most = pairs.most_common(1)[0]
     if most < fewest:
-        raise UserError(f"no arrow can be drawn: none has min_events={fewest} events, the largest, {source} → {target}, has {most}")
+        raise UserError(f"no arrow can be drawn: none has min_events={fewest} events; the largest, {source} → {target}, has {most}")
     between = Counter(code for pair, count in pairs.items() for code in pair for _ in range(count))
     within = Counter(event.source for event in events if event.source == event.target)
     actors = tuple(sorted(between.keys() | within.keys(), key=lambda code: (-between[code], -within[code], code)))
@@ -145,7 +145,7 @@ def series(events: Sequence[Event], archive: Archive, pair: tuple[str, str], sin
     for code in pair:
         if code not in counts:
             frequent = f"the most frequent are {listed(code for code, _ in counts.most_common(8))}"
-            raise UserError(f"pair: '{code}' is in no selected event{nearest(code, counts)}; {frequent}")
+            raise UserError(f"pair: '{code}' is not in any selected event{nearest(code, counts)}; {frequent}")
     first, second = pair
     if not (between := [event for event in events if {event.source, event.target} == {first, second}]):
         raise UserError(f"no selected event is between {first} and {second}; name two others with pair=, or select more events")

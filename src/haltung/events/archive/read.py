@@ -49,9 +49,9 @@ def find(given: Sequence[str]) -> list[Path]:
         path = Path(name).expanduser()
         inside = several(name)
         if inside is None and existing(path, f"name an archive of events: {_WRITTEN}").suffix.lower() != _LINES:
-            raise UserError(f"{path} is no *.jsonl; name an archive of events: {_WRITTEN}")
+            raise UserError(f"{path} is not a *.jsonl file; name an archive of events: {_WRITTEN}")
         if not (found := [path] if inside is None else [file for file in inside if file.suffix.lower() == _LINES]):
-            raise UserError(f"{path} has no archive of events; expected files *.jsonl: {_WRITTEN}")
+            raise UserError(f"{path} has no archive of events; expected *.jsonl files: {_WRITTEN}")
         paths += found
     return list(dict.fromkeys(paths))
 
@@ -70,7 +70,7 @@ def read(files: Sequence[Path]) -> Archive:
             try:
                 line = checked.validate_python(row.data)
             except ValidationError as error:
-                raise UserError(f"{row.where}: no article with its events: {faults_of(error)}; {_WRITTEN}") from None
+                raise UserError(f"{row.where}: not an article with its events: {faults_of(error)}; {_WRITTEN}") from None
             articles.setdefault(line.id, Article(line.id, "", line.headline or "", _day(line.date or "", row.where)))
             for event in line.events:
                 one_of(f"{row.where}: stance", event.stance, crosswalk.load())
@@ -82,7 +82,7 @@ def read(files: Sequence[Path]) -> Archive:
                     events.append(replace(event, date=_day(event.date, row.where)))
     if not events:
         raise UserError(f"{', '.join(map(str, files))}: no event in {len(articles):,} articles, so there is nothing to draw")
-    return Archive(tuple(events), articles, (f"{repeated:,} events are in two files and count once",) if repeated else ())
+    return Archive(tuple(events), articles, (f"{repeated:,} events are in two files and are counted once",) if repeated else ())
 
 
 def select(

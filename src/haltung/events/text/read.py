@@ -96,11 +96,11 @@ def find(given: str, skip: Callable[[Path], bool] = lambda path: False) -> tuple
     if given == STANDARD_INPUT:
         return [Path(given)], []
     if (found := several(given)) is None:
-        hint = "name a text, an HTML page, JSON Lines, a sheet, a folder of these or a pattern as 'news/*.txt', or - for input"
+        hint = "name a text, an HTML page, JSON Lines, a sheet, a folder of these or a pattern such as 'news/*.txt', or - for stdin"
         return [existing(given, hint, may_be_empty=True)], []
     files = [file for file in found if file.is_file() and not skip(file)]
     if not (known := [file for file in files if file.suffix.lower() in _LINES + _PAGES + _TEXTS + SHEETS]):
-        raise UserError(f"{given} has no article; expected files *.txt, *.html, *.jsonl, *.csv, *.parquet or of another kind of sheet")
+        raise UserError(f"{given} has no articles; expected *.txt, *.html, *.jsonl, *.csv, *.parquet or another kind of sheet")
     return known, [file.name for file in files if file not in known]
 
 
@@ -122,9 +122,9 @@ def read(files: Sequence[Path], longest: int = LONGEST, sheet: Sheet | None = No
             if isinstance(one, Failure):
                 yield one
             elif len(one.text) > longest:
-                yield Failure(one.where, f"has {len(one.text):,} characters, an article has at most {longest:,}; cut it into its articles")
+                yield Failure(one.where, f"has {len(one.text):,} characters, but the limit is {longest:,}; split it into its articles")
             elif (before := seen.setdefault(one.id, one.where)) != one.where:
-                yield Failure(one.where, f"the id '{one.id}' is already that of {before}; give each article its own id")
+                yield Failure(one.where, f"the id '{one.id}' is already used by {before}; give each article its own id")
             else:
                 yield one
 
@@ -167,7 +167,7 @@ def _page(html: str, where: str, name: str, notes: tuple[str, ...]) -> Article |
     page = bare_extraction(html, favor_precision=True, include_comments=False, include_tables=False, with_metadata=True)
     text, title, date, url, site = (str(getattr(page, key, "") or "") for key in ("text", "title", "date", "url", "sitename"))
     if len(text.strip()) < _SHORTEST_PAGE:
-        return Failure(where, "no main text was found in the HTML; save the article as text, or look whether the page is a list or a login")
+        return Failure(where, "no main text was found in the HTML; save the article as text, or check if the page is a list or a login")
     return Article(name, text, " ".join(title.split()), date[:10], url or site, where, notes=notes)
 
 
@@ -176,7 +176,7 @@ def _rows(raw: Iterable[bytes], where: str, name: str, notes: tuple[str, ...] = 
     lines = (line for part in raw for line in re.split(rb"\r\n|\n|\r", part.removesuffix(b"\n").removesuffix(b"\r")))
     for number, line in enumerate(lines, 1):
         if number == 1 and line.lstrip().startswith(b"["):
-            yield Failure(where, "is one JSON array; expected JSON Lines, one object a line (jq -c '.[]' turns the one into the other)")
+            yield Failure(where, "is one JSON array; expected JSON Lines, one object per line (jq -c '.[]' converts it)")
             return
         if line.strip():
             line_of = f"{where}, line {number}"
@@ -217,7 +217,7 @@ def _row(fields: Fields, where: str, made_id: str, notes: tuple[str, ...]) -> Ar
         with suppress(Fault):
             date = date or Fields({"date": one}, {}).date()
     if given and not date:  # the article is kept nonetheless
-        notes = (*notes, f"the date {given[:40]!r} is not known, expected YYYY-MM-DD; the article counts as undated")
+        notes = (*notes, f"the date {given[:40]!r} can't be parsed, expected YYYY-MM-DD; the article is treated as undated")
     headline = fields.text("headline") or fields.text("title")
     source = fields.text("source") or fields.text("url")
     return Article(fields.word("id") or made_id, text, " ".join(headline.split()), date, source, where, notes=notes)
@@ -245,16 +245,16 @@ def decode(raw: bytes) -> tuple[str, tuple[str, ...]]:
     """
     text, notes = _decoded(raw)
     if not text.strip():
-        raise Fault("no_text", "is empty" if not raw else "holds nothing but white space")
+        raise Fault("no_text", "is empty" if not raw else "contains only white space")
     if "\0" in text:
-        raise Fault("no_text", f"is no text (a NUL at character {text.index(chr(0)) + 1:,}); expected a text, HTML or JSON Lines")
+        raise Fault("no_text", f"is not text (a NUL at character {text.index(chr(0)) + 1:,}); expected text, HTML or JSON Lines")
     if (better := repair_encoding(text)) != text:
         text = better
         notes.append("wrongly decoded letters were repaired")
     if (lost := text.count("\ufffd")) > _LOST_SHARE * len(text):
-        raise Fault("no_text", f"is in no known encoding ({lost:,} of {len(text):,} characters can't be read); save it as UTF-8")
+        raise Fault("no_text", f"is not in a known encoding ({lost:,} of {len(text):,} characters can't be read); save it as UTF-8")
     if lost:
-        notes.append(f"{lost:,} {'character' if lost == 1 else 'characters'} can't be read, and \ufffd stands for them")
+        notes.append(f"{lost:,} {'character' if lost == 1 else 'characters'} can't be read; replaced by \ufffd")
     return text.removeprefix("\ufeff"), tuple(notes)
 
 

@@ -95,14 +95,14 @@ def search(sweep: Sweep, factory: PlanFactory, store: Store, callback: Callable[
             held.close()
             is_first = held.enter_context(trials.lock("sweep"))
         if not is_first and not (sweep.resume and state):
-            how = "try it again in a moment" if sweep.resume else "resume=true joins it, name=NAME begins another"
+            how = "try again in a moment" if sweep.resume else "resume=true joins it, name=NAME starts another"
             raise UserError(f"the sweep '{sweep.name}' is being run by another process; {how}")
         if state and not sweep.resume:
-            raise UserError(f"{trials.server or folder} has a sweep '{sweep.name}'; resume=true goes on with it, name=NAME begins another")
+            raise UserError(f"{trials.server or folder} has a sweep '{sweep.name}'; resume=true continues it, name=NAME starts another")
         if state:
             _refuse_other_config(sweep, state["config"])
         if state and state["digest"] != corpus.manifest.digest:
-            raise UserError(f"the corpus {corpus.name} has changed since '{sweep.name}' was begun; begin another sweep with name=NAME")
+            raise UserError(f"the corpus {corpus.name} has changed since '{sweep.name}' was started; start another sweep with name=NAME")
         if not is_first:
             work(sweep, factory, store, state["run"], callback)
             return None
@@ -131,11 +131,11 @@ def gain_over_start(trials: Sequence[Trial], spaces: Mapping[str, Space], start:
     message says why.
     """
     if outside := [key for key in spaces if key not in start]:
-        raise UserError(f"the value that the recipe as it stands has for {listed(outside)} is not in the search; add it to the search")
+        raise UserError(f"the value of {listed(outside)} in the recipe as it stands is not in the search; add it to the search")
     if (first := start_of(trials, start)) is None:
         raise UserError("the trial with the recipe as it stands did not finish")
     if not (others := [trial for trial in trials if trial.state == "finished" and trial.number != first.number]):
-        raise UserError(f"no trial but the recipe as it stands (trial {first.number}) has finished")
+        raise UserError(f"no trial other than the recipe as it stands (trial {first.number}) has finished")
     pruned = sum(trial.state == "pruned" for trial in trials)
     counts = _counts(first, select, store)
     return gain(counts.sums, [_counts(trial, select, store).sums for trial in others], counts.macro_f1, pruned)
@@ -269,8 +269,8 @@ def _refuse_other_config(sweep: Sweep, before: Mapping[str, Any]) -> None:
     for key in sorted(now.keys() | then.keys()):
         if key.partition(".")[0] not in FREE and not key.startswith(digested) and now.get(key) != then.get(key):
             raise UserError(
-                f"the sweep '{sweep.name}' was begun with {key}={then.get(key)}, and is to go on with {key}={now.get(key)}; "
-                "resume it with the same words, or begin another one with name=NAME"
+                f"the sweep '{sweep.name}' was started with {key}={then.get(key)}, but would continue with {key}={now.get(key)}; "
+                "resume it with the same arguments, or start another one with name=NAME"
             )
 
 

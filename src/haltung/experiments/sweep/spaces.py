@@ -50,10 +50,10 @@ def _choice(key: str, values: list[Any]) -> Space:
         raise UserError(f"{key} is an empty list; expected the values to try, such as [8, 16, 32]")
     for value in values:
         if not isinstance(value, str | int | float | None):
-            raise UserError(f"{key} has the value {value!r}; a list of values holds text, numbers, true, false and null alone")
+            raise UserError(f"{key} has the value {value!r}; a list of values may contain only text, numbers, true, false and null")
     # 1 and True are equal in Python, but not in a config.
     if len({(type(value), value) for value in values}) < len(values):
-        raise UserError(f"{key} is {values}: a value stands twice")
+        raise UserError(f"{key} is {values}: a value is given twice")
     return CategoricalDistribution(values)
 
 
@@ -77,9 +77,9 @@ def _range(key: str, value: Any) -> Space:
         numbers = {name: float(number) for name, number in numbers.items()}
     low, high, step = numbers["low"], numbers["high"], numbers.get("step")
     if low >= high:
-        raise UserError(f"{key} goes from {low} to {high}; low has to be below high")
+        raise UserError(f"{key} goes from {low} to {high}; low must be below high")
     if log and (low <= 0 or step is not None):
-        raise UserError(f"{key} is a logarithmic range, which has to begin above 0 and has no step")
+        raise UserError(f"{key} is a logarithmic range, which must begin above 0 and can't have a step")
     if step is not None and not 0 < step <= high - low:
         raise UserError(f"{key} has step: {step}; expected a number above 0 and at most {high - low}")
     if isinstance(low, int):
@@ -114,13 +114,13 @@ def check_spaces(spaces: Mapping[str, Space], factory: PlanFactory, keys: Sequen
             raise UserError(f"search: there is no key '{key}'{nearest(key, searchable)}; haltung sweep --cfg shows them all")
         if key not in searchable:
             raise UserError(
-                f"search: '{key}' can't be searched, since trials have to be compared on the same data with the same tracking; "
-                "keys of training, model and encoder can be, and corpus.reads, corpus.pooling, corpus.max_length"
+                f"search: '{key}' can't be searched, since trials must be compared on the same data with the same tracking; "
+                "keys of training, model and encoder can be, as can corpus.reads, corpus.pooling, corpus.max_length"
             )
         if key in GROUPS and not isinstance(space, CategoricalDistribution):
             raise UserError(f"search: '{key}' is a group; expected a list of its choices")
         if key in given:
-            raise UserError(f"{key} is both given and searched; leave out {key}=…, or take it out of the search")
+            raise UserError(f"{key} is both given and searched; leave out {key}=…, or remove it from the search")
         for value in probes(space):
             try:
                 factory.plan({key: value}, "probe", 0)

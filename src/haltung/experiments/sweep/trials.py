@@ -71,7 +71,7 @@ class Trials:
             has_password = url.password or any("password" in key.lower() for key in url.query)
             if url.drivername in ("postgresql", "postgresql+psycopg") and not has_password:
                 return url.set(drivername="postgresql+psycopg")
-        raise UserError("storage has to be postgresql://USER@HOST/DATABASE or null; give a password as PGPASSWORD, not with the run")
+        raise UserError("storage must be postgresql://USER@HOST/DATABASE or null; give a password in PGPASSWORD, not with the run")
 
     @contextmanager
     def lock(self, name: str, wait: bool = False) -> Iterator[bool]:
