@@ -130,7 +130,7 @@ def test_what_is_unsure_is_left_open(folder: Path, monkeypatch: pytest.MonkeyPat
     [
         (3, "a number can't be labelled; expected a text"),
         ({"text": "x"}, "an object can't be labelled"),
-        ([], "the list holds no text; expected at least one"),
+        ([], "the list contains no text; expected at least one"),
         (pd.DataFrame([["x"]]), "the table, row 0: no 'text'; this row has 0"),
         (["x", 1], "item 1 of the list is a number; expected texts"),
         ("  ", "text is empty"),

@@ -157,7 +157,7 @@ def test_a_column_of_the_tasks_own_name_is_gold(predict: Run, tmp_path: Path) ->
     assert {"stance_predicted", "stance_probability"} <= found[0].keys()
     done = predict("table=b.csv", "output=c.csv")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "b.csv has columns" in done.stderr
+    assert "b.csv already has columns" in done.stderr
     assert "stance_probability" in done.stderr
     assert not (tmp_path / "c.csv").exists()
 
@@ -171,7 +171,7 @@ def test_a_taken_column_is_told_before_the_labelling(column: str, predict: Run, 
     monkeypatch.setattr(sheets, "_said", lambda answer: labelled.append(answer) or {**said(answer), column: ""})
     done = predict("table=a.csv", "output=c.csv")
     assert (done.returncode, len(labelled)) == (2, 1)
-    assert f"a.csv has columns {column} already" in done.stderr
+    assert f"a.csv already has columns {column}" in done.stderr
 
 
 def test_a_label_with_quotes_is_coloured(tmp_path: Path) -> None:

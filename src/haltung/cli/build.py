@@ -298,7 +298,7 @@ def _invalid(error: ValidationError, key: str, names: Sequence[str]) -> str:
         return f"{where} is {first['input']!r}, expected {' or '.join(dict.fromkeys(_EXPECTED[kind] for kind in kinds))}"
     if first["type"] == "literal_error":
         allowed = re.findall("'(.*?)'", first["ctx"]["expected"])
-        return f"{where} is {first['input']!r}{nearest(str(first['input']), allowed)}; allowed are {listed(allowed)}"
+        return f"{where} is {first['input']!r}{nearest(str(first['input']), allowed)}; choose from {listed(allowed)}"
     return f"{where} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 

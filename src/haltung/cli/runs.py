@@ -126,7 +126,7 @@ def _sorted(rows: Sequence[dict[str, Any]], by: str) -> list[dict[str, Any]]:
         return sorted(rows, key=lambda row: row[by], reverse=by == "when")
     if split not in ("", "dev", "test") or (rows and task not in tasks):
         allowed = (*_SORTED_BY, *tasks, *(f"test.{name}" for name in tasks))
-        raise UserError(f"sort is '{by}'{nearest(by, allowed)}; allowed are {listed(allowed)}")
+        raise UserError(f"sort is '{by}'{nearest(by, allowed)}; choose from {listed(allowed)}")
     return sorted(rows, key=lambda row: -row[split or "dev"].get(task, float("-inf")))
 
 

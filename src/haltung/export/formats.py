@@ -67,7 +67,7 @@ def make(name: str, folder: Path) -> dict[str, Any]:
         return {**entry(folder, "fp32"), "runtime": "openvino", "hint": "bf16"}
     makers = {"fp16": reduced.halved, "int8": reduced.quantised}
     if name not in makers:
-        raise UserError(f"unknown format '{name}'; allowed are fp32, {listed(makers)}, bf16")
+        raise UserError(f"unknown format '{name}'; choose from fp32, {listed(makers)}, bf16")
     makers[name](graph_path(folder, "fp32"), graph_path(folder, name))
     return entry(folder, name)
 

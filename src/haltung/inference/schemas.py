@@ -27,7 +27,7 @@ class Body(BaseModel, strict=True, extra="forbid"):
         unknown = [key for key in data if key not in allowed] if isinstance(data, dict) else []
         if unknown:
             about = {"hint": nearest(unknown[0], allowed), "allowed": listed(allowed)}
-            raise PydanticCustomError("sentence", "has an unknown key{hint}; allowed are {allowed}", about)
+            raise PydanticCustomError("sentence", "has an unknown key{hint}; choose from {allowed}", about)
         return data
 
 

@@ -215,7 +215,7 @@ def describe(folder: Path, exported: bool = False) -> dict[str, Any]:
     with broken_parts(path):
         description = read(folder, exported)
     if description.get("kind") not in KINDS:
-        raise UserError(f"{path} is of kind '{description.get('kind')}', allowed are {listed(KINDS)}")
+        raise UserError(f"{path} is of kind '{description.get('kind')}', expected one of {listed(KINDS)}")
     return description
 
 
