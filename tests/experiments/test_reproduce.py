@@ -99,7 +99,10 @@ def test_seeds_and_folds_are_their_trainings_and_other_runs_are_refused(linear_h
     parents = (tracking.find(store, "cv-folds-42"), list_runs(store, kind="seeds")[-1])
     names = [[one.name for one in trainings(parent)] for parent in parents]
     assert names == [["cv-fold-1-42", "cv-fold-2-42", "cv-fold-3-42"], ["plain-1", "plain-2"]]
-    with _tagged(linear_home, "plain-2", {"haltung.kind": "compare"}), pytest.raises(UserError, match=r"plain-2 \(compare\) can't be reproduced"):
+    with (
+        _tagged(linear_home, "plain-2", {"haltung.kind": "compare"}),
+        pytest.raises(UserError, match=r"plain-2 \(compare\) can't be reproduced"),
+    ):
         trainings(tracking.find(store, "plain-2"))
 
 
