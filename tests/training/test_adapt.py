@@ -197,6 +197,17 @@ def test_texts_of_several_inputs_may_share_names_and_ids(bert: Path, tmp_path: P
     assert "90 of 90 texts" in done.stdout
 
 
+def test_nothing_to_resume_is_said(bert: Path, tmp_path: Path, new_store: Callable[[Path], Store]) -> None:
+    """Checkpoints belong to their texts; after a further text there are none."""
+    new_store(tmp_path)
+    lines = [json.dumps({"text": text}) + "\n" for text in TEXTS]
+    for number, said in ((len(lines) - 1, False), (len(lines), True)):
+        (tmp_path / "texts.jsonl").write_text("".join(lines[:number]), encoding="utf-8")
+        words = _command(bert, "texts=texts.jsonl", "steps=10", *(["resume=true"] if said else []))
+        done = run_here(*words, cwd=tmp_path)
+        assert (done.returncode, "has no checkpoint of these texts" in done.stderr) == (0, said), done.stderr
+
+
 def test_two_at_once_do_not_share_a_folder(bert: Path, tmp_path: Path, new_store: Callable[[Path], Store]) -> None:
     """The second is refused; the first one's checkpoints are kept."""
     new_store(tmp_path)
@@ -238,6 +249,7 @@ def test_a_killed_one_goes_on(bert: Path, tmp_path: Path, new_store: Callable[[P
     assert done.returncode == 0, done.stderr
     run = find_run(tmp_path, "adapted-1")
     assert (run.id, run.status) == (before.id, "FINISHED")
+    assert "has no checkpoint" not in done.stderr
     steps = [point.step for point in run.connection.client.get_metric_history(run.id, "perplexity")]
     assert steps == list(range(50, max(150, steps[-1]) + 1, 50))
 

@@ -163,14 +163,15 @@ def adapt(request: Request, *, texts: tuple[str, ...], corpora: tuple[str, ...],
     kept = adaptation.without(read_in, (one.text for split in ("dev", "test") for one in splits[split]))
     console.print(f"[bold]{name}[/]: {len(kept):,} of {len(read_in):,} texts have no segment of dev or test, seed {seed}", highlight=False)
     if failed := [one for one in articles if isinstance(one, Failure)]:
-        print(f"haltung: {len(failed)} can't be read, the first is {failed[0].where}: {failed[0].reason}", file=sys.stderr)
+        print(f"haltung: {len(failed)} can't be read; the first is {failed[0].where}: {failed[0].reason}", file=sys.stderr)
     # The training time is not part of the key, so that resume=true can train for longer.
     key = hashlib.sha256(json.dumps([asdict(encoder), asdict(replace(how, minutes=1, steps=None)), kept]).encode()).hexdigest()[:8]
-    directory = Path(runs) / f"{name}-{seed}-{key}"
+    checkpoints = (directory := Path(runs) / f"{name}-{seed}-{key}") / "checkpoints"
+    if resume and not any(checkpoints.glob("*")):
+        print(f"haltung: {directory} has no checkpoint of these texts and settings, so training starts from the beginning", file=sys.stderr)
     tags = {"haltung.kind": "adapt", **tracking.provenance(request.command)}
     with tracked(directory, f"{name}-{seed}", store, tags, settings, None, resume) as run:
-        folders = directory / "encoder", directory / "checkpoints"
-        found = adaptation.adapt(kept, encoder, how, seed, *folders, resume, lambda point: run.history([point]))
+        found = adaptation.adapt(kept, encoder, how, seed, directory / "encoder", checkpoints, resume, lambda point: run.history([point]))
         run.metrics({"texts": {"read": len(kept), "left_out": len(read_in) - len(kept)}})
     console.print(f"perplexity of held-out texts: {', '.join(f'{value:.1f} after {step:,} steps' for step, value in found.items())}")
     console.print(f"run [bold]{run.id}[/] ({run.name})", highlight=False, soft_wrap=True)

@@ -175,12 +175,11 @@ class _MaskedTrainer(ReportingTrainer):
     ) -> None:  # fmt: skip
         self.network, self.how, self.held_out = network, how, held_out
         self.parts = _Parts(len(pieces), how.batch_size, seed)
-        device = network.bias.device
         arguments = OneDevice(
-            output_dir=str(folder), use_cpu=device.type == "cpu", bf16=has_bf16(device), seed=seed, data_seed=seed,
-            num_train_epochs=max(1, round(steps / PART)), learning_rate=how.rate, lr_scheduler_type="constant_with_warmup",
-            warmup_steps=how.warmup, eval_strategy="epoch", save_strategy="epoch", save_total_limit=1, logging_steps=PART // 5,
-            remove_unused_columns=False, dataloader_pin_memory=False, report_to="none",
+            output_dir=str(folder), use_cpu=network.bias.device.type == "cpu", bf16=has_bf16(network.bias.device), seed=seed,
+            data_seed=seed, num_train_epochs=max(1, round(steps / PART)), learning_rate=how.rate, warmup_steps=how.warmup,
+            lr_scheduler_type="constant_with_warmup", eval_strategy="epoch", save_strategy="epoch", save_total_limit=1,
+            logging_steps=PART // 5, remove_unused_columns=False, dataloader_pin_memory=False, report_to="none",
         )  # fmt: skip
         super().__init__(network, arguments, mask, pieces, [self.parts], [Average(how.ema_decay)], report)
 
