@@ -239,8 +239,8 @@ def test_an_evaluation_of_an_older_version_is_read(tmp_path: Path) -> None:
         ("{", "is not JSON"),
         ('{"format": 99}', "is of format 99, this version reads 1"),
         ("[]", "is of format None"),
-        ('{"format": 1, "tasks": {}}', "is no evaluation"),
-        ('{"format": 1, "tasks": {"stance": {}}}', "is no evaluation"),
+        ('{"format": 1, "tasks": {}}', "is not a valid evaluation"),
+        ('{"format": 1, "tasks": {"stance": {}}}', "is not a valid evaluation"),
     ],
 )
 def test_a_broken_evaluation_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
