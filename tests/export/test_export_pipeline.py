@@ -331,7 +331,7 @@ def test_the_repository_of_each_task_is_checked_before_the_export(home: Path, mo
     name = f"ours/{'n' * 90}"
     done = run_here("export", "run=tiny-1", "to=other", "form=transformers", f"hub={name}", cwd=home)
     assert done.returncode == 2, done.stderr
-    assert f"'{name}-stance', allowed are ORGANISATION/NAME" in done.stderr
+    assert f"'{name}-stance'; expected ORGANISATION/NAME" in done.stderr
     assert not (home / "other").exists()
 
 
