@@ -178,7 +178,7 @@ def test_a_refused_upload_leaves_the_folder(home: Path, hub: Hub, tmp_path: Path
     done = haltung(*_export(f"to=kept-{fault}", "hub=ours/news"), cwd=home, env=environment)
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
-    assert all(part in last for part in (f"kept-{fault} is written", "ours/news", "export again")), done.stderr
+    assert all(part in last for part in (f"kept-{fault} was written", "ours/news", "export again")), done.stderr
     assert (home / f"kept-{fault}/haltung.json").is_file()
 
 
