@@ -319,7 +319,8 @@ def test_a_store_that_can_not_be_is_refused(values: dict[str, str], message: str
 def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
     """It is neither changed nor replaced."""
     (tmp_path / "notes.txt").write_text("nicht für MLflow")
-    with pytest.raises(UserError, match=r"notes\.txt is not an SQLite"), tracking.run(Store(f"sqlite:///{tmp_path}/notes.txt"), "x"):
+    store = Store(f"sqlite:///{tmp_path}/notes.txt")
+    with pytest.raises(UserError, match=r"notes\.txt is not an SQLite database"), tracking.run(store, "x"):
         pass
     assert (tmp_path / "notes.txt").read_text() == "nicht für MLflow"
 
